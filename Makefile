@@ -1,0 +1,44 @@
+# nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
+
+.PHONY: help setup demo test lint sanity units unit molecule build lab-down requirements clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install packages (as root) and the virtual environment
+	@tools/setup
+
+demo: setup ## build, deploy, upgrade, a failing upgrade, rollback, a dead medium, a lost pool (as root; under 5 minutes)
+	@tools/demo
+
+test: ## everything that CI runs (as root; under 30 minutes)
+	@tools/test
+
+lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
+	@tools/lint
+
+sanity: setup ## ansible-test sanity
+	@tools/ansible-test default - sanity --venv
+
+units: setup ## ansible-test units, on every Python that is there
+	@tools/ansible-test default - units --venv
+
+unit: setup ## the unit tests, quickly
+	@cd .cache/collections/ansible_collections/nanozfs/fleet && \
+		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q tests/unit
+
+molecule: setup ## the scenarios of the lab (as root)
+	@tools/molecule test --all
+
+build: setup ## the collection's artefact
+	@cd "$$(tools/stage .cache/staged)" && $(CURDIR)/.cache/venv/bin/ansible-galaxy collection build --force --output-path $(CURDIR)
+
+lab-down: setup ## take away a lab that was left behind (as root)
+	@tools/lab down
+
+requirements: ## make requirements/dev.txt anew from dev.in
+	@tools/requirements
+
+clean: ## take away what building and testing left
+	@rm -rf .cache .ansible tests/output nanozfs-fleet-*.tar.gz
+	@find . -name __pycache__ -prune -exec rm -rf {} +

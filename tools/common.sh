@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# What the scripts in tools/ share. Sourced, never run.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${NANOZFS_CACHE:-$TOP/.cache}
+VENV=$CACHE/venv
+COLLECTIONS=$CACHE/collections
+
+say() { printf '\n=== %s\n' "$*"; }
+die() { printf '%s\n' "$*" >&2; exit 1; }
+
+# Programs of this machine that tests and the lab need, with the Debian packages that have them.
+PROGRAMS="makefs:makefs sgdisk:gdisk sfdisk:fdisk ip:iproute2 nsenter:util-linux losetup:mount lua5.4:lua5.4 git:git
+	ssh-keygen:openssh-client ssh:openssh-client /usr/bin/python3:python3 setsid:util-linux md5sum:coreutils"
+
+missing_packages() {
+	local pair
+	for pair in $PROGRAMS; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" > /dev/null || printf '%s\n' "${pair##*:}"
+	done | sort -u
+}
+
+# A Python that the working ansible-core runs on.
+python() {
+	local candidate
+	for candidate in python3.11 python3.12 python3.13 python3; do
+		if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null; then
+			command -v "$candidate"
+			return
+		fi
+	done
+	die "Python 3.11 with venv is needed: apt-get install python3 python3-venv"
+}
+
+# An environment for Ansible: the collection by its name, nothing of the machine's own settings.
+use_venv() {
+	export PATH=$VENV/bin:$PATH:/usr/sbin:/sbin
+	export PYTHONPATH=$COLLECTIONS ANSIBLE_COLLECTIONS_PATH=$COLLECTIONS ANSIBLE_HOME=$CACHE/ansible
+	export ANSIBLE_NOCOLOR=1 PYTHONDONTWRITEBYTECODE=1
+}
