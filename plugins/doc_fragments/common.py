@@ -1,0 +1,93 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation that the modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Attributes and remarks common to all modules of the collection."""
+
+    DOCUMENTATION = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: full
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: freebsd
+requirements:
+  - FreeBSD 13.2 or later; nothing but its base system and a Python 3.8 or later
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+"""
+
+    INFO = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details: This module changes nothing.
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: N/A
+    details: This module changes nothing.
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: freebsd
+requirements:
+  - FreeBSD 13.2 or later; nothing but its base system and a Python 3.8 or later
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+"""
+
+    TRUST = r"""
+options:
+  repository:
+    description:
+      - Where the images are published, as V(http://), V(https://) or V(file://) address or as an absolute path on the
+        target.
+    type: str
+    required: true
+  image:
+    description:
+      - Which image is meant - a version, an image id (at least eight characters of it), or V(latest).
+    type: str
+    required: true
+  name:
+    description:
+      - Only consider images of this name.
+    type: str
+  allowed_signers:
+    description:
+      - The file with the keys whose signatures count, in the format of the section ALLOWED SIGNERS of
+        C(ssh-keygen(1)). The default is the one inside the running image, which nobody can change on the host.
+    type: path
+    default: /boot/nanozfs/allowed_signers
+  ca_file:
+    description:
+      - A file with the certificates to trust for V(https://), where the ones of the system do not do.
+    type: path
+  timeout:
+    description:
+      - Seconds of silence of the server that count as a failure.
+    type: int
+    default: 30
+  retries:
+    description:
+      - How many failures in a row are tolerated.
+    type: int
+    default: 5
+  deadline:
+    description:
+      - The longest time that fetching one file may take, in seconds.
+    type: int
+    default: 3600
+"""

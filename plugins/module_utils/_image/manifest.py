@@ -1,0 +1,329 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The signed manifest of an image: what it is, where it fits, and the digest of everything published with it.
+
+The format is described in docs/image-format.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef
+
+FORMAT = 1
+NAMESPACE = "nanozfs-image"
+
+#: what an image says of itself, inside of it
+IMAGE_JSON = "boot/nanozfs/image.json"
+#: whose signatures an image trusts, for itself and its successors
+ALLOWED_SIGNERS = "boot/nanozfs/allowed_signers"
+
+#: a manifest, a signature or an index larger than this is not read (bytes)
+MAX_SMALL_FILE = 1 << 20
+
+WINDOW = 1 << 20
+GRID = 4096
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class BadManifest(FleetError):
+    """A manifest, index or image description that is damaged or of an unknown format."""
+
+
+def is_digest(text: object) -> bool:
+    """Whether it is a SHA-256 digest in hexadecimal."""
+    return isinstance(text, str) and len(text) == 64 and not set(text) - _HEX
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A published file: name within the repository, size in bytes, SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A parsed manifest. Sizes in bytes; ``not_after`` is seconds since the epoch or ``None``."""
+
+    id: str
+    size: int
+    name: str
+    version: str
+    build: str
+    seq: int
+    min_seq: int
+    arch: str
+    abi: str
+    min_slice: int
+    window: int
+    not_after: Optional[int]
+    files: Mapping[str, Artefact]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> ImageRef:
+        return ImageRef(self.id, self.build, self.version)
+
+    def describe(self) -> str:
+        return "{0}-{1} ({2})".format(self.name, self.version, self.id[:12])
+
+    def artefact(self, kind: str) -> Artefact:
+        """A published file by its kind.
+
+        :raises BadManifest: when the manifest has none.
+        """
+        if kind not in self.files:
+            raise BadManifest("the manifest of {0} names no file of kind {1!r}".format(self.describe(), kind))
+        return self.files[kind]
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For module results."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "version": self.version,
+            "build": self.build,
+            "seq": self.seq,
+            "min_seq": self.min_seq,
+            "size": self.size,
+            "arch": self.arch,
+            "abi": self.abi,
+            "min_slice": self.min_slice,
+            "not_after": self.not_after,
+        }
+
+
+def _take(data: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+    value = data.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BadManifest("the {0} has no usable {1!r}".format(what, key))
+    return value
+
+
+def _natural(data: Mapping[str, Any], key: str, what: str) -> int:
+    value = _take(data, key, int, what)
+    if value < 0 or value > 1 << 62:
+        raise BadManifest("the {0} has the impossible {1} {2}".format(what, key, value))
+    return int(value)
+
+
+def _digest(data: Mapping[str, Any], key: str, what: str) -> str:
+    value = data.get(key)
+    if not is_digest(value):
+        raise BadManifest("the {0} has no SHA-256 digest in {1!r}".format(what, key))
+    return str(value)
+
+
+def _load(raw: bytes, what: str) -> Mapping[str, Any]:
+    if len(raw) > MAX_SMALL_FILE:
+        raise BadManifest("the {0} is larger than {1} bytes".format(what, MAX_SMALL_FILE))
+    try:
+        data = json.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise BadManifest("the {0} cannot be read as JSON: {1}".format(what, error))
+    if not isinstance(data, dict):
+        raise BadManifest("the {0} is no JSON object".format(what))
+    if data.get("format") != FORMAT:
+        raise BadManifest(
+            "the {0} has format {1!r}; this version of nanozfs.fleet knows format {2}".format(
+                what, data.get("format"), FORMAT
+            )
+        )
+    return data
+
+
+def _file_name(name: str) -> str:
+    # a name is joined to the address of the repository: nothing may lead out of it
+    if (
+        not name
+        or name.startswith((".", "/"))
+        or not set(name) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/")
+        or ".." in name
+    ):
+        raise BadManifest("{0!r} is no name for a published file".format(name))
+    return name
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Parse a manifest whose signature was verified.
+
+    :raises BadManifest: when anything in it is missing or impossible.
+    """
+    what = "manifest"
+    data = _load(raw, what)
+    compat = _take(data, "compat", dict, what)
+    files = {}
+    for kind, entry in _take(data, "files", dict, what).items():
+        if not isinstance(entry, dict):
+            raise BadManifest("the manifest describes its file {0!r} in no way that can be used".format(kind))
+        files[str(kind)] = Artefact(
+            name=_file_name(_take(entry, "name", str, what)),
+            size=_natural(entry, "size", what),
+            sha256=_digest(entry, "sha256", what),
+        )
+    manifest = Manifest(
+        id=_digest(data, "id", what),
+        size=_natural(data, "size", what),
+        name=_take(data, "name", str, what),
+        version=_take(data, "version", str, what),
+        build=_take(data, "build", str, what),
+        seq=_natural(data, "seq", what),
+        min_seq=_natural(data, "min_seq", what),
+        arch=_take(compat, "arch", str, what),
+        abi=_take(compat, "abi", str, what),
+        min_slice=_natural(compat, "min_slice", what),
+        window=_natural(data, "window", what),
+        not_after=_natural(data, "not_after", what) if data.get("not_after") is not None else None,
+        files=files,
+        extra=data,
+    )
+    if manifest.window != WINDOW or manifest.size <= 0 or manifest.size % GRID or manifest.size > manifest.min_slice:
+        raise BadManifest("the sizes in the manifest of {0} do not fit together".format(manifest.describe()))
+    return manifest
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What an image says of itself in ``/boot/nanozfs/image.json``."""
+
+    name: str
+    version: str
+    build: str
+    seq: int
+    min_seq: int
+    arch: str
+    pool: str
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def parse_inside(raw: bytes) -> Inside:
+    """Parse ``image.json``.
+
+    :raises BadManifest: when it is damaged.
+    """
+    what = "image description"
+    data = _load(raw, what)
+    return Inside(
+        name=_take(data, "name", str, what),
+        version=_take(data, "version", str, what),
+        build=_take(data, "build", str, what),
+        seq=_natural(data, "seq", what),
+        min_seq=_natural(data, "min_seq", what),
+        arch=_take(data, "arch", str, what),
+        pool=_take(data, "pool", str, what),
+    )
+
+
+def parse_index(raw: bytes) -> Tuple[Mapping[str, Any], ...]:
+    """The entries of a repository's ``index.json``, newest last. It is not signed: it only helps to find manifests.
+
+    :raises BadManifest: when it is damaged.
+    """
+    entries = _take(_load(raw, "index"), "images", list, "index")
+    for entry in entries:
+        if not isinstance(entry, dict) or not is_digest(entry.get("id")):
+            raise BadManifest("the index has an entry without an image id")
+    return tuple(entries)
+
+
+def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Optional[str] = None) -> str:
+    """The id of the image that is meant.
+
+    :param wanted: a version, a whole image id, at least eight characters of one, or ``latest``.
+    :param name: only images of this name.
+    :raises Refused: when there is none or more than one.
+    """
+    usable = [entry for entry in entries if name is None or entry.get("name") == name]
+    if wanted == "latest":
+        found = [max(usable, key=lambda entry: int(entry.get("seq") or 0))] if usable else []
+    else:
+        found = [
+            entry
+            for entry in usable
+            if entry.get("version") == wanted or (len(wanted) >= 8 and str(entry["id"]).startswith(wanted))
+        ]
+    ids = sorted({str(entry["id"]) for entry in found})
+    if len(ids) == 1:
+        return ids[0]
+    there = ", ".join(sorted("{0}-{1}".format(each.get("name"), each.get("version")) for each in usable)) or "none"
+    if not ids:
+        raise Refused("the repository has no image {0}; it has: {1}".format(wanted, there), safe="nothing was changed")
+    raise Refused(
+        "{0} names {1} images in the repository: {2}".format(wanted, len(ids), ", ".join(each[:12] for each in ids)),
+        safe="nothing was changed",
+        todo="say which one by its id",
+    )
+
+
+def check_fits(manifest: Manifest, arch: str, slice_size: int, where: str) -> None:
+    """Refuse an image for another architecture or a larger slice.
+
+    :param arch: the host's ``hw.machine_arch``.
+    :param slice_size: bytes.
+    :raises Refused: with the reason.
+    """
+    if manifest.arch != arch:
+        raise Refused(
+            "the image {0} is for {1}, this host is {2}".format(manifest.describe(), manifest.arch, arch),
+            safe="nothing was written",
+            todo="publish an image for {0}, or correct the inventory".format(arch),
+        )
+    if manifest.min_slice > slice_size:
+        raise Refused(
+            "the image {0} needs a slice of {1} bytes, {2} has {3}".format(
+                manifest.describe(), manifest.min_slice, where, slice_size
+            ),
+            safe="nothing was written",
+            todo="build the image smaller, or replace the medium by a larger one (docs/layout.md)",
+        )
+
+
+def check_order(manifest: Manifest, running: Optional[Inside], allow_older: bool) -> None:
+    """Refuse an image that is older than the running one.
+
+    :raises Refused: when its seq is below the running image's floor, or below its seq without *allow_older*.
+    """
+    if running is None:
+        return
+    if manifest.seq < running.min_seq:
+        raise Refused(
+            "the image {0} has seq {1}; the running image accepts nothing below {2}".format(
+                manifest.describe(), manifest.seq, running.min_seq
+            ),
+            safe="nothing was written",
+            todo="publish the old contents as a new image with a higher seq",
+        )
+    if manifest.seq < running.seq and not allow_older:
+        raise Refused(
+            "the image {0} has seq {1} and is older than the running {2}-{3} (seq {4})".format(
+                manifest.describe(), manifest.seq, running.name, running.version, running.seq
+            ),
+            safe="nothing was written",
+            todo="use the playbook rollback to go back, or allow it with allow_older=true",
+        )
+
+
+def check_time(manifest: Manifest, now: float) -> None:
+    """Refuse an image that has expired.
+
+    :param now: seconds since the epoch.
+    :raises Refused: when ``not_after`` has passed.
+    """
+    if manifest.not_after is not None and now > manifest.not_after:
+        raise Refused(
+            "the image {0} expired (not_after {1}, now {2:.0f})".format(manifest.describe(), manifest.not_after, now),
+            safe="nothing was written",
+            todo="check the clock of the host (date -u); publish a newer image",
+        )

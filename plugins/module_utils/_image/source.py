@@ -1,0 +1,287 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the bytes of an image come from: a folder of static files, on a file system or behind an HTTP server.
+
+A source only delivers bytes. Whether they are the right ones is for :mod:`writer` to find out, which knows the digests.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Iterator, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+
+#: how much is read from a source at once (bytes)
+CHUNK = 1 << 18
+
+
+class SourceError(FleetError):
+    """The bytes could not be had."""
+
+
+class NotThere(SourceError):
+    """The source has no file of that name."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient to be. Times in seconds.
+
+    :param timeout: silence of the server that counts as a failure.
+    :param retries: how many failures in a row are tolerated, with growing pauses in between.
+    :param deadline: the longest that one file may take, all retries included.
+    """
+
+    timeout: float = 30.0
+    retries: int = 5
+    deadline: float = 3600.0
+
+
+class Repository:
+    """A folder of published images."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def fetch(self, name: str, limit: int) -> bytes:
+        """A small file as a whole.
+
+        :param limit: the size in bytes above which it is refused.
+        :raises NotThere: when there is none.
+        :raises SourceError: when it cannot be read or is too large.
+        """
+        raise NotImplementedError
+
+    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+        """*length* bytes of a file from *offset* on, in pieces of any size.
+
+        :raises SourceError: when they cannot be had; everything that was yielded before stands.
+        """
+        raise NotImplementedError
+
+    def size(self, name: str) -> int:
+        """The size of a file in bytes."""
+        raise NotImplementedError
+
+
+class FolderRepository(Repository):
+    """A folder of this host: a stick, a share, a local disk."""
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.location, name)
+
+    def fetch(self, name: str, limit: int) -> bytes:
+        try:
+            with open(self._path(name), "rb") as file:
+                data = file.read(limit + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotThere("there is no file {0}".format(self._path(name)))
+        except OSError as error:
+            raise SourceError("{0} cannot be read: {1}".format(self._path(name), error.strerror))
+        if len(data) > limit:
+            raise SourceError("{0} is larger than {1} bytes".format(self._path(name), limit))
+        return data
+
+    def size(self, name: str) -> int:
+        try:
+            return os.stat(self._path(name)).st_size
+        except OSError:
+            raise NotThere("there is no file {0}".format(self._path(name)))
+
+    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+        try:
+            with open(self._path(name), "rb") as file:
+                file.seek(offset)
+                while length > 0:
+                    piece = file.read(min(CHUNK, length))
+                    if not piece:
+                        raise SourceError(
+                            "{0} ends at byte {1}, {2} more are missing".format(self._path(name), file.tell(), length)
+                        )
+                    length -= len(piece)
+                    yield piece
+        except FileNotFoundError:
+            raise NotThere("there is no file {0}".format(self._path(name)))
+        except OSError as error:
+            raise SourceError("{0} cannot be read: {1}".format(self._path(name), error.strerror))
+
+
+class HttpRepository(Repository):
+    """A folder behind an HTTP server that can do single byte ranges (RFC 9110, section 14)."""
+
+    def __init__(self, location: str, limits: Limits = Limits(), ca_file: Optional[str] = None) -> None:
+        super().__init__(location)
+        self._limits = limits
+        handlers = []
+        if ca_file:
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def _url(self, name: str) -> str:
+        return self.location.rstrip("/") + "/" + urllib.parse.quote(name)
+
+    def _open(self, name: str, headers: Optional[dict] = None, method: str = "GET") -> http.client.HTTPResponse:
+        request = urllib.request.Request(self._url(name), headers=headers or {}, method=method)
+        # a proxy or server that compresses on the way would break every offset
+        request.add_header("Accept-Encoding", "identity")
+        try:
+            return self._opener.open(request, timeout=self._limits.timeout)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in (404, 410):
+                raise NotThere("the server has no file {0} (HTTP {1})".format(self._url(name), error.code))
+            if error.code == 416:
+                raise NotThere("{0} is shorter than the manifest says (HTTP 416)".format(self._url(name)))
+            if error.code in (401, 403):
+                raise NotThere(
+                    "the server does not let this host have {0} (HTTP {1})".format(self._url(name), error.code)
+                )
+            raise _Again("HTTP {0}".format(error.code))
+        except urllib.error.URLError as error:
+            raise _Again(str(error.reason))
+        except (OSError, http.client.HTTPException) as error:
+            raise _Again(str(error) or type(error).__name__)
+
+    def fetch(self, name: str, limit: int) -> bytes:
+        def once() -> bytes:
+            with self._open(name) as response:
+                data = _guarded_read(response, limit + 1)
+                announced = response.headers.get("Content-Length")
+            if len(data) > limit:
+                raise SourceError("{0} is larger than {1} bytes".format(self._url(name), limit))
+            if announced is not None and announced.isdigit() and len(data) < int(announced):
+                raise _Again("the connection ended early")
+            return data
+
+        patience = _Patience(self._limits, self._url(name))
+        while True:
+            try:
+                return once()
+            except _Again as trouble:
+                patience.spend(trouble)
+
+    def size(self, name: str) -> int:
+        patience = _Patience(self._limits, self._url(name))
+        while True:
+            try:
+                with self._open(name, method="HEAD") as response:
+                    length = response.headers.get("Content-Length", "")
+                if not length.isdigit():
+                    raise SourceError("the server does not say how large {0} is".format(self._url(name)))
+                return int(length)
+            except _Again as trouble:
+                patience.spend(trouble)
+
+    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+        end = offset + length
+        patience = _Patience(self._limits, self._url(name))
+        while offset < end:
+            try:
+                with self._open(name, {"Range": "bytes={0}-{1}".format(offset, end - 1)}) as response:
+                    self._check_range(name, response, offset, end)
+                    while offset < end:
+                        piece = _guarded_read(response, min(CHUNK, end - offset))
+                        if not piece:
+                            raise _Again("the connection ended {0} bytes early".format(end - offset))
+                        offset += len(piece)
+                        patience.progress()
+                        yield piece
+            except _Again as trouble:
+                patience.spend(trouble)
+
+    def _check_range(self, name: str, response: http.client.HTTPResponse, offset: int, end: int) -> None:
+        if response.status == 206:
+            said = response.headers.get("Content-Range", "")
+            if said.split("/")[0] != "bytes {0}-{1}".format(offset, end - 1):
+                raise SourceError(
+                    "the server answered the range {0}-{1} of {2} with {3!r}".format(
+                        offset, end - 1, self._url(name), said
+                    )
+                )
+            return
+        if offset == 0 and response.headers.get("Content-Length") == str(end):
+            return  # the whole file was asked for, and the whole file is what comes
+        raise SourceError(
+            "the server does not do byte ranges (it answered HTTP {0} for {1})".format(
+                response.status, self._url(name)
+            ),
+            todo="publish the images on a server that does (nginx, Apache, lighttpd, any object store)",
+        )
+
+
+class _Again(Exception):
+    """A failure that may pass."""
+
+
+class _Patience:
+    """Counts failures and waits between them."""
+
+    def __init__(self, limits: Limits, url: str) -> None:
+        self._limits = limits
+        self._url = url
+        self._started = time.monotonic()
+        self._failures = 0
+
+    def progress(self) -> None:
+        """Bytes came: the failures before do not count any more, the deadline does."""
+        self._failures = 0
+        self._check_deadline("it is too slow")
+
+    def spend(self, trouble: Exception) -> None:
+        """A failure: wait, or give up.
+
+        :raises SourceError: when there were too many in a row or the deadline has passed.
+        """
+        self._failures += 1
+        if self._failures > self._limits.retries:
+            raise SourceError(
+                "{0} cannot be had: {1} ({2} attempts)".format(self._url, trouble, self._failures),
+                todo="check the address and the network of this host, then run the play again; it goes on from here",
+            )
+        self._check_deadline(str(trouble))
+        time.sleep(min(0.5 * 2 ** (self._failures - 1), 15.0))
+
+    def _check_deadline(self, trouble: str) -> None:
+        if time.monotonic() - self._started > self._limits.deadline:
+            raise SourceError(
+                "{0} was not complete after {1:.0f} s: {2}".format(self._url, self._limits.deadline, trouble),
+                todo="run the play again: what is written already is kept",
+            )
+
+
+def _guarded_read(response: http.client.HTTPResponse, amount: int) -> bytes:
+    try:
+        return response.read(amount)
+    except http.client.IncompleteRead as error:
+        # what came is good; the next read says that the rest is missing
+        return error.partial
+    except (OSError, http.client.HTTPException) as error:
+        raise _Again(str(error) or type(error).__name__)
+
+
+def open_repository(location: str, limits: Limits = Limits(), ca_file: Optional[str] = None) -> Repository:
+    """The repository at an address: ``http://``, ``https://``, ``file://`` or an absolute path.
+
+    :raises FleetError: for any other kind of address.
+    """
+    scheme = urllib.parse.urlsplit(location).scheme
+    if scheme in ("http", "https"):
+        return HttpRepository(location, limits, ca_file)
+    if scheme == "file":
+        return FolderRepository(urllib.parse.unquote(urllib.parse.urlsplit(location).path))
+    if location.startswith("/"):
+        return FolderRepository(location)
+    raise FleetError(
+        "{0!r} is no address of an image repository".format(location),
+        todo="use http://, https://, file:// or an absolute path on the host",
+    )

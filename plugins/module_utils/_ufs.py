@@ -1,0 +1,202 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading single files out of a UFS slice without mounting it.
+
+An image says in ``/boot/nanozfs/image.json`` what it is. To learn that of the slice that does not run, mounting it
+would be a side effect in a play that only looks, and would block the write that often follows; so the few structures
+on the way to one file are read here. Little-endian UFS1 and UFS2.
+
+Source: ``sys/ufs/ffs/fs.h`` (super block), ``sys/ufs/ufs/dinode.h`` (inodes), ``sys/ufs/ufs/dir.h`` (directories).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+
+#: reads *length* bytes at *offset* (bytes); may return fewer at the end of the medium
+ReadAt = Callable[[int, int], bytes]
+
+SECTOR = 4096
+#: where a super block may be: UFS2, UFS1 (and the UFS2 of Debian's makefs)
+SUPERBLOCKS = (65536, 8192)
+SUPERBLOCK_SIZE = 1376
+MAGIC_UFS1 = 0x011954
+MAGIC_UFS2 = 0x19540119
+
+ROOT_INODE = 2
+DIRECT = 12
+TYPE_MASK, TYPE_DIR, TYPE_FILE = 0o170000, 0o040000, 0o100000
+
+#: no file that we read this way is larger; a damaged inode must not make us read for minutes (bytes)
+MAX_FILE = 4 << 20
+
+
+class NotUfs(FleetError):
+    """There is no UFS file system of a kind that we can read."""
+
+
+class SuperBlock(NamedTuple):
+    """What of the super block is needed here. Sizes in bytes, addresses in fragments."""
+
+    version: int
+    bsize: int
+    fsize: int
+    iblkno: int
+    inodes_per_group: int
+    frags_per_group: int
+    old_cgoffset: int
+    old_cgmask: int
+    size: int
+
+
+class Inode(NamedTuple):
+    """Mode, size in bytes, and block addresses in fragments."""
+
+    mode: int
+    size: int
+    blocks: List[int]
+
+
+def parse_superblock(raw: bytes) -> Optional[SuperBlock]:
+    """The super block in *raw*, or ``None`` when there is none."""
+    if len(raw) < SUPERBLOCK_SIZE:
+        return None
+    magic = struct.unpack_from("<I", raw, 1372)[0]
+    if magic not in (MAGIC_UFS1, MAGIC_UFS2):
+        return None
+    iblkno, old_cgoffset, old_cgmask = (struct.unpack_from("<i", raw, at)[0] for at in (16, 24, 28))
+    bsize, fsize = (struct.unpack_from("<i", raw, at)[0] for at in (48, 52))
+    ipg, fpg = struct.unpack_from("<I", raw, 184)[0], struct.unpack_from("<i", raw, 188)[0]
+    frags = struct.unpack_from("<q" if magic == MAGIC_UFS2 else "<i", raw, 1080 if magic == MAGIC_UFS2 else 36)[0]
+    if not (4096 <= bsize <= 65536 and 512 <= fsize <= bsize and bsize % fsize == 0 and ipg and fpg > 0 and frags > 0):
+        return None
+    return SuperBlock(
+        version=2 if magic == MAGIC_UFS2 else 1,
+        bsize=bsize,
+        fsize=fsize,
+        iblkno=iblkno,
+        inodes_per_group=ipg,
+        frags_per_group=fpg,
+        old_cgoffset=old_cgoffset,
+        old_cgmask=old_cgmask,
+        size=frags * fsize,
+    )
+
+
+class Ufs:
+    """A UFS file system behind a function that reads bytes.
+
+    :param read_at: how to read; called only with offsets and lengths that are multiples of 4096, so that it works on
+        a disk device with sectors of 512 or 4096 bytes.
+    :raises NotUfs: when there is no usable super block.
+    """
+
+    def __init__(self, read_at: ReadAt) -> None:
+        self._read_at = read_at
+        for offset in SUPERBLOCKS:
+            found = parse_superblock(self._bytes(offset, SUPERBLOCK_SIZE))
+            if found is not None:
+                self.superblock = found
+                return
+        raise NotUfs("no UFS file system found")
+
+    @property
+    def size(self) -> int:
+        """The size of the file system in bytes."""
+        return self.superblock.size
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        first = offset // SECTOR * SECTOR
+        last = -(-(offset + length) // SECTOR) * SECTOR
+        return self._read_at(first, last - first)[offset - first : offset - first + length]
+
+    def _inode(self, number: int) -> Inode:
+        sb = self.superblock
+        group, index = divmod(number, sb.inodes_per_group)
+        if number < ROOT_INODE or group * sb.frags_per_group * sb.fsize >= sb.size:
+            raise NotUfs("the UFS file system is damaged: there is no inode {0}".format(number))
+        start = group * sb.frags_per_group
+        if sb.version == 1:
+            start += sb.old_cgoffset * (group & ~sb.old_cgmask)
+        width = 256 if sb.version == 2 else 128
+        raw = self._bytes((start + sb.iblkno) * sb.fsize + index * width, width)
+        if len(raw) < width:
+            raise NotUfs("the UFS file system is cut off before inode {0}".format(number))
+        mode = struct.unpack_from("<H", raw, 0)[0]
+        if sb.version == 2:
+            return Inode(mode, struct.unpack_from("<Q", raw, 16)[0], list(struct.unpack_from("<15q", raw, 112)))
+        return Inode(mode, struct.unpack_from("<Q", raw, 8)[0], list(struct.unpack_from("<15i", raw, 40)))
+
+    def _pointers(self, address: int, level: int) -> Iterator[int]:
+        """The data blocks behind an indirect block, in order; 0 is a hole."""
+        sb = self.superblock
+        form, width = ("q", 8) if sb.version == 2 else ("i", 4)
+        count = sb.bsize // width
+        if address == 0:
+            for _hole in range(count**level):
+                yield 0
+            return
+        raw = self._bytes(address * sb.fsize, sb.bsize)
+        for pointer in struct.unpack("<{0}{1}".format(count, form), raw.ljust(sb.bsize, b"\0")):
+            if level == 1:
+                yield pointer
+            else:
+                yield from self._pointers(pointer, level - 1)
+
+    def _blocks(self, inode: Inode) -> Iterator[int]:
+        for address in inode.blocks[:DIRECT]:
+            yield address
+        for level, address in enumerate(inode.blocks[DIRECT:], start=1):
+            yield from self._pointers(address, level)
+
+    def _content(self, inode: Inode) -> bytes:
+        sb = self.superblock
+        if inode.size > MAX_FILE:
+            raise NotUfs("the UFS file system is damaged or the file is too large ({0} bytes)".format(inode.size))
+        parts: List[bytes] = []
+        missing = inode.size
+        for address in self._blocks(inode):
+            if missing <= 0:
+                break
+            length = min(sb.bsize, missing)
+            if address < 0 or address * sb.fsize >= sb.size:
+                raise NotUfs("the UFS file system is damaged: a block lies outside of it")
+            data = self._bytes(address * sb.fsize, length) if address else b"\0" * length
+            if len(data) < length:
+                raise NotUfs("the UFS file system is cut off")
+            parts.append(data)
+            missing -= length
+        return b"".join(parts)
+
+    def _directory(self, inode: Inode) -> Dict[bytes, int]:
+        raw = self._content(inode)
+        entries: Dict[bytes, int] = {}
+        at = 0
+        while at + 8 <= len(raw):
+            number, length, _kind, size = struct.unpack_from("<IHBB", raw, at)
+            if length < 8 or at + 8 + size > len(raw):
+                break
+            if number:
+                entries[raw[at + 8 : at + 8 + size]] = number
+            at += length
+        return entries
+
+    def read(self, path: str) -> Optional[bytes]:
+        """The content of a regular file, or ``None`` when there is no such file. Symbolic links are not followed.
+
+        :raises NotUfs: when the structures on the way make no sense.
+        """
+        inode = self._inode(ROOT_INODE)
+        for name in path.strip("/").split("/"):
+            if inode.mode & TYPE_MASK != TYPE_DIR:
+                return None
+            number = self._directory(inode).get(name.encode("utf-8"))
+            if number is None:
+                return None
+            inode = self._inode(number)
+        return self._content(inode) if inode.mode & TYPE_MASK == TYPE_FILE else None

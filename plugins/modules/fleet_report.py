@@ -1,0 +1,58 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_report
+short_description: Show the state of the fleet
+version_added: 1.0.0
+description:
+  - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, and writes it to a file if one is named.
+  - Runs on the controller.
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details: The file is written in check mode as well; a report is not a change of the fleet.
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: none
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: posix
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+options:
+  hosts:
+    description:
+      - What M(nanozfs.fleet.host_info) returned as RV(nanozfs.fleet.host_info#module:host), by host name; none for one
+        that did not answer.
+    type: dict
+    required: true
+  path:
+    description: A file on the controller to write it to, as JSON.
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Show two hosts
+  nanozfs.fleet.fleet_report:
+    hosts:
+      web-1: "{{ one.host }}"
+      web-2: "{{ two.host }}"
+"""
+
+RETURN = r"""
+lines:
+  description: The lines that were printed.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - HOST   STATE   RUNS     FROM  OTHER         POOL            JOURNAL
+    - web-1  normal  web-1.1  nz-b  nz-a web-1.0  tank ONLINE 1%  committed 0001-3fa9c1d2
+"""

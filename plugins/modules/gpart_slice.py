@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gpart_slice
+short_description: Choose which OS slice boots
+version_added: 1.0.0
+description:
+  - Gives an OS slice of the medium that the host runs from the boot attributes for a wanted state.
+  - On GPT, all changes go to the disk in one write of the partition table (C(gpart -f x) and C(gpart commit)), so
+    that a power cut finds either the old attributes or the new ones.
+  - Finds the medium by itself, from the device that / is mounted from. Slices have the GPT labels C(nz-recovery),
+    C(nz-a) and C(nz-b); on MBR they are the first three slices in this order.
+extends_documentation_fragment:
+  - nanozfs.fleet.common
+options:
+  slice:
+    description:
+      - Label of the slice; or V(running), or V(inactive) for the other one of the pair.
+    type: str
+    required: true
+  state:
+    description:
+      - V(active) boots from now on, and no other slice does.
+      - V(trial) boots once. Unless it is made active then, the boot after that is the slice that runs now
+        (C(bootonce)). MBR has no such thing; there it is the same as V(active), and the image has to set it back by
+        itself.
+      - V(inactive) does not boot.
+    type: str
+    choices: [active, trial, inactive]
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Disarm the other slice before writing to it
+  nanozfs.fleet.gpart_slice:
+    slice: inactive
+    state: inactive
+
+- name: Try it with the next boot
+  nanozfs.fleet.gpart_slice:
+    slice: inactive
+    state: trial
+
+- name: Keep what runs
+  nanozfs.fleet.gpart_slice:
+    slice: running
+    state: active
+"""
+
+RETURN = r"""
+slice:
+  description: Label of the slice.
+  returned: success
+  type: str
+  sample: nz-b
+running:
+  description: Label of the slice that runs.
+  returned: success
+  type: str
+  sample: nz-a
+disk:
+  description: The disk.
+  returned: success
+  type: str
+  sample: ada0
+scheme:
+  description: Scheme of its partition table.
+  returned: success
+  type: str
+  sample: GPT
+one_shot:
+  description: Whether a trial on this medium ends by itself.
+  returned: success
+  type: bool
+  sample: true
+before:
+  description: Boot attributes of the slices before.
+  returned: success
+  type: dict
+  sample: {nz-a: [bootme], nz-b: [bootfailed], nz-recovery: []}
+after:
+  description: Boot attributes of the slices after; in check mode, as they would be.
+  returned: success
+  type: dict
+  sample: {nz-a: [bootme], nz-b: [bootme, bootonce], nz-recovery: []}
+actions:
+  description: The changing commands that were run; in check mode, that would have been run.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - gpart unset -a bootfailed -i 5 -f x ada0
+    - gpart set -a bootonce -i 5 -f x ada0
+    - gpart commit ada0
+"""
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+    STATES,
+    apply,
+    edits,
+    flags_after,
+    pick,
+    read_medium,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+
+
+def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
+    """The module."""
+    medium = read_medium(runner)
+    label = pick(medium, module.params["slice"])
+    changes = edits(medium, label, module.params["state"])
+    before = flags_after(medium, [])
+    expected = flags_after(medium, changes)
+    apply(runner, medium, changes)
+    after = expected
+    if changes and not module.check_mode:
+        after = flags_after(read_medium(runner), [])
+        if after != expected:
+            raise FleetError(
+                "gpart reported success, but the boot attributes are {0} and not {1}".format(after, expected),
+                safe="the host still boots one of its slices",
+                todo="look with `gpart show -l {0}`".format(medium.disk),
+            )
+    return {
+        "changed": bool(changes),
+        "slice": label,
+        "running": medium.running,
+        "disk": medium.disk,
+        "scheme": medium.scheme,
+        "one_shot": medium.scheme == "GPT",
+        "before": before,
+        "after": after,
+        "diff": {"before": before, "after": after},
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "slice": {"type": "str", "required": True},
+            "state": {"type": "str", "required": True, "choices": list(STATES)},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, logic)
+
+
+if __name__ == "__main__":
+    main()

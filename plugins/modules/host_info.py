@@ -1,0 +1,147 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Everything about a host in one call
+version_added: 1.0.0
+description:
+  - Tells the state of the host, which image runs from which slice, what the other slices hold, the boot attributes, the
+    pool or what there is to import, the datasets, snapshots and failed states, and the journal of upgrades.
+  - Image ids are the SHA-256 of what the slices really hold. They are read without mounting anything.
+  - Reports what it can about a host that is half broken; what could not be told is in RV(host.warnings).
+extends_documentation_fragment:
+  - nanozfs.fleet.common.info
+options:
+  pool:
+    description:
+      - Name of the system pool. By default the one that the running image names.
+    type: str
+  digest:
+    description:
+      - Hash the slices. Without it the image ids are not known, and no slice is read as a whole.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  nanozfs.fleet.host_info:
+  register: host
+
+- name: Say which version runs
+  ansible.builtin.debug:
+    msg: "{{ host.host.running.version }} from {{ host.host.running.slice }}, {{ host.host.state }}"
+"""
+
+RETURN = r"""
+host:
+  description: The survey of the host.
+  returned: success
+  type: dict
+  contains:
+    hostname:
+      description: Name of the host.
+      type: str
+      returned: always
+      sample: web-1
+    arch:
+      description: Architecture (C(hw.machine_arch)).
+      type: str
+      returned: always
+      sample: amd64
+    release:
+      description: Release of the running kernel.
+      type: str
+      returned: always
+      sample: 13.2-RELEASE
+    boot_method:
+      description: How the firmware booted, V(BIOS) or V(UEFI).
+      type: str
+      returned: always
+      sample: BIOS
+    state:
+      description: V(normal), V(recovery), V(trial), or V(unknown) on a host that the collection did not install.
+      type: str
+      returned: always
+      sample: normal
+    reason:
+      description: Why the host is in that state, in the words of the early boot hook.
+      type: str
+      returned: always
+      sample: "no pool named tank"
+    running:
+      description: What runs - slice, name, version, build, seq and id of the image. Null where it cannot be told.
+      type: dict
+      returned: always
+    medium:
+      description: The OS medium with its slices, their sizes in bytes, boot attributes and images.
+      type: dict
+      returned: always
+    pool:
+      description: The system pool, null when it is not imported. Sizes in bytes.
+      type: dict
+      returned: always
+    importable:
+      description: The pools that could be imported, when the system pool is not.
+      type: list
+      elements: dict
+      returned: always
+    datasets:
+      description: The datasets below C(<pool>/nanozfs).
+      type: list
+      elements: dict
+      returned: always
+    snapshots:
+      description: The snapshots of C(<pool>/nanozfs).
+      type: list
+      elements: dict
+      returned: always
+    failed:
+      description: States that were put aside by a rollback, with their size in bytes.
+      type: list
+      elements: dict
+      returned: always
+    journal:
+      description: The journal of upgrades and rollbacks, null when there is none.
+      type: dict
+      returned: always
+    warnings:
+      description: What could not be told or looks wrong.
+      type: list
+      elements: str
+      returned: always
+"""
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+
+
+def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
+    """The module."""
+    return {"host": _host.survey(runner, module.params["pool"], module.params["digest"])}
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "pool": {"type": "str"},
+            "digest": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, logic)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_build
+short_description: Build, sign and publish the image of an OS slice
+version_added: 1.0.0
+description:
+  - Puts a FreeBSD tree, archives and overlays together, changes them into an image with the layout of the collection,
+    makes a UFS file system of it, publishes it with a signed manifest in a folder, and lays out a bootable medium.
+  - Runs on the controller, as any user. It needs C(makefs(8)), which FreeBSD has in its base system and Debian in a
+    package, and C(ssh-keygen(1)).
+  - When exactly this image was published in the folder before, nothing is done.
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: none
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: posix
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+options:
+  name:
+    description: Name of the image, the same for all its versions.
+    type: str
+    required: true
+  version:
+    description: Version, for people.
+    type: str
+    required: true
+  seq:
+    description: A number that grows with every version. A host refuses what is lower than what it runs.
+    type: int
+    required: true
+  min_seq:
+    description: The lowest O(seq) that a host which runs this image accepts under any circumstances.
+    type: int
+    default: 0
+  arch:
+    description: Architecture, as C(hw.machine_arch) says it.
+    type: str
+    required: true
+  abi:
+    description: ABI, as C(pkg) says it.
+    type: str
+    required: true
+  pool:
+    description: Name of the pool that hosts with this image have their data on.
+    type: str
+    required: true
+  size:
+    description: Size of the image in bytes, a multiple of 4096. Every slice of the fleet must be at least as large.
+    type: int
+    required: true
+  sources:
+    description: Folders and tar archives that make up the FreeBSD system, laid over each other in this order.
+    type: list
+    elements: path
+    required: true
+  overlays:
+    description: Folders to lay over that; their contents belong to root.
+    type: list
+    elements: path
+    default: []
+  recovery:
+    description: Folders that are laid over C(/etc) when a host comes up in recovery mode.
+    type: list
+    elements: path
+    default: []
+  signers:
+    description: Lines of the allowed_signers file of the image - whose signatures its successors need.
+    type: list
+    elements: str
+    required: true
+  signing_key:
+    description: Private key to sign with, or a public key whose private half C(ssh-agent(1)) holds.
+    type: path
+    required: true
+  output:
+    description: Folder to publish in.
+    type: path
+    required: true
+  etc_size:
+    description: Size of the memory disk for C(/etc) in bytes.
+    type: int
+    default: 20971520
+  epoch:
+    description:
+      - Latest time of any file in the image, in seconds since the epoch. By default the environment variable
+        E(SOURCE_DATE_EPOCH), or else the first of January 2024.
+    type: int
+  not_after:
+    description: Time after which hosts refuse to install the image, in seconds since the epoch.
+    type: int
+  medium:
+    description: Also lay out a bootable medium.
+    type: bool
+    default: true
+  swap_size:
+    description: Size of a swap partition on the medium, in bytes; 0 for none.
+    type: int
+    default: 0
+  replace:
+    description: Publish although another image has the same name and version, and take that one off the index.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Build from the release sets
+  nanozfs.fleet.image_build:
+    name: web
+    version: "1.1"
+    seq: 11
+    arch: amd64
+    abi: FreeBSD:13:amd64
+    pool: tank
+    size: 1073741824
+    sources: [/srv/sets/base.txz, /srv/sets/kernel.txz, /srv/sets/packages.txz]
+    overlays: [/srv/fleet/overlay]
+    signers: ['release@fleet namespaces="nanozfs-image" ssh-ed25519 AAAA...']
+    signing_key: ~/.ssh/release
+    output: /srv/www/images
+"""
+
+RETURN = r"""
+image:
+  description: The manifest. Sizes in bytes. Null in check mode when the image would have to be built.
+  returned: success
+  type: dict
+  sample: {id: 3fa9c1d2..., name: web, version: "1.1", build: 90ab12cd, seq: 11, size: 1073741824, arch: amd64}
+build:
+  description: Name of exactly this build; the same inputs give the same one.
+  returned: success
+  type: str
+  sample: 90ab12cd34ef5678
+files:
+  description: Paths of the published files.
+  returned: when published
+  type: dict
+  sample: {image: /srv/www/images/3fa9c1d2….img, medium: /srv/www/images/3fa9c1d2….disk.img}
+manifest:
+  description: Path of the manifest.
+  returned: when published
+  type: str
+  sample: /srv/www/images/3fa9c1d2….manifest.json
+"""

@@ -1,0 +1,361 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: transaction
+short_description: Move the journal of an upgrade or rollback on
+version_added: 1.0.0
+description:
+  - Keeps the journal of a host, which says what upgrade or rollback it is in the middle of. The journal is a set of
+    user properties on C(<pool>/nanozfs), written in one transaction group.
+  - Opens a transaction, or adopts the one that an interrupted play left open; refuses a second one, an image that was
+    tried before and taken back, and a pool that could not carry it.
+  - Only moves the journal. What the phases stand for is done by other modules, in the roles
+    P(nanozfs.fleet.upgrade#role) and P(nanozfs.fleet.rollback#role), and by the early boot hook.
+extends_documentation_fragment:
+  - nanozfs.fleet.common
+options:
+  pool:
+    description:
+      - Name of the system pool.
+    type: str
+    required: true
+  state:
+    description:
+      - V(planned) changes nothing. It tells where to go on, in RV(step).
+      - V(prepared) opens the transaction. The snapshot RV(snapshot) of C(<pool>/nanozfs) must have been taken.
+      - V(written) says that the inactive slice holds the target.
+      - V(armed) says that the next boot may be the trial, and records how to put the data back if it fails. It also
+        keeps 32 MiB reserved in C(<pool>/nanozfs/reserve), so that this is possible in a pool that the trial fills up.
+      - V(committed) says that the trial was good.
+      - V(reverting) asks the early hook of the old slice to put the data back at the next boot, and puts the target on
+        the list of bad images.
+      - V(abandoned) gives up a transaction whose trial has not begun.
+      - V(recorded) notes what runs, where no transaction is open.
+    type: str
+    choices: [planned, prepared, written, armed, committed, reverting, abandoned, recorded]
+    required: true
+  kind:
+    description:
+      - What the transaction is.
+    type: str
+    choices: [upgrade, rollback]
+    default: upgrade
+  running:
+    description:
+      - The image that runs, as RV(nanozfs.fleet.host_info#module:host.running) says it.
+    type: dict
+    suboptions: &image
+      id:
+        description: SHA-256 of the image.
+        type: str
+        required: true
+      build:
+        description: The build that the image names inside of it.
+        type: str
+        required: true
+      version:
+        description: Version, for people.
+        type: str
+        required: true
+  target:
+    description:
+      - The image that shall run. With O(kind=rollback) it may be left out; then it is the one that ran before.
+    type: dict
+    suboptions: *image
+  trial_timeout:
+    description:
+      - Seconds after which a host on trial that nobody commits goes back by itself.
+    type: int
+    default: 600
+  datasets:
+    description:
+      - The datasets below C(<pool>/nanozfs) that are put back when the trial fails.
+    type: list
+    elements: str
+    default: [cfg, var]
+  restore_data:
+    description:
+      - With O(kind=rollback), also put the data back to what it was before the upgrade that is undone.
+    type: bool
+    default: false
+  allow_bad:
+    description:
+      - Try an image again that was taken back before.
+    type: bool
+    default: false
+  allow_degraded:
+    description:
+      - Go on although the pool has lost its redundancy.
+    type: bool
+    default: false
+  min_free:
+    description:
+      - Bytes that the pool must have available.
+    type: int
+    default: 67108864
+  reason:
+    description:
+      - Why the trial is taken back.
+    type: str
+    default: no reason given
+"""
+
+EXAMPLES = r"""
+- name: Where is this host?
+  nanozfs.fleet.transaction:
+    pool: tank
+    state: planned
+    running: "{{ host.host.running }}"
+    target: "{{ wanted.image }}"
+  register: plan
+
+- name: Keep what is on trial
+  nanozfs.fleet.transaction:
+    pool: tank
+    state: committed
+"""
+
+RETURN = r"""
+step:
+  description: What comes next - V(done), V(prepare), V(write), V(arm), V(boot), V(check) or V(revert).
+  returned: when O(state) is V(planned) or V(prepared)
+  type: str
+  sample: write
+txn:
+  description: Id of the transaction; with O(state=planned), the one that it would have.
+  returned: success
+  type: str
+  sample: 0007-3fa9c1d2
+snapshot:
+  description: Name of its snapshot, without dataset and @.
+  returned: success
+  type: str
+  sample: nz-0007-3fa9c1d2
+target:
+  description: The image that shall run.
+  returned: success
+  type: dict
+  sample: {id: 3fa9c1d2..., build: 90ab12cd, version: "1.1"}
+journal:
+  description: The journal after the module ran; in check mode, as it would be.
+  returned: success
+  type: dict
+  sample: {phase: prepared, txn: 0007-3fa9c1d2, kind: upgrade}
+actions:
+  description: The changing commands that were run; in check mode, that would have been run.
+  returned: always
+  type: list
+  elements: str
+  sample: ["zfs set nanozfs:phase=written tank/nanozfs"]
+"""
+
+from typing import Any, Dict, List, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
+    ROLLBACK,
+    ImageRef,
+    Journal,
+    JournalStore,
+    root_of,
+    snapshot_tag,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import (
+    RESERVE,
+    Branch,
+    Step,
+    branch_of,
+    put_back,
+    undo,
+    with_reserve,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._transaction import Wish
+from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs, ensure_dataset
+from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Zpool
+
+STATES = ("planned", "prepared", "written", "armed", "committed", "reverting", "abandoned", "recorded")
+
+
+class Transaction:
+    """One call of the module."""
+
+    def __init__(self, runner: Runner, params: Dict[str, Any]) -> None:
+        self.runner = runner
+        self.params = params
+        self.zfs = Zfs(runner)
+        self.root = root_of(params["pool"])
+        self.store = JournalStore(self.zfs, params["pool"])
+
+    def image(self, key: str) -> Optional[ImageRef]:
+        """An image from the arguments."""
+        value = self.params[key]
+        return ImageRef(value["id"], value["build"], value["version"]) if value else None
+
+    def wish(self, journal: Journal) -> Wish:
+        """What the play wants."""
+        running, target = self.image("running"), self.image("target")
+        if running is None:
+            raise Refused("this state needs to know what is running", safe="nothing was changed")
+        if target is None and self.params["kind"] == ROLLBACK:
+            open_target = journal.target if journal.is_open and journal.kind == ROLLBACK else None
+            target = open_target or _transaction.rollback_target(journal, running)
+        if target is None:
+            raise Refused("this state needs a target", safe="nothing was changed")
+        return Wish(
+            kind=self.params["kind"],
+            running=running,
+            target=target,
+            timeout=self.params["trial_timeout"],
+            allow_bad=self.params["allow_bad"],
+        )
+
+    def check_pool(self) -> None:
+        """Refuse to begin on a pool that could not carry it."""
+        _transaction.check_pool(
+            Zpool(self.runner).pool(self.params["pool"]),
+            self.zfs.dataset(self.root),
+            self.params["min_free"],
+            self.params["allow_degraded"],
+        )
+
+    def check_snapshot(self, txn: str) -> None:
+        """Refuse to go on without the snapshot that everything rests on."""
+        name = "{0}@{1}".format(self.root, snapshot_tag(txn))
+        if self.zfs.snapshot(name) is None and not self.runner.check_mode:
+            raise Refused(
+                "there is no snapshot {0}".format(name),
+                safe="nothing was changed",
+                todo="take it first (zfs_snapshot, recursive, hold=nanozfs)",
+            )
+
+    def branches(self, tag: str) -> List[Branch]:
+        """The datasets that go back, as they were in a snapshot."""
+        return [branch_of(self.zfs, "{0}/{1}".format(self.root, name), tag) for name in self.params["datasets"]]
+
+    def plans(self, journal: Journal) -> Dict[str, List[Step]]:
+        """What happens to the data at the trial boot, and what if it fails."""
+        aside = "{0}/failed/{1}".format(self.root, journal.txn)
+        reserve = self.root + "/reserve"
+        if self.runner.check_mode and self.zfs.snapshot("{0}@{1}".format(self.root, journal.snapshot)) is None:
+            return {"apply": [], "revert": []}  # the snapshot that the plan is made from was not really taken
+        if journal.kind != ROLLBACK or not self.params["restore_data"]:
+            back = put_back(self.branches(str(journal.snapshot)), str(journal.snapshot), aside)
+            return {"apply": [], "revert": with_reserve(back, reserve)}
+        if journal.fallback_txn is None:
+            raise Refused(
+                "the journal knows of no snapshot from before the last upgrade",
+                safe="nothing was changed",
+                todo="roll back the system only (rollback_data=keep)",
+            )
+        tag = snapshot_tag(journal.fallback_txn)
+        branches = self.branches(tag)
+        undone = undo(branches, tag, aside, aside + "-undone")
+        return {"apply": put_back(branches, tag, aside), "revert": with_reserve(undone, reserve)}
+
+    def keep_reserve(self) -> None:
+        """Keep the space that putting data back needs, should the trial fill the pool up."""
+        wanted = {"reservation": str(RESERVE), "canmount": "off", "mountpoint": "none"}
+        ensure_dataset(self.zfs, self.root + "/reserve", wanted)
+
+    def moved(self, journal: Journal) -> Journal:
+        """The journal as the wanted state makes it."""
+        state = self.params["state"]
+        if state == "prepared":
+            wish = self.wish(journal)
+            if _transaction.next_step(journal, wish) == _transaction.PREPARE:
+                self.check_pool()
+                self.check_snapshot(journal.next_txn(wish.target))
+            return _transaction.prepare(journal, wish)
+        if state == "written":
+            return _transaction.mark_written(journal)
+        if state == "armed":
+            if journal.phase == "armed":
+                return journal
+            self.check_snapshot(str(journal.txn))
+            plans = self.plans(journal)
+            self.keep_reserve()
+            return _transaction.arm(journal, plans["apply"], plans["revert"])
+        if state == "committed":
+            return _transaction.commit(journal)
+        if state == "reverting":
+            return _transaction.revert(journal, self.params["reason"])
+        if state == "abandoned":
+            return _transaction.abandon(journal)
+        running = self.image("running")
+        if running is None:
+            raise Refused("this state needs to know what is running", safe="nothing was changed")
+        return _transaction.record(journal, running)
+
+    def run(self) -> Dict[str, Any]:
+        """Do what the module was called for."""
+        before = self.store.read()
+        result: Dict[str, Any] = {"changed": False}
+        if self.params["state"] == "planned":
+            wish = self.wish(before)
+            result["step"] = _transaction.next_step(before, wish)
+            if result["step"] == _transaction.PREPARE:
+                self.check_pool()
+            txn = before.txn if before.is_open else before.next_txn(wish.target)
+            return dict(result, **self.shown(before, txn, wish.target))
+        after = self.moved(before)
+        result["changed"] = after != before and self.store.write(after)
+        if self.params["state"] == "prepared":
+            result["step"] = _transaction.next_step(after, self.wish(after))
+        result["diff"] = {"before": before.as_dict(), "after": after.as_dict()}
+        return dict(result, **self.shown(after, after.txn, after.target))
+
+    @staticmethod
+    def shown(journal: Journal, txn: Optional[str], target: Optional[ImageRef]) -> Dict[str, Any]:
+        """What every state returns."""
+        return {
+            "txn": txn,
+            "snapshot": snapshot_tag(txn) if txn else None,
+            "target": target.as_dict() if target else None,
+            "journal": journal.as_dict(),
+        }
+
+
+def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
+    """The module."""
+    return Transaction(runner, module.params).run()
+
+
+def main() -> None:
+    """Entry point."""
+    image = {
+        "id": {"type": "str", "required": True},
+        "build": {"type": "str", "required": True},
+        "version": {"type": "str", "required": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "pool": {"type": "str", "required": True},
+            "state": {"type": "str", "required": True, "choices": list(STATES)},
+            "kind": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            "running": {"type": "dict", "options": image},
+            "target": {"type": "dict", "options": image},
+            "trial_timeout": {"type": "int", "default": 600},
+            "datasets": {"type": "list", "elements": "str", "default": ["cfg", "var"]},
+            "restore_data": {"type": "bool", "default": False},
+            "allow_bad": {"type": "bool", "default": False},
+            "allow_degraded": {"type": "bool", "default": False},
+            "min_free": {"type": "int", "default": 67108864},
+            "reason": {"type": "str", "default": "no reason given"},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, logic)
+
+
+if __name__ == "__main__":
+    main()
