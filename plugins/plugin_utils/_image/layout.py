@@ -1,0 +1,189 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What our layout asks of the file tree of a FreeBSD system: the changes that make an image out of it.
+
+The design is NanoBSD's (a read-only root, ``/etc`` a memory disk that is filled at boot) without those of its
+mechanisms that do not work here; docs/layout.md says which and why. Source: ``libexec/rc/rc.initdiskless``, rc.conf(5).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Dict, List, Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import ALLOWED_SIGNERS, FORMAT, IMAGE_JSON
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
+
+IMAGE_CONF = "boot/nanozfs/image.conf"
+
+#: settings that make the layout work; an image-level file, because /cfg replaces rc.conf. Source of the file itself:
+#: the last lines of /etc/defaults/rc.conf ("allow vendors to override")
+VENDOR_CONF = "etc/defaults/vendor.conf"
+VENDOR_SETTINGS = {
+    "root_rw_mount": "NO",  # a slice stays what was published, bit by bit
+    "entropy_file": "NO",  # the root file system cannot be written
+    "entropy_boot_file": "NO",
+    "gptboot_enable": "NO",  # rc.d/gptboot would clear the trial flags before a single service has started
+    "zfs_enable": "YES",  # also in recovery mode, where no configuration of the host says so
+    "nanozfs_trial_enable": "YES",
+    "update_motd": "NO",
+    "sendmail_enable": "NONE",
+}
+
+#: settings that the loader needs; console and the like are for an overlay
+LOADER_SETTINGS = {
+    "zfs_load": "YES",
+    "kern.geom.label.disk_ident.enable": "0",  # these two would hide the GPT labels of a disk
+    "kern.geom.label.gptid.enable": "0",
+    "vfs.root_mount_always_wait": "1",
+}
+
+#: no `/` in it, so that the slices stay identical; /tmp must not be a link to /var/tmp (rc.d/tmp stops for that)
+FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an image is called and where it belongs."""
+
+    name: str
+    version: str
+    seq: int
+    min_seq: int
+    arch: str
+    abi: str
+    pool: str
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What goes into an image besides its tree.
+
+    :param recovery: folders that are laid over ``/etc`` in recovery mode.
+    :param signers: lines of the file with the keys that the image trusts.
+    :param etc_size: of the memory disk for ``/etc``, in bytes.
+    :param epoch: the latest time that a file in the image may have, in seconds since the epoch.
+    """
+
+    recovery: Sequence[str]
+    signers: Sequence[str]
+    etc_size: int
+    epoch: int
+
+
+def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
+    """Change the tree of a system, with all overlays in it, into that of an image.
+
+    :returns: the build: a name for exactly this tree, the same wherever it is built.
+    :raises TreeError: when the tree is no FreeBSD system or breaks a rule of the layout.
+    """
+    _check(tree)
+    _local_etc(tree)
+    _root_home(tree)
+    _var_and_tmp(tree)
+    tree.write("etc/diskless", "")
+    tree.write("etc/fstab", FSTAB)
+    _settings(tree)
+    tree.put("cfg", Node(DIR, 0o755))
+    for folder in extras.recovery:
+        recovered = Tree()
+        recovered.add_folder(folder)
+        for path in recovered.paths():
+            if path:
+                tree.put("conf/recovery/etc/" + path, recovered.nodes[path])
+    tree.write(ALLOWED_SIGNERS, "".join(line.rstrip("\n") + "\n" for line in extras.signers))
+    _conf(tree, extras.etc_size)
+    return _identify(tree, identity, extras.epoch)
+
+
+def _check(tree: Tree) -> None:
+    for path in ("etc/rc", "etc/rc.initdiskless", "etc/defaults/rc.conf", "boot", "bin/sh"):
+        if path not in tree:
+            raise TreeError(
+                "the tree is no FreeBSD system: it has no {0}".format(path),
+                todo="give base.txz and kernel.txz of a release, or the destination of an installworld",
+            )
+    if "conf/default/etc/extract" not in tree:
+        raise TreeError("the early boot hook is missing (conf/default/etc/extract)")
+    for path in ("etc/zfs/zpool.cache", "boot/zfs/zpool.cache"):
+        if path in tree:
+            raise TreeError("{0} must not be in an image: it would import pools past the early hook".format(path))
+    keys = [path for path in tree.below("etc/ssh") if path.rpartition("/")[2].startswith("ssh_host_")]
+    if keys:
+        raise TreeError("{0} must not be in an image: every host would have the same key".format(keys[0]))
+
+
+def _local_etc(tree: Tree) -> None:
+    """/usr/local/etc lives in /etc/local, so that packages' configuration comes from /cfg as well."""
+    if "usr/local/etc" in tree and tree.get("usr/local/etc").kind == DIR:
+        tree.put("etc/local", tree.get("usr/local/etc"))
+        for path in tree.below("usr/local/etc"):
+            tree.put("etc/local" + path[len("usr/local/etc") :], tree.nodes[path])
+        tree.remove("usr/local/etc")
+    if "etc/local" not in tree:
+        tree.put("etc/local", Node(DIR, 0o755))
+    tree.link("usr/local/etc", "../../etc/local")
+
+
+def _root_home(tree: Tree) -> None:
+    """/root is read-only; what ssh needs of it is in /etc."""
+    if "root/.ssh" in tree and tree.get("root/.ssh").kind == DIR:
+        for path in tree.below("root/.ssh"):
+            tree.put("etc/rootssh" + path[len("root/.ssh") :], tree.nodes[path])
+        tree.remove("root/.ssh")
+    if "etc/rootssh" not in tree:
+        tree.put("etc/rootssh", Node(DIR, 0o700))
+    tree.link("root/.ssh", "../etc/rootssh")
+
+
+def _var_and_tmp(tree: Tree) -> None:
+    """/var and /tmp are empty places to mount on. With a /conf/base/var a memory disk would be put on /var first."""
+    for path in ("var", "tmp"):
+        if path in tree and tree.get(path).kind != DIR:
+            tree.remove(path)
+        for each in tree.below(path):
+            tree.nodes.pop(each, None)
+    tree.put("var", Node(DIR, 0o755))
+    tree.put("tmp", Node(DIR, 0o1777))
+    for each in ("conf/base/var", "conf/default/var"):
+        tree.remove(each)
+
+
+def _settings(tree: Tree) -> None:
+    tree.append(VENDOR_CONF, "".join('{0}="{1}"\n'.format(*pair) for pair in sorted(VENDOR_SETTINGS.items())))
+    tree.append("boot/loader.conf", "".join('{0}="{1}"\n'.format(*pair) for pair in sorted(LOADER_SETTINGS.items())))
+
+
+def _conf(tree: Tree, etc_size: int) -> None:
+    """/etc becomes a memory disk that rc.initdiskless fills from here. md_size counts blocks of 512 bytes."""
+    tree.remove("conf/base/etc")
+    tree.copy("etc", "conf/base/etc")
+    tree.write("conf/base/etc/md_size", "{0}\n".format(-(-etc_size // 512)))
+    tree.put("conf/recovery/etc", tree.nodes.get("conf/recovery/etc", Node(DIR, 0o755)))
+
+
+def _identify(tree: Tree, identity: Identity, epoch: int) -> str:
+    values: Dict[str, object] = dict(identity.__dict__, format=FORMAT)
+    tree.write(IMAGE_JSON, json.dumps(values, indent=1, sort_keys=True) + "\n")
+    tree.clamp(epoch)
+    build = tree.identity()[:16]
+    tree.write(IMAGE_JSON, json.dumps(dict(values, build=build), indent=1, sort_keys=True) + "\n")
+    lines: List[str] = ["# {0}-{1}: read by the early boot hook\n".format(identity.name, identity.version)]
+    for key, value in (("pool", identity.pool), ("build", build), ("version", identity.version)):
+        lines.append("NZ_{0}={1}\n".format(key.upper(), shlex.quote(str(value))))
+    tree.write(IMAGE_CONF, "".join(lines))
+    tree.clamp(epoch)
+    return build
+
+
+def boot_code(tree: Tree) -> Dict[str, bytes]:
+    """The boot code that a medium of this image needs, where the tree has it."""
+    found = {}
+    for name in ("pmbr", "gptboot"):
+        node = tree.nodes.get("boot/" + name)
+        found[name] = node.content() if node is not None and node.kind == FILE else b""
+    return found

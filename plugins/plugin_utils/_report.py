@@ -1,0 +1,82 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The state of a fleet as text."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional
+
+TITLES = ("HOST", "STATE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
+
+
+def _version(image: Optional[Mapping[str, Any]]) -> str:
+    return "{0}-{1}".format(image["name"], image["version"]) if image and image.get("name") else "-"
+
+
+def _pool(host: Mapping[str, Any]) -> str:
+    pool = host.get("pool")
+    if pool:
+        return "{0} {1} {2}%".format(pool["name"], pool["health"], pool["capacity"])
+    seen = ", ".join("{0} {1}".format(each["name"], each["state"]) for each in host.get("importable") or [])
+    return "none" + (" ({0})".format(seen) if seen else "")
+
+
+def _other(host: Mapping[str, Any]) -> str:
+    medium = host.get("medium") or {}
+    label = medium.get("inactive")
+    if not label:
+        return "-"
+    slice_ = medium["slices"][label]
+    flags = ",".join(slice_["flags"])
+    return "{0} {1}{2}".format(label, _version(slice_["image"]), " [{0}]".format(flags) if flags else "")
+
+
+def remarks(host: Mapping[str, Any]) -> List[str]:
+    """What there is to say about a host besides its line in the table."""
+    found: List[str] = list(host.get("warnings") or [])
+    if host.get("reason"):
+        found.append(host["reason"])
+    journal = host.get("journal") or {}
+    if journal.get("reason"):
+        found.append("last taken back: {0}".format(journal["reason"]))
+    kept = len(host.get("failed") or [])
+    if kept:
+        found.append("{0} failed state{1} kept".format(kept, "" if kept == 1 else "s"))
+    return found
+
+
+def _journal(host: Mapping[str, Any]) -> str:
+    journal = host.get("journal")
+    if not journal:
+        return "-"
+    return journal["phase"] + (" " + journal["txn"] if journal.get("txn") else "")
+
+
+def row(name: str, host: Optional[Mapping[str, Any]]) -> List[str]:
+    """One line of the table, as cells."""
+    if not host:
+        return [name, "no answer", "-", "-", "-", "-", "-"]
+    running = host.get("running") or {}
+    return [
+        name,
+        str(host.get("state", "-")),
+        _version(running),
+        str(running.get("slice", "-")),
+        _other(host),
+        _pool(host),
+        _journal(host),
+    ]
+
+
+def table(hosts: Mapping[str, Any]) -> List[str]:
+    """The state of hosts as lines of text: a table, then a line for each remark.
+
+    :param hosts: what ``host_info`` says, by host; none for one that did not answer.
+    """
+    rows = [list(TITLES)] + [row(name, hosts[name]) for name in sorted(hosts)]
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
+    lines += ["{0}: {1}".format(name, text) for name in sorted(hosts) for text in remarks(hosts[name] or {})]
+    return lines
