@@ -1,0 +1,136 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures of the unit tests: images, a repository, and a model host that runs one of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any, Dict, List
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner, local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
+from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium
+
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROLE = os.path.join(CHECKOUT, "roles", "image", "files")
+
+SLICE = 3 * MIB
+
+
+class Images:
+    """Published test images, one repository for all, signed by one key."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.repository = os.path.join(folder, "images")
+        self.key = os.path.join(folder, "key")
+        self.signers = os.path.join(folder, "allowed_signers")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        with open(self.key + ".pub", encoding="utf-8") as file:
+            self.public = " ".join(file.read().split()[:2])
+        self.signer = 'release@fleet namespaces="nanozfs-image" ' + self.public
+        with open(self.signers, "w", encoding="utf-8") as file:
+            file.write(self.signer + "\n")
+        self._tree()
+        self.built: Dict[str, Dict[str, Any]] = {}
+        for version, seq in (("1.0", 10), ("1.1", 11), ("1.2", 12)):
+            self.build(version, seq)
+
+    def _tree(self) -> None:
+        """Just enough of a FreeBSD system for an image."""
+        for path in ("etc/rc", "etc/rc.initdiskless", "etc/defaults/rc.conf", "boot/pmbr", "boot/gptboot", "bin/sh"):
+            full = os.path.join(self.folder, "tree", path)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "w", encoding="utf-8") as file:
+                file.write("test\n")
+
+    def definition(self, version: str, seq: int, **changes: Any) -> build.Definition:
+        """What an image of that version is made from."""
+        values: Dict[str, Any] = {
+            "identity": Identity("web", version, seq, 5, "amd64", "FreeBSD:13:amd64", "tank"),
+            "sources": [os.path.join(self.folder, "tree")],
+            "overlays": [os.path.join(ROLE, "root"), self.overlay(version)],
+            "recovery": [os.path.join(ROLE, "recovery")],
+            "signers": [self.signer],
+            "signing_key": self.key,
+            "output": self.repository,
+            "size": 2 * MIB,
+            "etc_size": MIB,
+            "epoch": 1704067200,
+        }
+        values.update(changes)
+        return build.Definition(**values)
+
+    def overlay(self, version: str) -> str:
+        """A folder with what only this version has."""
+        folder = os.path.join(self.folder, "overlay-" + version)
+        os.makedirs(os.path.join(folder, "usr", "share"), exist_ok=True)
+        with open(os.path.join(folder, "usr", "share", "version"), "wb") as file:
+            file.write(version.encode() * 100000)
+        return folder
+
+    def build(self, version: str, seq: int, **changes: Any) -> Dict[str, Any]:
+        """Build and publish one."""
+        said: List[str] = []
+        result = build.run(self.definition(version, seq, **changes), Runner(local_execute), said.append)
+        self.built[version] = result["image"]
+        return result
+
+    def content(self, version: str) -> bytes:
+        """The bytes of an image."""
+        with open(os.path.join(self.repository, self.built[version]["id"] + ".img"), "rb") as file:
+            return file.read()
+
+    def copy(self, folder: str) -> str:
+        """The repository once more, for a test that damages it."""
+        target = os.path.join(folder, "images")
+        shutil.copytree(self.repository, target)
+        return target
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """The test images; needs makefs and ssh-keygen."""
+    for program in ("makefs", "ssh-keygen"):
+        if shutil.which(program) is None:
+            pytest.skip("{0} is not installed; `make test` installs it".format(program))
+    return Images(str(tmp_path_factory.mktemp("images")))
+
+
+@pytest.fixture
+def machine(tmp_path: Any) -> Machine:
+    """A model machine without disks."""
+    return Machine.create(str(tmp_path / "machine"))
+
+
+@pytest.fixture
+def host(machine: Machine, images: Images, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> ModuleHost:
+    """A host that runs web-1.0 from nz-a; nz-b is empty, three data disks hold no pool yet."""
+    content = images.content("1.0")
+    make_medium(machine, SLICE, {"nz-recovery": content, "nz-a": content})
+    for number in (1, 2, 3):
+        machine.add_disk("ada{0}".format(number), 512 * MIB)
+    boot(machine, "nz-a")
+    return ModuleHost(machine, str(tmp_path), monkeypatch)
+
+
+@pytest.fixture
+def pooled(host: ModuleHost) -> ModuleHost:
+    """The same host with its pool, datasets and some data, all mounted."""
+    host.command(
+        "zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", "tank", "raidz", "ada1", "ada2", "ada3"
+    )
+    host.command("zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", "tank/nanozfs")
+    for name in ("cfg", "var"):
+        host.command("zfs", "create", "-o", "mountpoint=legacy", "tank/nanozfs/" + name)
+    host.command("zfs", "create", "-o", "nanozfs:rollback=keep", "tank/nanozfs/var/log")
+    host.command("zfs", "create", "tank/nanozfs/var/db")
+    return host

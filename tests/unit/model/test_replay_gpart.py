@@ -1,0 +1,168 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The recorded sessions with gpart(8) and boot0cfg(8)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
+from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
+    MIB,
+    Script,
+    Session,
+    compare,
+    replay,
+    system_disk,
+    write_table,
+)
+from ansible_collections.nanozfs.fleet.tests.unit.transcripts import Transcript
+
+
+def _gpt_setup(session: Session) -> None:
+    session.boot(689118909)
+    system_disk(session)
+    session.attach(512, "vtbd1")
+
+
+def _two_slices(session: Session) -> None:
+    session.attach(64, "md6")
+    session.do("gpart create -s gpt md6")
+    session.do("gpart add -t freebsd-ufs -s 20m -l t-a md6")
+    session.do("gpart add -t freebsd-ufs -s 20m -l t-b md6")
+    session.do("gpart set -a bootme -i 1 md6")
+
+
+def _overwrite(sector: int) -> Any:
+    """What ``dd if=/dev/zero of=/dev/md6 bs=512 count=1 oseek=SECTOR`` does."""
+
+    def step(session: Session) -> None:
+        with open(session.machine.image("md6"), "r+b") as file:
+            file.seek(sector * _gpt.SECTOR)
+            file.write(bytes(_gpt.SECTOR))
+
+    return step
+
+
+def _grown(session: Session) -> None:
+    """A disk of 96 MiB with the table of one of 64."""
+    session.attach(96, "md7")
+    table = _gpt.new_table(64 * MIB // _gpt.SECTOR, _gpt.TYPES["efi"])
+    table.first, table.last = 40, 131031
+    table.add(1, _gpt.Entry(_gpt.TYPES["freebsd-ufs"], _gpt.TYPES["efi"], 40, 40999))
+    write_table(session, "md7", table)
+
+
+_FILES = "reads boot code from files of the guest"
+_GARBAGE = "gpart restore is not modelled: with garbage it destroys the table, and the collection never uses it"
+
+GPT = Script(
+    "gpart-gpt",
+    _gpt_setup,
+    before={
+        "101": lambda session: session.attach(64, "md5"),
+        "137": _two_slices,
+        "138": _overwrite(131071),
+        "146": _overwrite(1),
+        "155": _grown,
+    },
+    excluded={
+        "075-ls-dev-gpt": "looks into /dev of the guest",
+        "077-ls-dev-gpt": "looks into /dev of the guest",
+        "079-ls-dev-gpt": "looks into /dev of the guest",
+        "087-resize-mounted": "gpart resize is not modelled: slices keep their size",
+        "088-resize-no-space": "gpart resize is not modelled: slices keep their size",
+        "094-bootcode-gpt": _FILES,
+        "09[5-8]-bootcode*": _FILES,
+        "099-as-nobody-show": "the model has no users but root",
+        "100-as-nobody-set": "the model has no users but root",
+        "111-md-backup-l": "od of another system uses other blanks",
+        "119-md-restore-from-backup": _GARBAGE,
+        "12[0-9]-md-*": _GARBAGE,
+        "13[0-6]-md-*": _GARBAGE,
+        "138-md6-corrupt-secondary": "dd onto a device; the test overwrites the sector itself",
+        "146-md6-corrupt-primary": "dd onto a device; the test overwrites the sector itself",
+    },
+)
+
+
+def _mbr_setup(session: Session) -> None:
+    _gpt_setup(session)
+    session.attach(64, "md0")
+
+
+def _boot0(session: Session) -> None:
+    """What ``gpart bootcode -b /boot/boot0`` does."""
+
+    def change(machine: Machine) -> None:
+        machine.hardware["disks"]["md0"]["boot0"] = 1
+
+    session.edit(change)
+
+
+def _no_boot0(session: Session) -> None:
+    def change(machine: Machine) -> None:
+        del machine.hardware["disks"]["md0"]["boot0"]
+
+    session.edit(change)
+
+
+def _mount_slice(session: Session) -> None:
+    def change(machine: Machine) -> None:
+        machine.running["mounts"].append(
+            {"from": "/dev/md0s1", "on": "/mnt", "type": "ufs", "readonly": False},
+        )
+
+    session.edit(change)
+
+
+_BOOT0 = "prints or changes more of the boot code than the slice that it boots by itself"
+_LABEL = "BSD labels inside of slices are not modelled"
+
+MBR = Script(
+    "gpart-mbr",
+    _mbr_setup,
+    before={"031": _boot0, "056": _no_boot0, "058": _boot0, "067": _mount_slice},
+    excluded={
+        "031-bootcode-boot0": _FILES,
+        "032-boot0cfg-v": _BOOT0,
+        "033-boot0cfg-v-dev": _BOOT0,
+        "03[5-8]-boot0cfg-*": _BOOT0,
+        "04[0-7]-boot0cfg-*": _BOOT0,
+        "056-bootcode-mbr": _FILES,
+        "058-bootcode-boot0-back": _FILES,
+        "059-bsd-create-s1": _LABEL,
+        "06[0-5]-bsd-*": _LABEL,
+        "066-newfs": "newfs is not modelled",
+        "067-mount": _LABEL,
+        "069-boot0cfg-s2-while-mounted": _BOOT0,
+        "071-gpart-bootcode-while-mounted": _FILES,
+        "072-dd-mbr-while-mounted": "dd onto a device",
+        "07[6-9]-fdisk*": "fdisk is not modelled",
+        "080-bsdlabel": _LABEL,
+        "081-bsdlabel-none": _LABEL,
+        "082-fdisk-missing": "fdisk is not modelled",
+        "083-glabel-status-mbr": "labels of UFS are not modelled: our images have none",
+        "084-geom-part-status": "geom is not modelled; gpart status is",
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Tuple[Transcript, Output]]]:
+    return {script.directory: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in (GPT, MBR)}
+
+
+@pytest.mark.parametrize("name", GPT.names())
+def test_gpt(results: Any, name: str) -> None:
+    compare(*results["gpart-gpt"][name])
+
+
+@pytest.mark.parametrize("name", MBR.names())
+def test_mbr(results: Any, name: str) -> None:
+    compare(*results["gpart-mbr"][name])

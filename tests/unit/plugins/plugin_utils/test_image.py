@@ -1,0 +1,274 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Building images: what goes in, what is refused, and that the same inputs give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+from typing import Any
+
+import pytest
+from dissect.ffs import FFS
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner, local_execute
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import read_table
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+
+MIB = 1 << 20
+
+
+def filesystem(images: Images, version: str) -> FFS:
+    return FFS(io.BytesIO(images.content(version)))
+
+
+def text(fs: FFS, path: str) -> str:
+    return fs.get(path).open().read().decode()
+
+
+class TestImage:
+    """The image as an independent reader sees it."""
+
+    def test_layout(self, images: Images) -> None:
+        fs = filesystem(images, "1.1")
+        assert fs.get("/conf/default/etc/extract").mode & 0o7777 == 0o755
+        assert text(fs, "/conf/base/etc/md_size") == "2048\n"
+        assert "/ " not in text(fs, "/etc/fstab") and "tmpfs\t/tmp" in text(fs, "/etc/fstab")
+        assert fs.get("/usr/local/etc").link == "../../etc/local"
+        assert fs.get("/root/.ssh").link == "../etc/rootssh"
+        assert fs.get("/etc/rootssh").mode & 0o7777 == 0o700
+        assert fs.get("/tmp").mode & 0o7777 == 0o1777
+        assert text(fs, "/conf/recovery/etc/rc.conf").startswith("# Recovery mode")
+        assert 'gptboot_enable="NO"' in text(fs, "/etc/defaults/vendor.conf")
+        assert 'zfs_load="YES"' in text(fs, "/boot/loader.conf")
+        assert fs.get("/etc/diskless").size == 0
+        for path in ("/conf/base/var", "/conf/default/var"):
+            with pytest.raises(Exception):  # noqa: B017 - dissect has its own kinds
+                fs.get(path)
+
+    def test_conf_base_is_etc(self, images: Images) -> None:
+        """Files in both places are one file: hard links cost no space."""
+        fs = filesystem(images, "1.1")
+        assert fs.get("/etc/rc").inum == fs.get("/conf/base/etc/rc").inum
+
+    def test_says_what_it_is(self, images: Images) -> None:
+        inside = json.loads(text(filesystem(images, "1.1"), "/boot/nanozfs/image.json"))
+        built = images.built["1.1"]
+        assert inside["build"] == built["build"] and inside["version"] == "1.1" and inside["pool"] == "tank"
+        assert "NZ_POOL=tank\nNZ_BUILD={0}\n".format(built["build"]) in text(
+            filesystem(images, "1.1"), "/boot/nanozfs/image.conf"
+        )
+        assert images.signer in text(filesystem(images, "1.1"), "/boot/nanozfs/allowed_signers")
+
+    def test_id_is_the_digest_of_its_bytes(self, images: Images) -> None:
+        for version, built in images.built.items():
+            assert hashlib.sha256(images.content(version)).hexdigest() == built["id"]
+
+    def test_medium_holds_it_twice(self, images: Images) -> None:
+        path = os.path.join(images.repository, images.built["1.1"]["id"] + ".disk.img")
+        with open(path, "rb") as file:
+            table = read_table(file, os.path.getsize(path) // 512)
+            for entry in table.entries.values():
+                file.seek(entry.first * 512)
+                content = file.read(2 * MIB)
+                if entry.label in ("nz-recovery", "nz-a"):
+                    assert content == images.content("1.1")
+                if entry.label == "nz-b":
+                    assert content.count(0) == len(content)
+                if entry.label == "nz-boot":
+                    assert content.startswith(b"test\n")
+
+
+class TestReproducible:
+    """One definition, one id."""
+
+    def test_again_elsewhere_and_later(self, images: Images, tmp_path: Any) -> None:
+        first = images.built["1.1"]
+        now = time.time()
+        for root, _folders, files in os.walk(os.path.join(images.folder, "tree")):
+            for name in files:
+                os.utime(os.path.join(root, name), (now, now))
+        result = images.build("1.1", 11, output=str(tmp_path / "again"))
+        assert result["changed"] and result["image"]["id"] == first["id"]
+
+    def test_published_before(self, images: Images) -> None:
+        assert not images.build("1.1", 11)["changed"]
+
+    def test_check_mode_tells_the_build(self, images: Images, tmp_path: Any) -> None:
+        definition = images.definition("1.1", 11, output=str(tmp_path / "none"))
+        result = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
+        assert result["changed"] and result["build"] == images.built["1.1"]["build"]
+        assert not os.path.exists(str(tmp_path / "none"))
+
+    def test_any_change_is_another_build(self, images: Images, tmp_path: Any) -> None:
+        extra = tmp_path / "extra"
+        (extra / "etc").mkdir(parents=True)
+        (extra / "etc" / "motd").write_text("hello\n")
+        seen = {images.built["1.1"]["build"]}
+        for mode in (0o644, 0o755):
+            (extra / "etc" / "motd").chmod(mode)
+            definition = images.definition("1.1", 11)
+            definition = images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)])
+            _tree, name = build.plan(definition, str(tmp_path))
+            seen.add(name)
+        assert len(seen) == 3
+
+
+class TestPublishing:
+    """The folder that hosts fetch from."""
+
+    def test_a_version_is_not_replaced_unasked(self, images: Images, tmp_path: Any) -> None:
+        repository = images.copy(str(tmp_path))
+        with pytest.raises(FleetError, match="published already with other contents"):
+            images.build("1.1", 13, output=repository)
+        before = images.built["1.1"]
+        result = images.build("1.1", 13, output=repository, replace=True)
+        images.built["1.1"] = before
+        with open(os.path.join(repository, "index.json"), encoding="utf-8") as file:
+            entries = {each["version"]: each["id"] for each in json.load(file)["images"]}
+        assert entries["1.1"] == result["image"]["id"] != before["id"]
+
+    def test_nothing_half_is_left(self, images: Images) -> None:
+        assert not [name for name in os.listdir(images.repository) if name.endswith(".part")]
+
+    def test_manifest_names_everything(self, images: Images) -> None:
+        with open(os.path.join(images.repository, images.built["1.1"]["id"] + ".manifest.json"), "rb") as file:
+            manifest = parse_manifest(file.read())
+        for artefact in manifest.files.values():
+            with open(os.path.join(images.repository, artefact.name), "rb") as file:
+                content = file.read()
+            assert len(content) == artefact.size and hashlib.sha256(content).hexdigest() == artefact.sha256
+
+
+class TestRefusals:
+    """What must not become an image."""
+
+    @pytest.mark.parametrize(
+        "path, said",
+        [
+            ("etc/ssh/ssh_host_rsa_key", "every host would have the same key"),
+            ("etc/zfs/zpool.cache", "import pools past the early hook"),
+            ("boot/zfs/zpool.cache", "import pools past the early hook"),
+        ],
+    )
+    def test_dangerous_files(self, images: Images, tmp_path: Any, path: str, said: str) -> None:
+        extra = tmp_path / "extra"
+        (extra / path).parent.mkdir(parents=True)
+        (extra / path).write_text("x")
+        definition = images.definition("1.1", 11)
+        with pytest.raises(FleetError, match=said):
+            build.plan(images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)]), str(tmp_path))
+
+    def test_no_freebsd(self, images: Images, tmp_path: Any) -> None:
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(FleetError, match="no FreeBSD system"):
+            build.plan(images.definition("1.1", 11, sources=[str(tmp_path / "empty")]), str(tmp_path))
+
+    def test_no_hook(self, images: Images, tmp_path: Any) -> None:
+        with pytest.raises(FleetError, match="early boot hook is missing"):
+            build.plan(images.definition("1.1", 11, overlays=[]), str(tmp_path))
+
+    def test_too_small(self, images: Images, tmp_path: Any) -> None:
+        with pytest.raises(FleetError, match="raise image_size"):
+            images.build("1.1", 11, size=256 << 10, output=str(tmp_path / "out"))
+
+    @pytest.mark.parametrize(
+        "changes, said",
+        [
+            ({"size": 2 * MIB + 1}, "multiple of 4096"),
+            ({"sources": []}, "no tree or archive"),
+            ({"sources": ["/nowhere"]}, "no tree or archive /nowhere"),
+            ({"signers": []}, "trust nobody"),
+            ({"signing_key": "/nowhere"}, "no signing key"),
+            ({"identity": Identity("a/b", "1", 1, 0, "amd64", "x", "tank")}, "no usable name"),
+        ],
+    )
+    def test_bad_definitions(self, images: Images, changes: Any, said: str) -> None:
+        with pytest.raises(FleetError, match=said):
+            images.build("1.1", 11, **changes)
+
+    def test_a_medium_without_boot_code(self, images: Images, tmp_path: Any) -> None:
+        definition = images.definition("1.1", 11)
+        source = str(tmp_path / "tree")
+        tree = Tree()
+        tree.add_folder(definition.sources[0])
+        tree.remove("boot/gptboot")
+        os.mkdir(source)
+        tree.stage(source)
+        with pytest.raises(FleetError, match="no boot code"):
+            images.build("1.1", 11, sources=[source], output=str(tmp_path / "out"))
+
+
+class TestTree:
+    """Laying sources over each other."""
+
+    def test_an_archive_keeps_owners_modes_and_hard_links(self, tmp_path: Any) -> None:
+        archive = str(tmp_path / "base.txz")
+        with tarfile.open(archive, "w:xz") as tar:
+
+            def add(name: str, **values: Any) -> None:
+                info = tarfile.TarInfo(name)
+                data = values.pop("data", b"")
+                info.size = len(data)
+                for key, value in values.items():
+                    setattr(info, key, value)
+                tar.addfile(info, io.BytesIO(data))
+
+            add("./usr", type=tarfile.DIRTYPE, mode=0o755)
+            add("./usr/su", data=b"su", mode=0o4555, uid=0, gid=0, mtime=5)
+            add("./usr/mail", data=b"m", mode=0o600, uid=26, gid=6, mtime=5)
+            add("./usr/su2", type=tarfile.LNKTYPE, linkname="./usr/su")
+            add("./usr/l", type=tarfile.SYMTYPE, linkname="su")
+            add("./dev/null", type=tarfile.CHRTYPE)
+        tree = Tree()
+        tree.add_archive(archive, str(tmp_path))
+        assert tree.get("usr/su").mode == 0o4555 and tree.get("usr/mail").uid == 26
+        assert tree.get("usr/su").group == tree.get("usr/su2").group is not None
+        assert tree.get("usr/l").target == "su" and "dev/null" not in tree
+        assert "./usr/mail type=file uid=26 gid=6 mode=0600 time=5.0" in list(tree.lines(digests=False))
+
+    @pytest.mark.parametrize("name", ["../x", "a/../../x"])
+    def test_an_archive_may_not_lead_out(self, tmp_path: Any, name: str) -> None:
+        archive = str(tmp_path / "bad.tar")
+        with tarfile.open(archive, "w") as tar:
+            tar.addfile(tarfile.TarInfo(name))
+        with pytest.raises(TreeError, match="leads out"):
+            Tree().add_archive(archive, str(tmp_path))
+
+    def test_a_broken_archive(self, tmp_path: Any) -> None:
+        (tmp_path / "bad.txz").write_bytes(b"\xfd7zXZ\0garbage")
+        with pytest.raises(TreeError, match="cannot be read"):
+            Tree().add_archive(str(tmp_path / "bad.txz"), str(tmp_path))
+
+    def test_goes_through_links_to_directories(self) -> None:
+        tree = Tree()
+        tree.put("usr/bin", Node(DIR, 0o755))
+        tree.link("bin", "usr/bin")
+        tree.write("bin/sh", "x")
+        assert tree.get("usr/bin/sh").kind == FILE
+
+    def test_a_file_in_the_way(self) -> None:
+        tree = Tree()
+        tree.write("a", "x")
+        with pytest.raises(TreeError, match="no directory"):
+            tree.write("a/b", "x")
+        tree.write("d/e", "x")
+        with pytest.raises(TreeError, match="cannot be replaced"):
+            tree.write("d", "x")
+
+
+def test_makefs_missing(images: Images, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ufs.MakefsError, match="package makefs"):
+        ufs.make(Tree(), str(tmp_path), str(tmp_path / "out"), 2 * MIB, 1)
