@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab from the command line; ``lab --help`` says what it can do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from typing import List
+
+from ansible_collections.nanozfs.fleet.tests.lab import paths
+from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError
+from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, PlayFailed, Site, buy, make_site
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lab", description="A fleet of FreeBSD-like hosts on this machine.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text)
+
+    verb("up", "set the lab up, without hosts")
+    verb("down", "take everything away")
+    verb("site", "set the lab up, with a site in its folder and images 1.0, 1.1 and 1.2 (which does not work)")
+    fresh = verb("fresh", "replace hosts of the site by new machines with a medium, switched on")
+    fresh.add_argument("host", nargs="+", choices=sorted(ADDRESSES))
+    fresh.add_argument("--version", default="1.0")
+    verb("status", "list the hosts")
+    verb("leftovers", "say what an ended lab has left behind; exit status 1 if anything")
+    add = verb("add", "add a host with data disks, without a medium")
+    add.add_argument("host")
+    add.add_argument("number", type=int, help="last part of its address 10.77.0.N")
+    add.add_argument("--disks", type=int, default=3)
+    add.add_argument("--size", type=int, default=512, help="of each data disk, in MiB")
+    insert = verb("insert", "put an OS medium in")
+    insert.add_argument("host")
+    insert.add_argument("image")
+    verb("eject", "take the OS medium out").add_argument("host")
+    for name, text in (("on", "switch hosts on"), ("cut", "cut the power of hosts"), ("wait", "wait for their ssh")):
+        verb(name, text).add_argument("host", nargs="+")
+    for name, text in (("pull", "pull data disks out"), ("plug", "put data disks back")):
+        each = verb(name, text)
+        each.add_argument("host")
+        each.add_argument("disk", nargs="+")
+    link = verb("link", "plug a network cable in or pull it")
+    link.add_argument("host")
+    link.add_argument("state", choices=["up", "down"])
+    verb("console", "show what is on a host's console").add_argument("host")
+    verb("serve", "publish a folder at http://10.77.0.1:8080/").add_argument("folder")
+    run = verb("run", "run a command within the network of the lab")
+    run.add_argument("command", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _status(lab: Lab) -> None:
+    for host in lab.hosts:
+        kenv = host.kenv() if host.is_on else {}
+        print(
+            "{0:<12} {1:<12} {2:<4} {3:<12} {4}".format(
+                host.name,
+                host.address,
+                "on" if host.is_on else "off",
+                kenv.get("nanozfs.slice", ""),
+                kenv.get("nanozfs.state", ""),
+            )
+        )
+
+
+def _host_verb(host: Host, options: argparse.Namespace) -> None:
+    if options.verb == "insert":
+        host.insert(os.path.abspath(options.image))
+    elif options.verb == "eject":
+        host.eject()
+    elif options.verb == "pull":
+        host.pull(*options.disk)
+    elif options.verb == "plug":
+        host.plug(*options.disk)
+    elif options.verb == "link":
+        host.link(options.state == "up")
+    else:
+        print(host.console(), end="")
+
+
+def main(argv: List[str]) -> int:
+    """Entry point."""
+    options = _parser().parse_args(argv)
+    lab = Lab()
+    try:
+        if options.verb in ("up", "down"):
+            getattr(lab, options.verb)()
+        elif options.verb == "site":
+            make_site(lab)
+        elif options.verb == "fresh":
+            for name in options.host:
+                lab.discard(name)
+            buy(lab, options.host, Site(os.path.join(paths.HOME, "site")).medium(options.version))
+        elif options.verb == "status":
+            _status(lab)
+        elif options.verb == "leftovers":
+            found = lab.leftovers()
+            print("".join(each + "\n" for each in found), end="")
+            return 1 if found else 0
+        elif options.verb == "add":
+            Host(options.host).create(options.number, options.disks, options.size << 20)
+        elif options.verb == "serve":
+            lab.serve(os.path.abspath(options.folder))
+        elif options.verb == "run":
+            argv = ["nsenter", "--net=/run/netns/" + paths.NETNS, *options.command]
+            return subprocess.run(argv, check=False).returncode
+        elif options.verb in ("on", "cut"):
+            for name in options.host:
+                getattr(lab.host(name), options.verb)()
+        elif options.verb == "wait":
+            lab.wait(options.host)
+        else:
+            _host_verb(lab.host(options.host), options)
+    except (LabError, PlayFailed) as error:
+        print("lab: {0}".format(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
