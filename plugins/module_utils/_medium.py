@@ -269,6 +269,13 @@ def _gpt_edits(medium: Medium, target: Slice, state: str) -> List[Edit]:
                 safe="nothing was changed",
                 todo="make the other slice active instead",
             )
+        if BOOTME in target.flags and BOOTME not in running.flags and running.label != RECOVERY:
+            raise Refused(
+                "the running slice {0} is not committed (its flags: {1}); {2} is its way back and must stay "
+                "bootable".format(running.label, ", ".join(sorted(running.flags)) or "none", target.label),
+                safe="nothing was changed",
+                todo="commit the running slice (playbook commit), or reboot to let it revert",
+            )
         want(target, ())
     return changes
 

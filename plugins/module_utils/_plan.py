@@ -187,7 +187,7 @@ def branch_of(zfs: Zfs, name: str, snapshot: str, moved_to: Optional[str] = None
     # promoting moves a snapshot from what was put aside to the clone in its place: it may be in either tree
     snapped = {
         each.dataset[len(root) :]
-        for root in {here, name}
+        for root in ([here] if here == name else [here, name])
         for each in zfs.snapshots(root, recursive=True)
         if each.tag == snapshot
     }

@@ -149,8 +149,7 @@ class Ufs:
                 yield from self._pointers(pointer, level - 1)
 
     def _blocks(self, inode: Inode) -> Iterator[int]:
-        for address in inode.blocks[:DIRECT]:
-            yield address
+        yield from inode.blocks[:DIRECT]
         for level, address in enumerate(inode.blocks[DIRECT:], start=1):
             yield from self._pointers(address, level)
 

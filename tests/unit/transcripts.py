@@ -36,7 +36,7 @@ class Transcript:
 def parse(name: str, text: str) -> Transcript:
     """Parse a transcript.
 
-    :raises ValueError: when it is none; serial consoles are kept in files of the same kind of name.
+    :raises ValueError: when it is none.
     """
     if not text.startswith("$ ") or "\n--- stdout\n" not in text:
         raise ValueError("{0} is no transcript of a command".format(name))

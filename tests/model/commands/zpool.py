@@ -782,8 +782,8 @@ def zdb(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     if pool is None:
         return Output(2, "".join("failed to unpack label {0}\n".format(each) for each in range(4)))
     top = next(top for top in pool.record["vdevs"] if label["vdev"] in [leaf["guid"] for leaf in leaves(top)])
-    bar, record = "-" * 36, pool.record
-    lines = [bar, "LABEL 0", bar, "    version: 5000", "    name: '{0}'".format(record["name"])]
+    ruler, record = "-" * 36, pool.record
+    lines = [ruler, "LABEL 0", ruler, "    version: 5000", "    name: '{0}'".format(record["name"])]
     lines += [
         "    state: {0}".format(STATES.index(record["state"])),
         "    txg: {0}".format(label["txg"]),

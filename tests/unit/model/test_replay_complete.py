@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.tests.unit import transcripts
 from ansible_collections.nanozfs.fleet.tests.unit.model.replay import Script
 from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_gpart import GPT, MBR
-from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_system import OTHERS, SCRIPTS
+from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_system import SCRIPTS
 from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_zfs import ZFS
 from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_zpool import CROSSBOOT, ZPOOL
 
@@ -23,7 +23,7 @@ ALL = (ZPOOL, CROSSBOOT, ZFS, GPT, MBR) + SCRIPTS
 
 def test_every_directory_has_a_script() -> None:
     directories = {name for name in os.listdir(transcripts.FIXTURES) if not name.endswith(".md")}
-    assert directories == {script.directory for script in ALL} | set(OTHERS)
+    assert directories == {script.directory for script in ALL}
 
 
 @pytest.mark.parametrize("script", ALL, ids=[script.directory for script in ALL])

@@ -169,12 +169,6 @@ DD_WRITE = Script(
     },
 )
 
-#: directories that are there for other tests
-OTHERS = {
-    "boot": "serial consoles of whole boots; the lab boots",
-    "sshsig": "ssh-keygen is not modelled; the tests run the real one",
-}
-
 SCRIPTS = (SYSTEM, MOUNT, GEOM, DD_WRITE)
 
 

@@ -74,7 +74,6 @@ ZFS = Script(
         "101": [busy("/tank/data"), "zfs unmount tank/data", idle],
         "114": ["zfs create tank/busy", busy("/tank/busy"), "zfs destroy tank/busy", idle],
         "115": [busy("/tank/busy"), "zfs destroy -f tank/busy", idle],
-        "143": ["zfs create tank/\u00e4"],
     },
     excluded={
         "050-snapshot-nobody": "the model has no users but root",

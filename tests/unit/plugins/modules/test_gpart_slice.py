@@ -83,6 +83,12 @@ def test_refuses_a_trial_without_a_way_back(host: ModuleHost) -> None:
     assert "not committed" in message and "playbook commit" in message
 
 
+def test_refuses_to_take_the_way_back_from_a_trial(host: ModuleHost) -> None:
+    boot(host.machine, "nz-b", on_trial=True)
+    message = host.refused("gpart_slice", slice="inactive", state="inactive")
+    assert "nz-a is its way back" in message and "playbook commit" in message
+
+
 def test_refuses_a_corrupt_table(host: ModuleHost) -> None:
     size = host.machine.hardware["disks"]["ada0"]["size"]
     with open(host.machine.image("ada0"), "r+b") as file:

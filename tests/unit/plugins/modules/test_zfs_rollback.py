@@ -124,13 +124,14 @@ class TestByClone:
         execute = host.machine.run
         total = len(host.ok("zfs_rollback", check=True, **self.ARGUMENTS)["actions"])
         for cut in range(total):
-            left = [1]
+            left = 1
 
-            def cutting(argv: Any, stdin: Any = None, left: List[int] = left) -> Any:
+            def cutting(argv: Any, stdin: Any = None) -> Any:
+                nonlocal left
                 changing = argv[0] == "zfs" and argv[1] in ("create", "rename", "clone", "promote")
-                if changing and not left[0]:
+                if changing and not left:
                     return execute(["zfs", "nosuch"])
-                left[0] -= changing
+                left -= changing
                 return execute(argv, stdin)
 
             host.monkeypatch.setattr(host.machine, "run", cutting)

@@ -234,7 +234,8 @@ class TestTree:
         tree = Tree()
         tree.add_archive(archive, str(tmp_path))
         assert tree.get("usr/su").mode == 0o4555 and tree.get("usr/mail").uid == 26
-        assert tree.get("usr/su").group == tree.get("usr/su2").group is not None
+        assert tree.get("usr/su").group is not None
+        assert tree.get("usr/su").group == tree.get("usr/su2").group
         assert tree.get("usr/l").target == "su" and "dev/null" not in tree
         assert "./usr/mail type=file uid=26 gid=6 mode=0600 time=5.0" in list(tree.lines(digests=False))
 

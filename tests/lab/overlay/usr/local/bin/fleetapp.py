@@ -1,7 +1,7 @@
-#!/usr/local/bin/python3
 """The application of the lab's images: keeps notes in /var, answers on port 8080, and changes the form of its data with
 every version. A version with the file "broken" beside its version changes the data and then fails to start, which is
-what an upgrade has to survive."""
+what an upgrade has to survive.
+"""
 
 import http.server
 import json
