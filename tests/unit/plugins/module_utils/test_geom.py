@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh, Provider, parse_confxml
-from ansible_collections.nanozfs.fleet.tests.unit import transcripts
+from ansible_collections.nanozfs.fleet.tests import transcripts
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
     parse_label,
     vdev_words,
 )
-from ansible_collections.nanozfs.fleet.tests.unit import transcripts
+from ansible_collections.nanozfs.fleet.tests import transcripts
 
 HERE = 0x1234
 

@@ -11,9 +11,8 @@ from typing import Any, Dict, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh, parse_confxml
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.unit import transcripts
-from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
+from ansible_collections.nanozfs.fleet.tests import transcripts
+from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     Script,
     Session,
     busy,
@@ -22,7 +21,8 @@ from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
     replay,
     system_disk,
 )
-from ansible_collections.nanozfs.fleet.tests.unit.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
+from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
 
 def _guest(session: Session) -> None:

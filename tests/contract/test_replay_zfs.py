@@ -12,9 +12,7 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.tests.model import pools
-from ansible_collections.nanozfs.fleet.tests.model.machine import Output
-from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
+from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     Script,
     Session,
     busy,
@@ -23,7 +21,9 @@ from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
     replay,
     system_disk,
 )
-from ansible_collections.nanozfs.fleet.tests.unit.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model import pools
+from ansible_collections.nanozfs.fleet.tests.model.machine import Output
+from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
 
 def _setup(session: Session) -> None:

@@ -11,8 +11,7 @@ from typing import Any, Dict, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
+from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     MIB,
     Script,
     Session,
@@ -21,7 +20,8 @@ from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
     system_disk,
     write_table,
 )
-from ansible_collections.nanozfs.fleet.tests.unit.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
+from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
 
 def _gpt_setup(session: Session) -> None:

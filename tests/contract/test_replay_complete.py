@@ -11,12 +11,12 @@ import os
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.tests.unit import transcripts
-from ansible_collections.nanozfs.fleet.tests.unit.model.replay import Script
-from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_gpart import GPT, MBR
-from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_system import SCRIPTS
-from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_zfs import ZFS
-from ansible_collections.nanozfs.fleet.tests.unit.model.test_replay_zpool import CROSSBOOT, ZPOOL
+from ansible_collections.nanozfs.fleet.tests import transcripts
+from ansible_collections.nanozfs.fleet.tests.contract.replay import Script
+from ansible_collections.nanozfs.fleet.tests.contract.test_replay_gpart import GPT, MBR
+from ansible_collections.nanozfs.fleet.tests.contract.test_replay_system import SCRIPTS
+from ansible_collections.nanozfs.fleet.tests.contract.test_replay_zfs import ZFS
+from ansible_collections.nanozfs.fleet.tests.contract.test_replay_zpool import CROSSBOOT, ZPOOL
 
 ALL = (ZPOOL, CROSSBOOT, ZFS, GPT, MBR) + SCRIPTS
 

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Set, Tuple, Union
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.tests import transcripts
+from ansible_collections.nanozfs.fleet.tests.contract.normalise import normalise
 from ansible_collections.nanozfs.fleet.tests.model import pools
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
 from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, Machine, Output
-from ansible_collections.nanozfs.fleet.tests.unit import transcripts
-from ansible_collections.nanozfs.fleet.tests.unit.model.normalise import normalise
-from ansible_collections.nanozfs.fleet.tests.unit.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
 MIB = 1 << 20
 
@@ -34,6 +34,15 @@ _SHELL = re.compile(r"[;|&<>$(){}]")
 
 #: programs that look at files; their paths are those of the model's trees, as nothing is really mounted here
 _ON_FILES = re.compile(r"\b(cat|ls|touch|mkdir -p) (/(?!dev/)[\w/.]+)")
+
+
+def _root() -> str:
+    """The folder that holds ``ansible_collections``: where this file is, unless it was reached past a link."""
+    here = os.path.abspath(__file__)
+    for _level in range(6):
+        here = os.path.dirname(here)
+    folders = [here] + os.environ.get("PYTHONPATH", "").split(":")
+    return next(each for each in folders if os.path.isdir(os.path.join(each, "ansible_collections", "nanozfs")))
 
 
 class World(Kernel):
@@ -65,10 +74,7 @@ class Session:
 
     def _programs(self) -> None:
         """Programs of the names of FreeBSD's commands."""
-        root = os.path.abspath(__file__)
-        for _level in range(7):
-            root = os.path.dirname(root)
-        self._root = os.environ.get("PYTHONPATH", "").split(":")[0] or root
+        self._root = _root()
         self._bin = os.path.join(self.folder, "bin")
         os.makedirs(self._bin)
         cli = "ansible_collections.nanozfs.fleet.tests.model.cli"

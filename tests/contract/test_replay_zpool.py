@@ -10,8 +10,7 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
+from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     Script,
     Session,
     busy,
@@ -20,7 +19,8 @@ from ansible_collections.nanozfs.fleet.tests.unit.model.replay import (
     replay,
     system_disk,
 )
-from ansible_collections.nanozfs.fleet.tests.unit.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
+from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
 HOSTID, OTHER, THIRD = 689118909, 0xDEADBEEF, 0x12345678
 

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import List
 
-FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures", "freebsd-13.2")
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures", "freebsd-13.2")
 
 #: stands at the end of an output that does not end with a line end
 _OPEN_END = "\\ no newline at end\n"
