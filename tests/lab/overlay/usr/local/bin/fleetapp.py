@@ -3,17 +3,20 @@ every version. A version with the file "broken" beside its version changes the d
 what an upgrade has to survive.
 """
 
+from __future__ import annotations
+
 import http.server
 import json
 import os
 import sys
+from typing import Any, Dict
 
 HOME = "/var/db/fleetapp"
 DATA = HOME + "/data.json"
 SHARE = "/usr/local/share/fleetapp"
 
 
-def read(path, default):
+def read(path: str, default: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -25,7 +28,7 @@ VERSION = read(SHARE + "/version", "0.0").strip()
 SCHEMA = int(VERSION.split(".")[1]) + 1
 
 
-def load():
+def load() -> Dict[str, Any]:
     data = json.loads(read(DATA, '{"schema": 1, "notes": []}'))
     if data["schema"] > SCHEMA:
         sys.exit("the data has schema %d, this version knows %d" % (data["schema"], SCHEMA))
@@ -39,14 +42,14 @@ def load():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         body = json.dumps(dict(json.loads(read(DATA, "{}")), version=VERSION)).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_words):
+    def log_message(self, *_words: Any) -> None:
         pass
 
 
