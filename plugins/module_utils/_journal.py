@@ -236,7 +236,8 @@ class JournalStore:
             raise Refused(
                 "there is no dataset {0}".format(self.root),
                 safe="nothing was changed",
-                todo="install the host with the playbook deploy, which makes the datasets",
+                todo="see whether the pool is imported (zpool import says what is there); a new host is installed with "
+                "the playbook deploy, which makes the datasets",
             )
         return parse(properties)
 

@@ -170,6 +170,8 @@ def mark_written(journal: Journal) -> Journal:
 def arm(journal: Journal, apply: Sequence[Step], revert: Sequence[Step]) -> Journal:
     """The next boot may be the trial; the plans say what happens to the data then and if it fails."""
     armed = _advance(journal, journals.ARMED, (journals.WRITTEN,))
+    if armed is journal:
+        return journal
     return replace(armed, apply=tuple(apply), revert=tuple(revert))
 
 

@@ -279,7 +279,7 @@ class Transaction:
         if state == "written":
             return _transaction.mark_written(journal)
         if state == "armed":
-            if journal.phase == "armed":
+            if _transaction.arm(journal, (), ()) is journal:
                 return journal
             self.check_snapshot(str(journal.txn))
             plans = self.plans(journal)

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""host_info: a whole host in one look, also when parts of it are broken; and image_info."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
+from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost, boot
+
+
+def look(host: ModuleHost, **arguments: Any) -> Dict[str, Any]:
+    before = host.fingerprint()
+    result = host.ok("host_info", **arguments)
+    assert not result["changed"] and result["actions"] == []
+    assert host.fingerprint() == before
+    seen: Dict[str, Any] = result["host"]
+    return seen
+
+
+def pull(host: ModuleHost, *disks: str) -> None:
+    host.machine.load()
+    for disk in disks:
+        host.machine.remove_disk(disk)
+
+
+def test_a_host_as_it_should_be(pooled: ModuleHost, images: Images) -> None:
+    seen = look(pooled)
+    assert (seen["hostname"], seen["arch"], seen["state"], seen["reason"]) == ("web-1", "amd64", "normal", "")
+    assert seen["running"]["id"] == images.built["1.0"]["id"]
+    assert (seen["running"]["version"], seen["running"]["slice"], seen["running"]["on_trial"]) == ("1.0", "nz-a", False)
+    medium = seen["medium"]
+    assert (medium["disk"], medium["scheme"], medium["inactive"]) == ("ada0", "GPT", "nz-b")
+    assert {label: each["flags"] for label, each in medium["slices"].items()} == {
+        "nz-recovery": [],
+        "nz-a": ["bootme"],
+        "nz-b": [],
+    }
+    assert medium["slices"]["nz-b"]["image"] is None and medium["slices"]["nz-b"]["size"] == SLICE
+    assert seen["pool"]["name"] == "tank" and seen["pool"]["health"] == "ONLINE" and seen["importable"] == []
+    assert [each["name"] for each in seen["datasets"]] == pooled.names("filesystem")[1:]
+    assert seen["journal"]["phase"] == "idle" and seen["warnings"] == []
+
+
+def test_without_digests_nothing_is_hashed(pooled: ModuleHost) -> None:
+    seen = look(pooled, digest=False)
+    assert seen["running"]["id"] is None and seen["running"]["version"] == "1.0"
+
+
+def test_a_slice_that_was_changed_is_no_image_any_more(pooled: ModuleHost, images: Images) -> None:
+    with pooled.open_device("/dev/gpt/nz-recovery", writable=True) as device:
+        device.write(2 * SLICE // 3 - 4096, b"x" * 512)
+    seen = look(pooled)["medium"]["slices"]
+    assert seen["nz-recovery"]["image"]["id"] != images.built["1.0"]["id"] == seen["nz-a"]["image"]["id"]
+
+
+def test_on_trial(pooled: ModuleHost, images: Images) -> None:
+    content = images.content("1.1")
+    with pooled.open_device("/dev/gpt/nz-b", writable=True) as device:
+        device.write(0, content)
+    pools = dict(pooled.machine.running["pools"])
+    boot(pooled.machine, "nz-b", on_trial=True)
+    pooled.machine.load()
+    pooled.machine.running["pools"] = pools
+    pooled.machine.save()
+    seen = look(pooled)
+    assert seen["state"] == "trial" and seen["running"]["on_trial"] and seen["running"]["version"] == "1.1"
+    assert seen["medium"]["inactive"] == "nz-a"
+
+
+def test_recovery_says_what_is_there(pooled: ModuleHost) -> None:
+    pooled.command("zpool", "export", "tank")
+    pull(pooled, "ada2", "ada3")
+    pooled.command("kenv", "nanozfs.state=recovery")
+    pooled.command("kenv", "nanozfs.reason=cannot import 'tank': one or more devices is currently unavailable")
+    seen = look(pooled)
+    assert (seen["state"], seen["pool"], seen["journal"]) == ("recovery", None, None)
+    assert "currently unavailable" in seen["reason"]
+    assert [(each["name"], each["state"], each["devices"]) for each in seen["importable"]] == [
+        ("tank", "UNAVAIL", ["ada1"])
+    ]
+
+
+def test_two_pools_of_the_name(pooled: ModuleHost) -> None:
+    pooled.command("zpool", "export", "tank")
+    pooled.machine.load()
+    pooled.machine.add_disk("ada9", 512 << 20)
+    pooled.command("zpool", "create", "-o", "cachefile=none", "tank", "ada9")
+    pooled.command("zpool", "export", "tank")
+    found = look(pooled)["importable"]
+    assert [each["name"] for each in found] == ["tank", "tank"] and len({each["guid"] for each in found}) == 2
+
+
+def test_a_state_that_nobody_set(pooled: ModuleHost) -> None:
+    pooled.command("kenv", "-u", "nanozfs.state")
+    assert look(pooled)["state"] == "unknown"
+
+
+def test_a_host_that_is_not_ours(pooled: ModuleHost) -> None:
+    pooled.machine.load()
+    pooled.machine.running["mounts"][0]["from"] = "/dev/ada1"
+    pooled.machine.save()
+    seen = look(pooled)
+    assert seen["medium"] is None and seen["running"] is None
+    assert any("lies in no partition table" in each for each in seen["warnings"])
+
+
+def test_a_pool_without_our_datasets(pooled: ModuleHost) -> None:
+    pooled.command("zfs", "destroy", "-r", "tank/nanozfs")
+    seen = look(pooled)
+    assert seen["journal"] is None and "the pool tank has no dataset tank/nanozfs" in seen["warnings"]
+
+
+def test_a_journal_of_a_later_version(pooled: ModuleHost) -> None:
+    pooled.command("zfs", "set", "nanozfs:format=9", "tank/nanozfs")
+    seen = look(pooled)
+    assert seen["journal"] is None and any("format 9" in each for each in seen["warnings"])
+
+
+class TestImageInfo:
+    @pytest.mark.parametrize("wanted", ["1.1", "latest"])
+    def test_finds_and_verifies(self, host: ModuleHost, images: Images, wanted: str) -> None:
+        result = host.ok(
+            "image_info", repository=images.repository, image=wanted, allowed_signers=images.signers, name="web"
+        )
+        expected = images.built["1.1" if wanted == "1.1" else "1.2"]
+        assert result["image"]["id"] == expected["id"] and result["signer"] == "release@fleet"
+
+    def test_unknown_version(self, host: ModuleHost, images: Images) -> None:
+        message = host.refused("image_info", repository=images.repository, image="9.9", allowed_signers=images.signers)
+        assert "has no image 9.9" in message
+
+    def test_no_address(self, host: ModuleHost, images: Images) -> None:
+        message = host.refused("image_info", repository="images", image="1.1", allowed_signers=images.signers)
+        assert "no address of an image repository" in message and "http://" in message

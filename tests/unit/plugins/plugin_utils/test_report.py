@@ -1,0 +1,64 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fleet as text."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import table
+
+
+def host(**changes: Any) -> Dict[str, Any]:
+    values: Dict[str, Any] = {
+        "state": "normal",
+        "reason": "",
+        "running": {"name": "web", "version": "1.1", "slice": "nz-b"},
+        "medium": {
+            "inactive": "nz-a",
+            "slices": {"nz-a": {"flags": [], "image": {"name": "web", "version": "1.0"}}},
+        },
+        "pool": {"name": "tank", "health": "ONLINE", "capacity": 7},
+        "journal": {"phase": "committed", "txn": "0001-fe22a17e", "reason": ""},
+        "failed": [],
+        "warnings": [],
+    }
+    values.update(changes)
+    return values
+
+
+def test_a_line_for_each_host() -> None:
+    recovery = host(
+        state="recovery",
+        reason="cannot import 'tank'",
+        running={"name": "web", "version": "1.1", "slice": "nz-recovery"},
+        medium={"inactive": None, "slices": {}},
+        pool=None,
+        importable=[{"name": "tank", "state": "UNAVAIL"}],
+        journal=None,
+    )
+    assert table({"web-2": recovery, "web-1": host(), "db-10": None}) == [
+        "HOST   STATE      RUNS     FROM         OTHER         POOL                 JOURNAL",
+        "db-10  no answer  -        -            -             -                    -",
+        "web-1  normal     web-1.1  nz-b         nz-a web-1.0  tank ONLINE 7%       committed 0001-fe22a17e",
+        "web-2  recovery   web-1.1  nz-recovery  -             none (tank UNAVAIL)  -",
+        "web-2: cannot import 'tank'",
+    ]
+
+
+def test_remarks() -> None:
+    reverted = host(
+        journal={"phase": "reverted", "txn": "0002-aa", "reason": "not running: nginx"},
+        failed=[{"name": "tank/nanozfs/failed/0002-aa", "used": 4096}],
+        warnings=["slices of the same names are on another disk: nz-a on da0"],
+    )
+    reverted["medium"]["slices"]["nz-a"] = {"flags": ["bootfailed"], "image": None}
+    lines = table({"web-1": reverted})
+    assert "nz-a - [bootfailed]" in lines[1]
+    assert lines[2:] == [
+        "web-1: slices of the same names are on another disk: nz-a on da0",
+        "web-1: last taken back: not running: nginx",
+        "web-1: 1 failed state kept",
+    ]
