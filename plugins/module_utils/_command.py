@@ -12,7 +12,6 @@ what it would have run, so that every module reports the same ``actions`` in bot
 from __future__ import annotations
 
 import shlex
-import subprocess
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import CommandError
@@ -113,14 +112,3 @@ class Runner:
         if result.rc != 0:
             raise unexpected(result, doing, safe=safe, todo=todo)
         return result
-
-
-def local_execute(argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
-    """Run a command on this machine without Ansible; for the agent and for plugins."""
-    try:
-        done = subprocess.run(
-            list(argv), input=stdin, env=ENVIRONMENT, capture_output=True, text=True, errors="replace", check=False
-        )
-    except FileNotFoundError:
-        return 127, "", "{0}: not found".format(argv[0])
-    return done.returncode, done.stdout, done.stderr

@@ -13,9 +13,10 @@ from typing import Any, Dict, List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner, local_execute
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium
 

@@ -81,7 +81,7 @@ def fleet(pooled: ModuleHost, images: Images) -> Fleet:
 
 
 def cuts(fleet: Fleet, work: Callable[[], None], reach: int = 1) -> int:
-    """Do something again and again, each time with the power failing after *reach* changing commands, until it is done."""
+    """Do something again and again until it is done, the power failing after *reach* changing commands each time."""
     run = fleet.host.machine.run
     for total in range(1000):
         left = reach
