@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from dissect.ffs import FFS
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner, local_execute
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 
 MIB = 1 << 20
