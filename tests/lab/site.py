@@ -72,7 +72,7 @@ class Site:
 
     @property
     def _ssh(self) -> str:
-        """ssh in the lab's network: the only way from this machine to a host, whoever runs the play from wherever."""
+        """Ssh in the lab's network: the only way from this machine to a host, whoever runs the play from wherever."""
         return os.path.join(self.folder, "ssh")
 
     def _write(self, name: str, text: str) -> None:
