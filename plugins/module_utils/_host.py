@@ -21,7 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     parse_inside,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, JournalStore, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, Slice, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import SLICES, Medium, Slice, read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Candidate, Zpool, in_use_elsewhere
@@ -118,6 +118,13 @@ def survey(
         contents = {label: read_slice(piece, digest) for label, piece in medium.slices.items()}
         if medium.duplicates:
             warnings.append("slices of the same names are on another disk: {0}".format(", ".join(medium.duplicates)))
+        missing = [label for label in SLICES if label not in medium.slices]
+        if missing:
+            warnings.append("the OS medium {0} has no slice {1}".format(medium.disk, ", ".join(missing)))
+        if medium.scheme != "GPT":
+            warnings.append(
+                "the OS medium {0} is {1}: a trial could not end by itself there".format(medium.disk, medium.scheme)
+            )
     state, reason = state_of(runner, medium)
     running = contents[medium.running].inside if medium is not None else None
     name = pool_name or (running.pool if running else None)

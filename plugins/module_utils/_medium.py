@@ -21,7 +21,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Geom, M
 
 RECOVERY = "nz-recovery"
 SLICES = (RECOVERY, "nz-a", "nz-b")
-PING_PONG = ("nz-a", "nz-b")
+#: the pair, each with the other one
+OTHER = {"nz-a": "nz-b", "nz-b": "nz-a"}
 
 BOOTME = "bootme"
 BOOTONCE = "bootonce"
@@ -66,9 +67,8 @@ class Medium:
 
     @property
     def inactive(self) -> Optional[Slice]:
-        """The slice of the pair that does not run; ``None`` when recovery runs, for then neither does."""
-        other = {"nz-a": "nz-b", "nz-b": "nz-a"}.get(self.running)
-        return self.slices.get(other) if other else None
+        """The slice of the pair that does not run; ``None`` when it is missing, or recovery runs and neither does."""
+        return self.slices.get(OTHER.get(self.running, ""))
 
     def get(self, label: str) -> Slice:
         """A slice by its label.
@@ -186,6 +186,24 @@ def read_medium(runner: Runner) -> Medium:
     return find_medium(read_mesh(runner), root_device(runner))
 
 
+def recover(runner: Runner, medium: Medium) -> bool:
+    """Write both copies of a partition table anew, at their places, where one is damaged or misplaced.
+
+    A medium that was written to a disk larger than its image has its second copy in the middle (transcript
+    ``gpart-gpt/155-…``); what the partitions hold is not touched.
+
+    :returns: whether that was needed.
+    """
+    if not medium.corrupt:
+        return False
+    runner.change(
+        ["gpart", "recover", medium.disk],
+        "recover the partition table of {0}".format(medium.disk),
+        safe="the host still boots from the good copy of the table",
+    )
+    return True
+
+
 class Edit(NamedTuple):
     """One change of a boot attribute: ``gpart set|unset -a <attribute> -i <index> <disk>``."""
 
@@ -204,17 +222,22 @@ def edits(medium: Medium, label: str, state: str) -> List[Edit]:
     :raises Refused: when the change would leave the host without a way back, or the table cannot be trusted.
     """
     target = medium.get(label)
-    _refuse_doubtful_table(medium)
+    refuse_doubtful_table(medium)
     return _mbr_edits(medium, target, state) if medium.scheme == "MBR" else _gpt_edits(medium, target, state)
 
 
-def _refuse_doubtful_table(medium: Medium) -> None:
+def refuse_doubtful_table(medium: Medium) -> None:
+    """Refuse to change a table that gpart will not change, or that somebody else is changing.
+
+    :raises Refused: with what to do about it.
+    """
     if medium.corrupt:
         raise Refused(
             "the partition table of {0} is CORRUPT (one of its two copies is damaged or misplaced), and gpart "
             "refuses to change it".format(medium.disk),
             safe="nothing was changed; the host still boots from the good copy",
-            todo="run `gpart recover {0}` on the host, then run this again".format(medium.disk),
+            todo="run this with recover=true, or `gpart recover {0}` on the host; so it is after a medium was written "
+            "to a disk that is larger than its image".format(medium.disk),
         )
     if medium.pending:
         raise Refused(
@@ -346,16 +369,16 @@ def apply(runner: Runner, medium: Medium, changes: Sequence[Edit]) -> None:
 def pick(medium: Medium, wanted: str) -> str:
     """The label of the slice that is meant: a label, ``running`` or ``inactive``.
 
-    :raises Refused: when recovery runs and ``inactive`` could be either slice of the pair.
+    :raises Refused: when recovery runs and ``inactive`` could be either slice of the pair, or when it is missing.
     """
     if wanted == "running":
         return medium.running
     if wanted == "inactive":
-        if medium.inactive is None:
+        if medium.running not in OTHER:
             raise Refused(
                 "{0} runs, so neither slice of the pair is the inactive one".format(medium.running),
                 safe="nothing was changed",
                 todo="name the slice, nz-a or nz-b",
             )
-        return medium.inactive.label
+        return medium.get(OTHER[medium.running]).label
     return wanted

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Dataset, Zfs
 
 #: datasets with this value of nanozfs:rollback stay as they are when the data around them goes back
 KEEP = "keep"
@@ -173,17 +173,37 @@ def _aside_name(name: str, aside: str) -> str:
     return "{0}/{1}".format(aside, name.rsplit("/", 1)[1] if "/" in name else name)
 
 
+def check_branch(zfs: Zfs, name: str) -> List[Dataset]:
+    """The dataset and those below it, if they can be put back at all.
+
+    :raises Refused: when the dataset is missing, or when one of those that go back has a mountpoint of its own:
+        ``zfs mount -a`` would then mount both what is live and what was put aside.
+    """
+    datasets = zfs.datasets(name)
+    if not datasets:
+        raise Refused(
+            "there is no dataset {0}".format(name),
+            safe="nothing was changed",
+            todo="name those that are there (zfs list -r)",
+        )
+    for each in datasets:
+        if (each.name == name or each.policy != KEEP) and each.mountpoint not in ("legacy", "none", "-"):
+            raise Refused(
+                "{0} has a mountpoint of its own ({1})".format(each.name, each.mountpoint),
+                safe="nothing was changed",
+                todo="set mountpoint=legacy on it, or nanozfs:rollback=keep, or move it elsewhere in the pool",
+            )
+    return datasets
+
+
 def branch_of(zfs: Zfs, name: str, snapshot: str, moved_to: Optional[str] = None) -> Branch:
     """Look at a dataset and say how it would be put back.
 
     :param moved_to: where an earlier run, which was broken off, has put the dataset already.
-    :raises Refused: when the dataset or its snapshot is missing, or when one of the datasets that go back has a
-        mountpoint of its own: ``zfs mount -a`` would then mount both what is live and what was put aside.
+    :raises Refused: when the dataset or its snapshot is missing, and see :func:`check_branch`.
     """
     here = moved_to or name
-    datasets = zfs.datasets(here)
-    if not datasets:
-        raise Refused("there is no dataset {0}".format(here), safe="nothing was changed")
+    datasets = check_branch(zfs, here)
     # promoting moves a snapshot from what was put aside to the clone in its place: it may be in either tree
     snapped = {
         each.dataset[len(root) :]
@@ -200,12 +220,6 @@ def branch_of(zfs: Zfs, name: str, snapshot: str, moved_to: Optional[str] = None
             keep.append(name + below)
             children.append(name + below)
         elif below in snapped:
-            if each.mountpoint not in ("legacy", "none", "-"):
-                raise Refused(
-                    "{0} has a mountpoint of its own ({1})".format(each.name, each.mountpoint),
-                    safe="nothing was changed",
-                    todo="set mountpoint=legacy on it, or nanozfs:rollback=keep, or move it elsewhere in the pool",
-                )
             properties[name + below] = _local(zfs, each.name)
             if below:
                 children.append(name + below)

@@ -58,7 +58,7 @@ def ensure_present(zfs: Zfs, wanted: Wanted) -> bool:
         datasets = datasets[:1]
     found = _of_tag(zfs, wanted)
     covering = {each.dataset for each in found}
-    if found and wanted.dataset not in covering:
+    if found and wanted.dataset not in covering and not wanted.retake:
         raise Refused(
             "{0} of the datasets below {1} have a snapshot {2} already, {1} has none".format(
                 len(found), wanted.dataset, wanted.tag
@@ -73,12 +73,13 @@ def ensure_present(zfs: Zfs, wanted: Wanted) -> bool:
             safe=_SAFE,
             todo="choose another name, or have it taken anew with retake=true",
         )
-    changed = False
+    changed, safe = False, "no snapshot was taken, nothing was changed"
     if found and wanted.retake and (gaps or any(zfs.written_since(wanted.dataset, wanted.tag).values())):
         destroy(zfs, found, wanted.hold)
         found, changed = [], True
+        safe = "the data is as it is; the snapshot of before, which was to be replaced, is gone"
     if not found:
-        zfs.take([wanted.name], wanted.recursive, dict(wanted.properties or {}, **{MADE_BY: MAKER}))
+        zfs.take([wanted.name], wanted.recursive, dict(wanted.properties or {}, **{MADE_BY: MAKER}), safe)
         changed = True
         if wanted.hold:
             zfs.hold(wanted.hold, [wanted.name], wanted.recursive)

@@ -42,8 +42,16 @@ class Wish:
 def next_step(journal: Journal, wish: Wish) -> str:
     """Where to go on.
 
-    :raises Refused: when another transaction is open, or the target is on the bad-image list.
+    :raises Refused: when another transaction is open, the target runs already without having been booted by this one,
+        it is on the bad-image list, or it could not be told from what runs.
     """
+    if wish.running.build == wish.target.build and wish.running.id != wish.target.id:
+        raise Refused(
+            "{0} and {1} name the same build ({2}) although they are not the same image: in a trial the host could not "
+            "tell which of them it runs".format(wish.running, wish.target, wish.target.build),
+            safe=_NOTHING,
+            todo="build the new image again; any change of what goes into it gives it a build of its own",
+        )
     if not journal.is_open:
         if wish.running.id == wish.target.id:
             return DONE
@@ -51,6 +59,15 @@ def next_step(journal: Journal, wish: Wish) -> str:
         return PREPARE
     _refuse_other(journal, wish)
     if wish.running.id == wish.target.id:
+        if journal.phase in (journals.PREPARED, journals.WRITTEN):
+            raise Refused(
+                "the host runs {0} already, but {1} {2} to it, in phase {3}, has not booted it: somebody replaced the "
+                "OS medium, or chose the slice by hand".format(wish.target, journal.kind, journal.txn, journal.phase),
+                safe="configuration and data are as the host has them; {0}".format(_NOTHING),
+                todo="give it up with `ansible-playbook nanozfs.fleet.abandon -l <host>`, then run this again",
+                txn=journal.txn,
+                phase=journal.phase,
+            )
         # only the early hook moves a transaction from armed to trial. An image that runs without that was booted past
         # the hook, or its hook could not write: nothing of it is to be trusted
         return CHECK if journal.phase == journals.TRIAL else REVERT
@@ -170,8 +187,6 @@ def mark_written(journal: Journal) -> Journal:
 def arm(journal: Journal, apply: Sequence[Step], revert: Sequence[Step]) -> Journal:
     """The next boot may be the trial; the plans say what happens to the data then and if it fails."""
     armed = _advance(journal, journals.ARMED, (journals.WRITTEN,))
-    if armed is journal:
-        return journal
     return replace(armed, apply=tuple(apply), revert=tuple(revert))
 
 
@@ -199,14 +214,17 @@ def revert(journal: Journal, reason: str) -> Journal:
     return journals.mark_bad(replace(asked, reason=reason), journal.target)
 
 
-def abandon(journal: Journal) -> Journal:
-    """Close a transaction whose trial has not begun.
+def abandon(journal: Journal, running: Optional[ImageRef] = None) -> Journal:
+    """Close a transaction whose trial has not begun, or one that has nothing left to take back.
 
+    :param running: what runs, where this boot is no trial. When it is the target of a transaction that could be neither
+        committed nor reverted, because the old system is gone, the host and its data stay as they are.
     :raises Refused: when the trial has begun; then it must be committed or reverted.
     """
     if not journal.is_open:
         return journal
-    if journal.phase not in (journals.PREPARED, journals.WRITTEN, journals.ARMED):
+    stuck = running is not None and journal.target is not None and running.id == journal.target.id
+    if journal.phase not in (journals.PREPARED, journals.WRITTEN, journals.ARMED) and not stuck:
         raise Refused(
             "transaction {0} is in phase {1} and cannot be given up any more".format(journal.txn, journal.phase),
             safe=_NOTHING,

@@ -250,16 +250,23 @@ class Zfs:
     # changing
 
     def take(
-        self, names: Sequence[str], recursive: bool = False, properties: Optional[Mapping[str, str]] = None
+        self,
+        names: Sequence[str],
+        recursive: bool = False,
+        properties: Optional[Mapping[str, str]] = None,
+        safe: str = "no snapshot was taken, nothing was changed",
     ) -> None:
-        """Take snapshots, all in one transaction group: either all of them come to be or none."""
+        """Take snapshots, all in one transaction group: either all of them come to be or none.
+
+        :param safe: what is safe when it fails.
+        """
         argv = ["zfs", "snapshot"] + (["-r"] if recursive else [])
         for key, value in sorted((properties or {}).items()):
             argv += ["-o", "{0}={1}".format(key, value)]
         self.runner.change(
             argv + list(names),
             "take the snapshot {0}".format(" ".join(names)),
-            safe="no snapshot was taken, nothing was changed",
+            safe=safe,
         )
 
     def hold(self, tag: str, names: Sequence[str], recursive: bool = False) -> None:

@@ -33,6 +33,12 @@ options:
     type: str
     choices: [active, trial, inactive]
     required: true
+  recover:
+    description:
+      - Recover the partition table first (C(gpart recover)) if one of its two copies is damaged or misplaced, as after
+        a medium was written to a disk that is larger than its image. Without this such a table is refused.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -78,6 +84,11 @@ one_shot:
   returned: success
   type: bool
   sample: true
+recovered:
+  description: Whether the partition table had to be recovered, or in check mode, would have to be.
+  returned: success
+  type: bool
+  sample: false
 before:
   description: Boot attributes of the slices before.
   returned: success
@@ -99,6 +110,7 @@ actions:
     - gpart commit ada0
 """
 
+from dataclasses import replace
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
@@ -112,6 +124,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
     flags_after,
     pick,
     read_medium,
+    recover,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -119,6 +132,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     medium = read_medium(runner)
+    recovered = module.params["recover"] and recover(runner, medium)
+    if recovered:
+        medium = replace(medium, corrupt=False) if module.check_mode else read_medium(runner)
     label = pick(medium, module.params["slice"])
     changes = edits(medium, label, module.params["state"])
     before = flags_after(medium, [])
@@ -134,7 +150,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
                 todo="look with `gpart show -l {0}`".format(medium.disk),
             )
     return {
-        "changed": bool(changes),
+        "changed": bool(changes) or recovered,
+        "recovered": recovered,
         "slice": label,
         "running": medium.running,
         "disk": medium.disk,
@@ -152,6 +169,7 @@ def main() -> None:
         argument_spec={
             "slice": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": list(STATES)},
+            "recover": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -130,10 +130,11 @@ def bring(module: AnsibleModule, repository: Repository, manifest: Manifest, pie
     return {"written": written, "kept": manifest.size - todo}
 
 
-def find_target(runner: Runner, medium: Medium, wanted: str) -> Slice:
+def find_target(runner: Runner, medium: Medium, wanted: str, check_mode: bool) -> Slice:
     """The slice to write, after every check that the host itself can fail."""
     piece = medium.get(_medium.pick(medium, wanted))
-    check_target(read_mesh(runner), medium, piece.provider)
+    # a play takes the flags off right before it writes; its check mode cannot have done so
+    check_target(read_mesh(runner), medium, piece.provider, will_disarm=check_mode)
     return piece
 
 
@@ -151,7 +152,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         tmpdir=module.tmpdir,
     )
     manifest = found.manifest
-    piece = find_target(runner, medium, params["slice"])
+    piece = find_target(runner, medium, params["slice"], module.check_mode)
     check_fits(manifest, _host.sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(manifest, _host.running_image(medium), params["allow_older"])
     check_time(manifest, time.time())

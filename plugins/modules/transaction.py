@@ -29,12 +29,15 @@ options:
       - V(planned) changes nothing. It tells where to go on, in RV(step).
       - V(prepared) opens the transaction. The snapshot RV(snapshot) of C(<pool>/nanozfs) must have been taken.
       - V(written) says that the inactive slice holds the target.
-      - V(armed) says that the next boot may be the trial, and records how to put the data back if it fails. It also
+      - V(armed) says that the next boot may be the trial, and records how to put the data back if it fails. It can be
+        said again, after the snapshot was taken anew; the slice must have no boot flags then. It also
         keeps 32 MiB reserved in C(<pool>/nanozfs/reserve), so that this is possible in a pool that the trial fills up.
       - V(committed) says that the trial was good.
       - V(reverting) asks the early hook of the old slice to put the data back at the next boot, and puts the target on
         the list of bad images.
-      - V(abandoned) gives up a transaction whose trial has not begun.
+      - V(abandoned) gives up a transaction whose trial has not begun. With O(running), where this boot is no trial,
+        also one that can be neither committed nor reverted any more, because the host runs its target and the old
+        system is gone.
       - V(recorded) notes what runs, where no transaction is open.
     type: str
     choices: [planned, prepared, written, armed, committed, reverting, abandoned, recorded]
@@ -175,6 +178,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import (
     Branch,
     Step,
     branch_of,
+    check_branch,
     put_back,
     undo,
     with_reserve,
@@ -279,8 +283,7 @@ class Transaction:
         if state == "written":
             return _transaction.mark_written(journal)
         if state == "armed":
-            if _transaction.arm(journal, (), ()) is journal:
-                return journal
+            _transaction.arm(journal, (), ())
             self.check_snapshot(str(journal.txn))
             plans = self.plans(journal)
             self.keep_reserve()
@@ -290,7 +293,7 @@ class Transaction:
         if state == "reverting":
             return _transaction.revert(journal, self.params["reason"])
         if state == "abandoned":
-            return _transaction.abandon(journal)
+            return _transaction.abandon(journal, self.image("running"))
         running = self.image("running")
         if running is None:
             raise Refused("this state needs to know what is running", safe="nothing was changed")
@@ -305,6 +308,8 @@ class Transaction:
             result["step"] = _transaction.next_step(before, wish)
             if result["step"] == _transaction.PREPARE:
                 self.check_pool()
+                for name in self.params["datasets"]:
+                    check_branch(self.zfs, "{0}/{1}".format(self.root, name))
             txn = before.txn if before.is_open else before.next_txn(wish.target)
             return dict(result, **self.shown(before, txn, wish.target))
         after = self.moved(before)

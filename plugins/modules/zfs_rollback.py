@@ -150,6 +150,15 @@ def in_place(zfs: Zfs, params: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
+def _is_of(zfs: Zfs, dataset: str, aside: str, tag: str) -> bool:
+    """Whether what was put aside comes from going back to this snapshot, wherever that was broken off."""
+    live, moved = zfs.dataset(dataset), zfs.dataset(aside)
+    if live is None:  # the power went after the rename
+        return True
+    before, after = "{0}@{1}".format(aside, tag), "{0}@{1}".format(dataset, tag)
+    return live.origin == before or (moved is not None and moved.origin == after)
+
+
 def by_clone(zfs: Zfs, params: Dict[str, Any]) -> Dict[str, Any]:
     """Rename aside, clone, promote; or go on with that where an earlier run was broken off."""
     dataset, _at, tag = params["snapshot"].partition("@")
@@ -167,6 +176,12 @@ def by_clone(zfs: Zfs, params: Dict[str, Any]) -> Dict[str, Any]:
                 safe="nothing was changed",
                 todo="stop the programs that use them and unmount them first",
             )
+    elif not _is_of(zfs, dataset, aside, tag):
+        raise Refused(
+            "{0} is there already, from another rollback of {1} than to {2}".format(aside, dataset, params["snapshot"]),
+            safe="nothing was changed",
+            todo="put this one aside under another name",
+        )
     elif zfs.snapshot(params["snapshot"]) is None:
         find_snapshot(zfs, "{0}@{1}".format(aside, tag), params["guid"])
     else:

@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     verb("eject", "take the OS medium out").add_argument("host")
     for name, text in (("on", "switch hosts on"), ("cut", "cut the power of hosts"), ("wait", "wait for their ssh")):
         verb(name, text).add_argument("host", nargs="+")
+    until = verb("await", "wait until a host runs from a slice in state normal, without asking it")
+    until.add_argument("host")
+    until.add_argument("slice")
     for name, text in (("pull", "pull data disks out"), ("plug", "put data disks back")):
         each = verb(name, text)
         each.add_argument("host")
@@ -115,6 +118,8 @@ def main(argv: List[str]) -> int:
         elif options.verb in ("on", "cut"):
             for name in options.host:
                 getattr(lab.host(name), options.verb)()
+        elif options.verb == "await":
+            lab.wait_for_slice(options.host, options.slice)
         elif options.verb == "wait":
             lab.wait(options.host)
         else:

@@ -171,8 +171,18 @@ def _boot_disk(machine: Machine, disk: str, gptboot: GptBoot, say: Say) -> Boote
         env = run_local_lua(script, env, machine.home)
     if not slices.has_file(filesystem, "/boot/kernel/kernel"):
         raise Stopped("loader: can't load 'kernel'; it waits at its prompt")
-    root = env.get("vfs.root.mountfrom", "").partition(":")[2]
-    if not root:
-        raise Stopped("kernel: no root file system named; it waits at mountroot>")
-    say("kernel: trying to mount root from {0}".format(env["vfs.root.mountfrom"]))
-    return Booted(disk, index, root, env)
+    for wanted in env.get("vfs.root.mountfrom", "").split():
+        say("kernel: trying to mount root from {0}".format(wanted))
+        root = wanted.partition(":")[2]
+        if _is_mountable(machine, disk, gptboot, root):
+            return Booted(disk, index, root, env)
+        say("kernel: mounting from {0} failed".format(wanted))
+    raise Stopped("kernel: no root file system could be mounted; it waits at mountroot>")
+
+
+def _is_mountable(machine: Machine, disk: str, gptboot: GptBoot, root: str) -> bool:
+    """Whether a GPT label of the disk holds a file system (``vfs_mountroot.c``: the list is tried in order)."""
+    for entry in gptboot.table.entries.values():
+        if root == "/dev/gpt/" + entry.label:
+            return slices.open_slice(machine.image(disk), entry.first * 512, entry.sectors * 512) is not None
+    return False

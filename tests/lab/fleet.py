@@ -216,11 +216,15 @@ class Host:
 
     # network
 
+    @property
+    def cable(self) -> str:
+        """The end of its network cable that is in the lab's network."""
+        with open(os.path.join(self.home, "link"), encoding="utf-8") as file:
+            return file.read().strip()
+
     def link(self, up: bool) -> None:
         """Plug the network cable in or pull it."""
-        with open(os.path.join(self.home, "link"), encoding="utf-8") as file:
-            outer = file.read().strip()
-        sh("ip", "-n", paths.NETNS, "link", "set", outer, "up" if up else "down")
+        sh("ip", "-n", paths.NETNS, "link", "set", self.cable, "up" if up else "down")
 
     def console(self) -> str:
         """What is on its console."""
@@ -262,6 +266,8 @@ class Lab:
             return
         host.cut()
         guids = {disk["zfs"]["pool"] for disk in host.machine.hardware["disks"].values() if disk.get("zfs")}
+        # a namespace is taken apart some time after its deletion, and its cable would be in the way of a new one
+        sh("ip", "-n", paths.NETNS, "link", "del", host.cable, check=False)
         sh("ip", "netns", "del", netns(name))
         for folder in [host.home, *(os.path.join(paths.SHELF, str(guid)) for guid in guids)]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -391,6 +397,18 @@ class Lab:
                     tail = "\n".join(host.console().splitlines()[-15:])
                     raise LabError("{0} cannot be logged in to; its console:\n{1}".format(name, tail))
                 time.sleep(0.1)
+
+    def wait_for_slice(self, name: str, label: str, seconds: float = 120) -> None:
+        """Wait until a host runs from a slice in state normal, by what it shows and not over the network."""
+        end = time.monotonic() + seconds
+        while True:
+            host = self.host(name)
+            kenv = host.kenv() if host.is_on else {}
+            if (kenv.get("nanozfs.slice"), kenv.get("nanozfs.state")) == (label, "normal"):
+                return
+            if time.monotonic() > end:
+                raise LabError("{0} did not come up from {1}: {2}".format(name, label, kenv))
+            time.sleep(0.2)
 
     def down(self) -> None:
         """Switch everything off and take the lab away, whatever state it is in."""

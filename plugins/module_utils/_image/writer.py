@@ -164,13 +164,14 @@ def write_windows(
     )
 
 
-def check_target(mesh: Mesh, medium: Medium, path: str) -> None:
+def check_target(mesh: Mesh, medium: Medium, path: str, will_disarm: bool = False) -> None:
     """Refuse a provider that must not be written.
 
     GEOM does not protect a file system that is mounted read-only, and the running root is one: see
     :meth:`Mesh.holders`.
 
     :param path: a device node or provider name, by whatever name.
+    :param will_disarm: boot flags do not count: they are taken off before anything is written.
     :raises Refused: when it does not exist, is the running slice, is in use, or would be booted.
     """
     safe = "nothing was written"
@@ -191,7 +192,7 @@ def check_target(mesh: Mesh, medium: Medium, path: str) -> None:
         )
     for piece in medium.slices.values():
         found = mesh.find(piece.provider)
-        if found is not None and mesh.base(found).name == base and piece.flags & {BOOTME, BOOTONCE}:
+        if found is not None and mesh.base(found).name == base and piece.flags & {BOOTME, BOOTONCE} and not will_disarm:
             raise Refused(
                 "{0} carries the boot flags {1}: a power cut during the write would boot half an image".format(
                     piece.label, ", ".join(sorted(piece.flags))

@@ -76,10 +76,16 @@ def plan(definition: Definition, scratch: str) -> Tuple[Tree, str]:
         if is_archive:
             tree.add_archive(path, scratch)
         else:
-            tree.add_folder(path)
+            tree.add_folder(path, exact=True)
     for folder in definition.overlays:
         tree.add_folder(folder)
-    extras = layout.Extras(definition.recovery, definition.signers, definition.etc_size, definition.epoch)
+    extras = layout.Extras(
+        recovery=definition.recovery,
+        signers=definition.signers,
+        etc_size=definition.etc_size,
+        epoch=definition.epoch,
+        form="{0} bytes, {1}".format(definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch))),
+    )
     return tree, layout.apply(tree, definition.identity, extras)
 
 

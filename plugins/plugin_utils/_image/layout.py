@@ -10,6 +10,7 @@ mechanisms that do not work here; docs/layout.md says which and why. Source: ``l
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from dataclasses import dataclass
@@ -67,12 +68,14 @@ class Extras:
     :param signers: lines of the file with the keys that the image trusts.
     :param etc_size: of the memory disk for ``/etc``, in bytes.
     :param epoch: the latest time that a file in the image may have, in seconds since the epoch.
+    :param form: what else decides about the bytes of the image: the size and the kind of its file system.
     """
 
     recovery: Sequence[str]
     signers: Sequence[str]
     etc_size: int
     epoch: int
+    form: str
 
 
 def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
@@ -97,7 +100,7 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
                 tree.put("conf/recovery/etc/" + path, recovered.nodes[path])
     tree.write(ALLOWED_SIGNERS, "".join(line.rstrip("\n") + "\n" for line in extras.signers))
     _conf(tree, extras.etc_size)
-    return _identify(tree, identity, extras.epoch)
+    return _identify(tree, identity, extras)
 
 
 def _check(tree: Tree) -> None:
@@ -166,17 +169,18 @@ def _conf(tree: Tree, etc_size: int) -> None:
     tree.put("conf/recovery/etc", tree.nodes.get("conf/recovery/etc", Node(DIR, 0o755)))
 
 
-def _identify(tree: Tree, identity: Identity, epoch: int) -> str:
+def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
     values: Dict[str, object] = dict(identity.__dict__, format=FORMAT)
     tree.write(IMAGE_JSON, json.dumps(values, indent=1, sort_keys=True) + "\n")
-    tree.clamp(epoch)
-    build = tree.identity()[:16]
+    tree.clamp(extras.epoch)
+    # two images with one build would not know in a trial which of them they are
+    build = hashlib.sha256((extras.form + "\n" + tree.identity()).encode("utf-8")).hexdigest()[:16]
     tree.write(IMAGE_JSON, json.dumps(dict(values, build=build), indent=1, sort_keys=True) + "\n")
     lines: List[str] = ["# {0}-{1}: read by the early boot hook\n".format(identity.name, identity.version)]
     for key, value in (("pool", identity.pool), ("build", build), ("version", identity.version)):
         lines.append("NZ_{0}={1}\n".format(key.upper(), shlex.quote(str(value))))
     tree.write(IMAGE_CONF, "".join(lines))
-    tree.clamp(epoch)
+    tree.clamp(extras.epoch)
     return build
 
 

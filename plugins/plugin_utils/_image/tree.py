@@ -24,6 +24,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 DIR, FILE, LINK = "dir", "file", "link"
 
 
+def _mode(mode: int, usual: int, exact: bool) -> int:
+    """The mode in the image of what has *mode* here."""
+    if exact:
+        return stat.S_IMODE(mode)
+    return usual if mode & 0o077 else usual & 0o700
+
+
 class TreeError(FleetError):
     """The tree of an image cannot be put together."""
 
@@ -170,10 +177,15 @@ class Tree:
 
     # where trees come from
 
-    def add_folder(self, folder: str) -> None:
-        """Lay a folder of this machine over the tree. Everything in it belongs to root; a file that can be executed
-        here can be executed there.
+    def add_folder(self, folder: str, exact: bool = False) -> None:
+        """Lay a folder of this machine over the tree. Everything in it belongs to root.
 
+        A folder that people keep files in, in git say, has whatever modes their umask made. So a file that can be
+        executed here can be executed there, and what only its owner may read here is as private there; beyond that
+        modes are the usual ones.
+
+        :param exact: the folder is the root of a system, made by ``make installworld`` or by unpacking a release as
+            root: modes are as they are there.
         :raises TreeError: when the folder is missing or holds devices.
         """
         if not os.path.isdir(folder):
@@ -190,9 +202,9 @@ class Tree:
                 elif stat.S_ISDIR(info.st_mode):
                     # a directory that is there keeps its owner and mode; a link to one is gone through
                     if path not in self.nodes or self.nodes[path].kind == FILE:
-                        self.put(path, Node(DIR, 0o755, mtime=mtime))
+                        self.put(path, Node(DIR, _mode(info.st_mode, 0o755, exact), mtime=mtime))
                 elif stat.S_ISREG(info.st_mode):
-                    mode = 0o755 if info.st_mode & 0o100 else 0o644
+                    mode = _mode(info.st_mode, 0o755 if info.st_mode & 0o100 else 0o644, exact)
                     group = "{0}:{1}".format(info.st_dev, info.st_ino) if info.st_nlink > 1 else None
                     self.put(path, Node(FILE, mode, mtime=mtime, source=full, group=group))
                 else:

@@ -66,6 +66,14 @@ def test_where_an_interrupted_play_goes_on(phase: str, running: ImageRef, step: 
     assert transaction.next_step(in_phase(phase), wish(running)) == step
 
 
+@pytest.mark.parametrize("phase", ["prepared", "written"])
+def test_a_medium_that_was_replaced_meanwhile(phase: str) -> None:
+    with pytest.raises(Refused, match="somebody replaced the OS medium") as refused:
+        transaction.next_step(in_phase(phase), wish(NEW))
+    assert "nanozfs.fleet.abandon" in str(refused.value)
+    assert transaction.next_step(transaction.abandon(in_phase(phase)), wish(NEW)) == "done"
+
+
 def test_steps_can_be_repeated() -> None:
     prepared = in_phase("prepared")
     assert transaction.prepare(prepared, wish()) is prepared

@@ -100,6 +100,20 @@ def test_refuses_a_corrupt_table(host: ModuleHost) -> None:
     host.ok("gpart_slice", slice="nz-b", state="trial")
 
 
+def test_recovers_a_table_whose_disk_is_larger_than_the_medium(host: ModuleHost) -> None:
+    host.machine.load()
+    host.machine.hardware["disks"]["ada0"]["size"] += 64 * MIB
+    host.machine.save()
+    with open(host.machine.image("ada0"), "r+b") as file:
+        file.truncate(host.machine.hardware["disks"]["ada0"]["size"])
+    assert "recover=true" in host.refused("gpart_slice", slice="nz-b", state="trial")
+    result = host.same_in_check_mode("gpart_slice", slice="nz-b", state="trial", recover=True)
+    assert result["recovered"] and result["actions"][0] == "gpart recover ada0"
+    assert sorted(flags(host)["nz-b"]) == ["bootme", "bootonce"]
+    again = host.same_in_check_mode("gpart_slice", slice="nz-b", state="trial", recover=True)
+    assert not again["recovered"] and not again["changed"]
+
+
 def test_refuses_when_somebody_left_changes_uncommitted(host: ModuleHost) -> None:
     host.command("gpart", "set", "-a", "bootme", "-i", "5", "-f", "x", "ada0")
     assert "gpart undo" in host.refused("gpart_slice", slice="nz-b", state="trial")

@@ -94,6 +94,12 @@ class TestRefusals:
         message = host.refused("image_write", **arguments(images, slice="nz-a"))
         assert "is the running slice" in message and "nothing was written" in message
 
+    @pytest.mark.parametrize("wanted", ["nz-b", "inactive"])
+    def test_a_slice_that_is_not_there(self, host: ModuleHost, images: Images, wanted: str) -> None:
+        host.command("gpart", "delete", "-i", "5", "ada0")
+        message = host.refused("image_write", **arguments(images, slice=wanted))
+        assert "has no slice nz-b" in message and "nothing was changed" in message and "Next: " in message
+
     @pytest.mark.parametrize("name", ["/dev/ada0p5", "/dev/gpt/nz-b"])
     def test_a_mounted_slice_by_whatever_name(self, host: ModuleHost, images: Images, name: str) -> None:
         host.machine.running["mounts"].append({"from": name, "on": "/mnt", "type": "ufs", "readonly": True})

@@ -164,6 +164,30 @@ class TestUpgrade:
         assert "nanozfs:revert." not in left
         assert fleet.move("planned", **fleet.plan())["txn"].startswith("0002-")
 
+    def test_armed_again_the_data_of_now_counts(self, fleet: Fleet) -> None:
+        """The play stopped after it had armed the host; the host worked on; the play goes on."""
+        fleet.write("old")
+        txn = fleet.until_armed("1.0", "1.1")
+        fleet.write("a day later")
+        fleet.host.command("zfs", "create", VAR + "/new")
+        assert fleet.move("planned", **fleet.plan())["step"] == "boot"
+        fleet.snapshot("nz-" + txn)
+        assert fleet.move("armed")["changed"], "the plan covers the dataset that is new"
+        fleet.phase("trial")
+        fleet.write("new")
+        fleet.perform("revert")
+        assert fleet.files() == ["a day later", "a day later", "new"]
+        assert VAR + "/new" in fleet.host.names("filesystem")
+
+    @pytest.mark.parametrize("phase", ["trial", "reverting"])
+    def test_given_up_where_the_old_system_is_gone(self, fleet: Fleet, phase: str) -> None:
+        fleet.until_armed("1.0", "1.1")
+        fleet.phase(phase)
+        message = fleet.host.refused("transaction", pool="tank", state="abandoned", running=fleet.refs["1.0"])
+        assert "cannot be given up any more" in message
+        fleet.move("abandoned", running=fleet.refs["1.1"])
+        assert fleet.move("planned", **fleet.plan("1.1", "1.1"))["step"] == "done"
+
 
 class TestRollback:
     def commit(self, fleet: Fleet) -> None:
@@ -268,6 +292,17 @@ class TestRefused:
         fleet.phase("trial")
         message = fleet.host.refused("transaction", pool="tank", state="abandoned")
         assert "cannot be given up any more" in message and "reboot the host" in message
+
+    def test_a_dataset_that_could_not_go_back(self, fleet: Fleet) -> None:
+        fleet.host.command("zfs", "set", "mountpoint=/db", VAR + "/db")
+        assert "mountpoint of its own (/db)" in self.refused(fleet)
+        assert "there is no dataset tank/nanozfs/none" in fleet.host.refused(
+            "transaction", pool="tank", state="planned", datasets=["none"], **fleet.plan()
+        )
+
+    def test_two_images_of_one_build(self, fleet: Fleet) -> None:
+        fleet.refs["1.1"] = dict(fleet.refs["1.1"], build=fleet.refs["1.0"]["build"])
+        assert "name the same build" in self.refused(fleet)
 
     def test_no_image_id(self, fleet: Fleet) -> None:
         running = dict(fleet.refs["1.0"], id="none")

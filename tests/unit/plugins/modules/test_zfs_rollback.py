@@ -144,6 +144,14 @@ class TestByClone:
     def test_guid(self, host: ModuleHost) -> None:
         assert "not 123" in host.refused("zfs_rollback", guid="123", **self.ARGUMENTS)
 
+    def test_aside_of_another_rollback(self, host: ModuleHost) -> None:
+        host.ok("zfs_rollback", **self.ARGUMENTS)
+        host.command("zfs", "snapshot", "-r", DATA + "@t")
+        host.write(DATA, "file", "newer")
+        message = host.refused("zfs_rollback", **dict(self.ARGUMENTS, snapshot=DATA + "@t"))
+        assert "is there already, from another rollback" in message and "under another name" in message
+        assert host.ok("zfs_rollback", **dict(self.ARGUMENTS, snapshot=DATA + "@t", aside=ASIDE + "-t"))["changed"]
+
     def test_aside_is_needed_and_checked(self, host: ModuleHost) -> None:
         assert "aside" in host.refused("zfs_rollback", snapshot=DATA + "@s", method="clone")
         message = host.refused("zfs_rollback", snapshot=DATA + "@s", method="clone", aside="-p")

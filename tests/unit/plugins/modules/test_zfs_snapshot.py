@@ -72,6 +72,15 @@ class TestPresent:
         )
         assert pooled.command("zfs", "get", "-Hp", "-o", "value", "written@s", ROOT + "/var/db").strip() == "0"
 
+    def test_taken_anew_after_a_cut_in_the_middle(self, pooled: ModuleHost) -> None:
+        arguments: Dict[str, Any] = {"dataset": ROOT, "name": "s", "recursive": True, "hold": "nanozfs"}
+        pooled.ok("zfs_snapshot", **arguments)
+        pooled.command("zfs", "release", "nanozfs", ROOT + "@s")
+        pooled.command("zfs", "destroy", ROOT + "@s")
+        assert "has none" in pooled.refused("zfs_snapshot", **arguments)
+        result = pooled.same_in_check_mode("zfs_snapshot", retake=True, **arguments)
+        assert len(result["snapshots"]) == len(pooled.names("filesystem")) - 1
+
     def test_a_foreign_one_is_not_taken_anew(self, pooled: ModuleHost) -> None:
         pooled.command("zfs", "snapshot", "-r", ROOT + "@s")
         pooled.write(ROOT + "/var", "f", "new")

@@ -240,6 +240,19 @@ class TestTree:
         assert tree.get("usr/l").target == "su" and "dev/null" not in tree
         assert "./usr/mail type=file uid=26 gid=6 mode=0600 time=5.0" in list(tree.lines(digests=False))
 
+    @pytest.mark.parametrize(
+        "exact, expected",
+        [(True, (0o4555, 0o640, 0o600, 0o711)), (False, (0o755, 0o644, 0o600, 0o755))],
+    )
+    def test_modes_of_a_folder(self, tmp_path: Any, exact: bool, expected: Any) -> None:
+        for name, mode in (("su", 0o4555), ("group", 0o640), ("master.passwd", 0o600)):
+            (tmp_path / name).write_text("x")
+            (tmp_path / name).chmod(mode)
+        (tmp_path / "dir").mkdir(mode=0o711)
+        tree = Tree()
+        tree.add_folder(str(tmp_path), exact)
+        assert tuple(tree.get(name).mode for name in ("su", "group", "master.passwd", "dir")) == expected
+
     @pytest.mark.parametrize("name", ["../x", "a/../../x"])
     def test_an_archive_may_not_lead_out(self, tmp_path: Any, name: str) -> None:
         archive = str(tmp_path / "bad.tar")

@@ -9,6 +9,8 @@ local index = loaded:match("^disk%d+p(%d+):?$")
 local slice = index and slices[index]
 
 if slice then
-	loader.setenv("vfs.root.mountfrom", "ufs:/dev/gpt/" .. slice)
+	-- The second one is for a root that cannot be mounted: the kernel would wait at its mountroot> prompt for ever. The
+	-- early hook sees that root and kernel are not of one slice, and a trial then ends by its timer.
+	loader.setenv("vfs.root.mountfrom", "ufs:/dev/gpt/" .. slice .. " ufs:/dev/gpt/nz-recovery")
 	loader.setenv("nanozfs.slice", slice)
 end
