@@ -181,11 +181,11 @@ class Host:
     # disks
 
     def insert(self, image: str, disk: str = "ada0") -> None:
-        """Put a medium in, with the contents of a file."""
+        """Put a medium in, with the contents of a file. It is larger than the file, as a stick that one buys is."""
         self._must_be_off()
         if disk in self.machine.hardware["disks"]:
             raise LabError("{0} has a medium in {1} already".format(self.name, disk))
-        self.machine.insert_disk(disk, image, "OSMEDIUM")
+        self.machine.insert_disk(disk, image, "OSMEDIUM", spare=64 << 20)
 
     def eject(self, disk: str = "ada0") -> None:
         """Take a medium out and throw it away."""

@@ -136,7 +136,6 @@ class Site:
             ANSIBLE_SSH_CONTROL_PATH_DIR=os.path.join(os.path.dirname(self.folder), "cp"),
             ANSIBLE_LOCAL_TEMP=os.path.join(os.path.dirname(self.folder), "tmp"),
             ANSIBLE_NOCOLOR="1",
-            ANSIBLE_SSH_ARGS="-o ControlMaster=auto -o ControlPersist=20s",
         )
 
     def command(self, play: str, *arguments: str) -> List[str]:

@@ -154,11 +154,15 @@ class Machine:
             self.image(name)
         self.save()
 
-    def insert_disk(self, name: str, image: str, ident: str = "") -> None:
-        """Attach a disk with the contents of an image file, which is copied (sparse)."""
-        size = os.path.getsize(image)
+    def insert_disk(self, name: str, image: str, ident: str = "", spare: int = 0) -> None:
+        """Attach a disk with the contents of an image file, which is copied (sparse).
+
+        :param spare: how much larger than the image the disk is, in bytes.
+        """
+        size = os.path.getsize(image) + spare
         self.hardware["disks"][name] = {"size": size, "ident": ident or name.upper(), "zfs": None}
         copy_sparse(image, self._path(os.path.join("disks", name + ".img")))
+        os.truncate(self._path(os.path.join("disks", name + ".img")), size)
         self.save()
 
     def remove_disk(self, name: str) -> Dict[str, Any]:
