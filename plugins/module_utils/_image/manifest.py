@@ -235,6 +235,8 @@ def parse_index(raw: bytes) -> Tuple[Mapping[str, Any], ...]:
     for entry in entries:
         if not isinstance(entry, dict) or not is_digest(entry.get("id")):
             raise BadManifest("the index has an entry without an image id")
+        if not isinstance(entry.get("seq", 0), int):
+            raise BadManifest("the index has an entry whose seq is no number")
     return tuple(entries)
 
 
@@ -247,7 +249,7 @@ def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Opt
     """
     usable = [entry for entry in entries if name is None or entry.get("name") == name]
     if wanted == "latest":
-        found = [max(usable, key=lambda entry: int(entry.get("seq") or 0))] if usable else []
+        found = [max(usable, key=lambda entry: int(entry.get("seq", 0)))] if usable else []
     else:
         found = [
             entry

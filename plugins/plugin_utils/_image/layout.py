@@ -85,8 +85,8 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
     :raises TreeError: when the tree is no FreeBSD system or breaks a rule of the layout.
     """
     _check(tree)
-    _local_etc(tree)
-    _root_home(tree)
+    _move_to_etc(tree, "usr/local/etc", "etc/local", "../../etc/local", 0o755)
+    _move_to_etc(tree, "root/.ssh", "etc/rootssh", "../etc/rootssh", 0o700)  # /root is read-only
     _var_and_tmp(tree)
     tree.write("etc/diskless", "")
     tree.write("etc/fstab", FSTAB)
@@ -120,27 +120,15 @@ def _check(tree: Tree) -> None:
         raise TreeError("{0} must not be in an image: every host would have the same key".format(keys[0]))
 
 
-def _local_etc(tree: Tree) -> None:
-    """/usr/local/etc lives in /etc/local, so that packages' configuration comes from /cfg as well."""
-    if "usr/local/etc" in tree and tree.get("usr/local/etc").kind == DIR:
-        tree.put("etc/local", tree.get("usr/local/etc"))
-        for path in tree.below("usr/local/etc"):
-            tree.put("etc/local" + path[len("usr/local/etc") :], tree.nodes[path])
-        tree.remove("usr/local/etc")
-    if "etc/local" not in tree:
-        tree.put("etc/local", Node(DIR, 0o755))
-    tree.link("usr/local/etc", "../../etc/local")
-
-
-def _root_home(tree: Tree) -> None:
-    """/root is read-only; what ssh needs of it is in /etc."""
-    if "root/.ssh" in tree and tree.get("root/.ssh").kind == DIR:
-        for path in tree.below("root/.ssh"):
-            tree.put("etc/rootssh" + path[len("root/.ssh") :], tree.nodes[path])
-        tree.remove("root/.ssh")
-    if "etc/rootssh" not in tree:
-        tree.put("etc/rootssh", Node(DIR, 0o700))
-    tree.link("root/.ssh", "../etc/rootssh")
+def _move_to_etc(tree: Tree, path: str, target: str, link: str, mode: int) -> None:
+    """Keep a folder below /etc, so that what is in it comes from /cfg as well, and leave a link in its place."""
+    if target not in tree:
+        tree.put(target, Node(DIR, mode))
+    if path in tree and tree.get(path).kind == DIR:
+        for each in tree.below(path):
+            tree.put(target + each[len(path) :], tree.nodes[each])
+        tree.remove(path)
+    tree.link(path, link)
 
 
 def _var_and_tmp(tree: Tree) -> None:

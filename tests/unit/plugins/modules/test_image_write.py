@@ -212,6 +212,23 @@ class TestTrust:
         message = host.refused("image_write", **arguments(images, repository=repository))
         assert "offered web-1.0" in message
 
+    @pytest.mark.parametrize(
+        "index", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "images": [{"id": "x"}]}', "{" * 5000, "\ufffd"]
+    )
+    @pytest.mark.parametrize("wanted", ["1.1", "latest"])
+    def test_an_index_that_is_none(
+        self, host: ModuleHost, images: Images, tmp_path: Any, index: str, wanted: str
+    ) -> None:
+        repository = self.damage(images, str(tmp_path), "index.json", lambda raw: index.encode())
+        host.refused("image_write", **arguments(images, repository=repository, image=wanted))
+
+    def test_an_index_with_a_seq_that_is_none(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        repository = self.damage(
+            images, str(tmp_path), "index.json", lambda raw: raw.replace(b'"seq": 11', b'"seq": "eleven"')
+        )
+        message = host.refused("image_write", **arguments(images, repository=repository, image="latest"))
+        assert "seq is no number" in message
+
     @pytest.mark.parametrize("kind", ["win", "img"])
     def test_damaged_or_cut_files(self, host: ModuleHost, images: Images, tmp_path: Any, kind: str) -> None:
         name = images.built["1.1"]["id"] + "." + kind
