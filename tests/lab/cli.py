@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     verb("eject", "take the OS medium out").add_argument("host")
     for name, text in (("on", "switch hosts on"), ("cut", "cut the power of hosts"), ("wait", "wait for their ssh")):
         verb(name, text).add_argument("host", nargs="+")
+    stutter = verb("stutter", "switch a host on until it comes up, the power failing in each early boot")
+    stutter.add_argument("host")
+    stutter.add_argument("commands", type=int, help="how many commands that change a dataset each boot may do")
     until = verb("await", "wait until a host runs from a slice in state normal, without asking it")
     until.add_argument("host")
     until.add_argument("slice")
@@ -118,6 +121,8 @@ def main(argv: List[str]) -> int:
         elif options.verb in ("on", "cut"):
             for name in options.host:
                 getattr(lab.host(name), options.verb)()
+        elif options.verb == "stutter":
+            print(lab.stutter(options.host, options.commands))
         elif options.verb == "await":
             lab.wait_for_slice(options.host, options.slice)
         elif options.verb == "wait":

@@ -148,10 +148,19 @@ class Host:
     def is_on(self) -> bool:
         return self._pid() is not None
 
-    def on(self) -> None:
-        """Press the power button."""
+    def on(self, fuse: Optional[int] = None) -> None:
+        """Press the power button.
+
+        :param fuse: the power fails in the early boot, after so many commands that change a dataset.
+        """
         if self.is_on:
             return
+        path = os.path.join(self.home, "fuse")
+        if fuse is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(str(fuse))
+        elif os.path.exists(path):
+            os.unlink(path)
         console = open(os.path.join(self.home, "console.log"), "ab")  # noqa: SIM115 - the supervisor writes to it
         process = subprocess.Popen(
             [sys.executable, "-m", "ansible_collections.nanozfs.fleet.tests.lab.supervisor", self.name],
@@ -409,6 +418,26 @@ class Lab:
             if time.monotonic() > end:
                 raise LabError("{0} did not come up from {1}: {2}".format(name, label, kenv))
             time.sleep(0.2)
+
+    def stutter(self, name: str, fuse: int, seconds: float = 120) -> int:
+        """Switch a host on, again and again, the power failing in each early boot, until it comes up all the same.
+
+        :param fuse: see :meth:`Host.on`.
+        :returns: how often the power failed.
+        """
+        end = time.monotonic() + seconds
+        host = self.host(name)
+        for failures in range(100):
+            before = host.machine.running["boot_id"]
+            host.on(fuse)
+            while host.is_on:
+                running = host.machine.running
+                if running["boot_id"] != before and "nanozfs.state" in running["kenv"]:
+                    return failures
+                if time.monotonic() > end:
+                    raise LabError("{0} neither comes up nor fails: {1}".format(name, host.console()[-1000:]))
+                time.sleep(0.1)
+        raise LabError("{0} never comes up: {1}".format(name, host.console()[-1000:]))
 
     def down(self) -> None:
         """Switch everything off and take the lab away, whatever state it is in."""
