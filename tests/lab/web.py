@@ -111,7 +111,11 @@ class Handler(BaseHTTPRequestHandler):
                 piece = file.read(min(1 << 18, length))
                 if not piece:
                     break
-                self.wfile.write(piece)
+                try:
+                    self.wfile.write(piece)
+                except ConnectionError:  # the client has seen enough
+                    self.close_connection = True
+                    return
                 length -= len(piece)
 
 
