@@ -53,17 +53,18 @@ options:
   repository:
     description:
       - Where the images are published, as V(http://), V(https://) or V(file://) address or as an absolute path on the
-        target.
+        target. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
     type: str
     required: true
   image:
     description:
-      - Which image is meant - a version, an image id (at least eight characters of it), or V(latest).
+      - Which image is meant - a version, an image id (at least eight characters of it), V(latest), or V(ring:NAME) for
+        what the channel says that a ring should run.
     type: str
     required: true
   name:
     description:
-      - Only consider images of this name.
+      - Only consider images of this name. For a ring it is the name of the running image by default.
     type: str
   allowed_signers:
     description:
@@ -71,6 +72,18 @@ options:
         C(ssh-keygen(1)). The default is the one inside the running image, which nobody can change on the host.
     type: path
     default: /boot/nanozfs/allowed_signers
+  revoked_keys:
+    description:
+      - A file with keys that are not trusted any more, whatever O(allowed_signers) says - public keys, or a key
+        revocation list of C(ssh-keygen(1)). Ignored when it does not exist.
+    type: path
+    default: /boot/nanozfs/revoked_keys
+  push:
+    description:
+      - The target cannot reach the images - O(repository) is where the controller finds them, and what the target needs
+        is brought to it over the connection of the play. A whole id or a version must be asked for, not a ring.
+    type: bool
+    default: false
   ca_file:
     description:
       - A file with the certificates to trust for V(https://), where the ones of the system do not do.
@@ -87,7 +100,8 @@ options:
     default: 5
   deadline:
     description:
-      - The longest time that fetching one file may take, in seconds.
+      - The longest time that everything which is fetched may take together, in seconds. After that the module gives up;
+        what is written already is kept.
     type: int
     default: 3600
 """

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, Repository, open_repository
 
 #: documented in the fragment ``common.trust``
@@ -16,6 +17,8 @@ TRUST: Dict[str, Dict[str, Any]] = {
     "image": {"type": "str", "required": True},
     "name": {"type": "str"},
     "allowed_signers": {"type": "path", "default": "/boot/nanozfs/allowed_signers"},
+    "revoked_keys": {"type": "path", "default": "/boot/nanozfs/revoked_keys"},
+    "push": {"type": "bool", "default": False},
     "ca_file": {"type": "path"},
     "timeout": {"type": "int", "default": 30},
     "retries": {"type": "int", "default": 5},
@@ -25,5 +28,15 @@ TRUST: Dict[str, Dict[str, Any]] = {
 
 def repository_of(params: Mapping[str, Any]) -> Repository:
     """The repository that the arguments of :data:`TRUST` name."""
-    limits = Limits(timeout=params["timeout"], retries=params["retries"], deadline=params["deadline"])
+    limits = Limits(
+        timeout=params["timeout"],
+        retries=params["retries"],
+        deadline=params["deadline"],
+        rate=params.get("rate_limit"),
+    )
     return open_repository(params["repository"], limits, params["ca_file"])
+
+
+def keys_of(params: Mapping[str, Any], tmpdir: Optional[str]) -> Keys:
+    """Whom the arguments of :data:`TRUST` trust."""
+    return Keys(params["allowed_signers"], params["revoked_keys"], tmpdir)

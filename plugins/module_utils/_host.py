@@ -20,6 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     Inside,
     parse_inside,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, JournalStore, root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import SLICES, Medium, Slice, read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
@@ -90,6 +91,14 @@ def _content(device: devices.Device, digest: bool) -> SliceContent:
 def running_image(medium: Medium) -> Optional[Inside]:
     """What the running image says of itself."""
     return read_slice(medium.slices[medium.running], False).inside
+
+
+def ring_name(runner: Runner, wanted: str) -> Optional[str]:
+    """The name of the image that a ring means on this host: that of the running one. ``None`` for anything else."""
+    if not wanted.startswith(RING):
+        return None
+    running = running_image(read_medium(runner))
+    return running.name if running is not None else None
 
 
 def state_of(runner: Runner, medium: Optional[Medium]) -> Tuple[str, str]:

@@ -14,7 +14,7 @@ Source: ``sys/ufs/ffs/fs.h`` (super block), ``sys/ufs/ufs/dinode.h`` (inodes), `
 from __future__ import annotations
 
 import struct
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
@@ -184,6 +184,35 @@ class Ufs:
                 entries[raw[at + 8 : at + 8 + size]] = number
             at += length
         return entries
+
+    def _places(self, inode: Inode) -> Iterator[Tuple[int, int]]:
+        """Where the content of a file lies, in order: offset (bytes; 0 is a hole) and length of each of its blocks."""
+        sb = self.superblock
+        missing = inode.size
+        for address in self._blocks(inode):
+            if missing <= 0:
+                return
+            yield address * sb.fsize, min(sb.bsize, missing)
+            missing -= sb.bsize
+
+    def walk(self) -> Iterator[Tuple[str, List[Tuple[int, int]]]]:
+        """All regular files and directories with their places, by path; of several links to one file, only the first.
+
+        :raises NotUfs: when the structures make no sense.
+        """
+        seen = {ROOT_INODE}
+        waiting = [("", ROOT_INODE)]
+        while waiting:
+            path, number = waiting.pop()
+            inode = self._inode(number)
+            if inode.mode & TYPE_MASK not in (TYPE_DIR, TYPE_FILE):
+                continue
+            yield path, list(self._places(inode))
+            if inode.mode & TYPE_MASK == TYPE_DIR:
+                for name, child in sorted(self._directory(inode).items(), reverse=True):
+                    if child not in seen:
+                        seen.add(child)
+                        waiting.append((path + "/" + name.decode("utf-8", "surrogateescape"), child))
 
     def read(self, path: str) -> Optional[bytes]:
         """The content of a regular file, or ``None`` when there is no such file. Symbolic links are not followed.

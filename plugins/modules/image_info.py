@@ -39,12 +39,14 @@ signer:
   sample: release@fleet
 """
 
+import time
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import ring_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -56,9 +58,9 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         runner,
         repository_of(params),
         params["image"],
-        params["allowed_signers"],
-        name=params["name"],
-        tmpdir=module.tmpdir,
+        keys_of(params, module.tmpdir),
+        name=params["name"] or ring_name(runner, params["image"]),
+        now=time.time(),
     )
     return {"image": found.manifest.as_dict(), "signer": found.signer}
 

@@ -11,9 +11,13 @@ short_description: Write a published image to an OS slice
 version_added: 1.0.0
 description:
   - Brings a slice from whatever it holds to a published image, and proves it. The manifest of the image is verified
-    first, then each MiB of the slice is compared with it. Only what differs is fetched and written, in order, and at
+    first, then each MiB of the slice is compared with it. Only what differs is made and written, in order, and at
     the end every byte is read back.
+  - What differs is fetched in the way that brings it the quickest - as a delta from an image that is in another slice
+    of the host, or else from the full pack. Check mode says which and how many bytes.
   - A write that was broken off goes on where it stopped when the module runs again. Nothing is ever staged in a file.
+  - While it works it says how far it is. The write is done by a process of its own on the host, which goes on when the
+    controller or the network fails; a play that is started meanwhile takes it over.
   - Refuses a slice that is running, mounted, held by anything else, too small, or would be booted; and an image for
     another architecture, one that is older than what runs, one that has expired, and one that is not signed.
 extends_documentation_fragment:
@@ -30,6 +34,64 @@ options:
       - Also write an image with a lower C(seq) than the running one. Never below the C(min_seq) of the running image.
     type: bool
     default: false
+  fallback:
+    description:
+      - What to do where no delta can be used - because none is published from what this host has, or because the server
+        does not have it or does not do byte ranges. V(full) fetches the full pack and says so, V(fail) gives up.
+    type: str
+    choices: [full, fail]
+    default: full
+  deltas:
+    description: Whether deltas may be used at all.
+    type: bool
+    default: true
+  max_transfer:
+    description: Refuse to fetch more than this, in bytes.
+    type: int
+  connections:
+    description: How many connections to use at most.
+    type: int
+    default: 2
+  rate_limit:
+    description: The most to fetch in a second, over all connections together, in bytes.
+    type: int
+  line_rate:
+    description: Speed of the line for predictions and for choosing between codecs, in Mbit/s.
+    type: int
+    default: 100
+  chunk:
+    description:
+      - Size of a chunk with O(push=true), in bytes. So much room is needed in the temporary folder of the target.
+    type: int
+    default: 8388608
+  interval:
+    description: Seconds between two lines about the progress.
+    type: int
+    default: 5
+  detach:
+    description: Return while the write goes on. The action of this module uses it, and so need not be given.
+    type: bool
+    default: false
+  job:
+    description: The write to look at, with O(detach=true).
+    type: str
+  wait:
+    description: How long to wait for the end before returning, with O(detach=true), in seconds.
+    type: int
+    default: 5
+  part:
+    description: The part of the payloads that is in O(repository), for O(push=true).
+    type: dict
+    suboptions:
+      file:
+        description: Name of the whole file.
+        type: str
+      offset:
+        description: Where it begins in the whole file, in bytes.
+        type: int
+      length:
+        description: Its size in bytes.
+        type: int
 """
 
 EXAMPLES = r"""
@@ -47,6 +109,20 @@ EXAMPLES = r"""
   nanozfs.fleet.image_write:
     repository: /media/stick/images
     image: latest
+
+- name: What the canaries should run, only if it is small, and slowly
+  nanozfs.fleet.image_write:
+    repository: https://images.example.org/web
+    image: ring:canary
+    fallback: fail
+    max_transfer: 50000000
+    rate_limit: 500000
+
+- name: From a folder of the controller, to a host that reaches no server
+  nanozfs.fleet.image_write:
+    repository: /srv/www/images
+    image: "1.1"
+    push: true
 """
 
 RETURN = r"""
@@ -80,97 +156,240 @@ kept:
   returned: success
   type: int
   sample: 1031798784
+fetched:
+  description: Bytes that came from the repository, all small files included.
+  returned: success
+  type: int
+  sample: 5050000
+requests:
+  description: How often the repository was asked.
+  returned: success
+  type: int
+  sample: 9
+predicted:
+  description:
+    - What has to be fetched for it, or had to be. Null when nothing had. Not counted are the small files that say so.
+  returned: success
+  type: dict
+  sample: {source: the delta from 1.0, kind: delta, codec: xz, bytes: 4950000, requests: 5, seconds: 0.4}
+notes:
+  description: Decisions that were made on the way, such as falling back to the full pack.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+ranges:
+  description: The parts of a file that have to be fetched, as offset and length in bytes.
+  returned: in check mode
+  type: dict
+  sample: {file: 3fa9c1d2....delta, parts: [[0, 4950000]]}
+finished:
+  description: Whether the write is over.
+  returned: success
+  type: bool
+  sample: true
+job:
+  description: Name of the write that goes on.
+  returned: while it is not finished
+  type: str
+  sample: 1795000000-4711
+progress:
+  description: How far it is. Bytes, bytes per second, seconds.
+  returned: while it is not finished
+  type: dict
+  sample: {phase: writing, done: 419430400, total: 1073741824, percent: 39, rate: 52428800, eta: 12}
 """
 
+import os
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host, _medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import read_mesh
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
-    Manifest,
-    check_fits,
-    check_order,
-    check_time,
-)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import (
-    WrongBytes,
-    check_target,
-    read_windows,
-    write_windows,
-    wrong_windows,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_fits, check_order, check_time
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import PartRepository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted, find_image
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Part, Writer, check_target
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, Slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 
-def bring(module: AnsibleModule, repository: Repository, manifest: Manifest, piece: Slice) -> Dict[str, int]:
-    """Compare, write what differs, read back; in check mode only compare."""
-    windows = read_windows(repository, manifest)
-    with devices.open_device(piece.path) as device:
-        wrong = wrong_windows(device, windows, range(len(windows)))
-    todo = windows.length(wrong)
-    if not wrong or module.check_mode:
-        return {"written": todo, "kept": manifest.size - todo}
-    with devices.open_device(piece.path, writable=True) as device:
-        written = write_windows(device, repository, manifest, windows, wrong, progress=lambda right, total: None)
-        if device.digest(manifest.size) != manifest.id:
-            raise WrongBytes(
-                "every window of {0} is right, but together they are not {1}".format(piece.label, manifest.describe()),
-                safe="the slice has no boot flags and will not be booted",
-                todo="the image was published with the wrong window digests; publish it again",
-            )
-    return {"written": written, "kept": manifest.size - todo}
+def wishes_of(params: Mapping[str, Any]) -> Wishes:
+    """What the arguments ask of the transfer."""
+    rates = [params["line_rate"] * 125000.0] + ([float(params["rate_limit"])] if params["rate_limit"] else [])
+    return Wishes(
+        fallback=params["fallback"],
+        connections=params["connections"],
+        max_transfer=params["max_transfer"],
+        line_rate=min(rates),
+        deltas=params["deltas"],
+    )
 
 
-def find_target(runner: Runner, medium: Medium, wanted: str, check_mode: bool) -> Slice:
-    """The slice to write, after every check that the host itself can fail."""
-    piece = medium.get(_medium.pick(medium, wanted))
-    # a play takes the flags off right before it writes; its check mode cannot have done so
-    check_target(read_mesh(runner), medium, piece.provider, will_disarm=check_mode)
-    return piece
+def bases_of(medium: Medium, target: Slice) -> Dict[str, str]:
+    """The other slices, by the build of what they hold: what a delta can start from."""
+    found = {}
+    for piece in medium.slices.values():
+        inside = _host.read_slice(piece, False).inside if piece.label != target.label else None
+        if inside is not None:
+            found[inside.build] = piece.path
+    return found
+
+
+def result_of(trusted: Trusted, piece: Slice, writer: Writer, outcome: Outcome, before: str) -> Dict[str, Any]:
+    """The module's result."""
+    manifest = trusted.manifest
+    result: Dict[str, Any] = {
+        "changed": outcome.written > 0,
+        "finished": True,
+        "image": manifest.as_dict(),
+        "signer": trusted.signer,
+        "slice": piece.label,
+        "provider": piece.path,
+        "written": outcome.written,
+        "kept": outcome.kept,
+        "fetched": writer.repository.fetched,
+        "requests": writer.repository.requests,
+        "predicted": outcome.plan.as_dict() if outcome.plan is not None else None,
+        "notes": list(outcome.notes),
+        "diff": {
+            "before": "{0}: {1}\n".format(piece.label, before),
+            "after": "{0}: {1}-{2}\n".format(piece.label, manifest.name, manifest.version),
+        },
+    }
+    return result
+
+
+def ranges(outcome: Outcome, chunk: int) -> Dict[str, Any]:
+    """What has to be fetched: for a controller that brings it."""
+    if outcome.plan is None:
+        return {"file": None, "parts": []}
+    return {"file": outcome.plan.offer.data.name, "parts": [list(part) for part in outcome.plan.parts(chunk)]}
+
+
+def answer(module: AnsibleModule, record: Dict[str, Any]) -> Dict[str, Any]:
+    """What to tell about a write that goes on by itself."""
+    if not record.get("finished"):
+        progress = {key: value for key, value in record.items() if key not in ("job", "image", "finished")}
+        return {"changed": True, "finished": False, "job": record["job"], "progress": progress}
+    result = dict(record["result"])
+    if result.pop("failed", False):
+        raise FleetError(str(result.pop("msg", "it failed")).rstrip("."), **result)
+    for note in result["notes"]:
+        module.warn(note)
+    return result
+
+
+def run_detached(
+    module: AnsibleModule, job: jobs.Job, head: Dict[str, Any], writer: Writer, result: Any
+) -> Dict[str, Any]:
+    """Start the write in a process of its own, and wait a little."""
+    job.save(
+        dict(head, phase="starting", done=0, total=writer.manifest.size, percent=0, rate=0, eta=None, finished=False)
+    )
+
+    def work() -> None:
+        job.save(jobs.finished(head, jobs.outcome_of(lambda: result(writer.write()))))
+
+    jobs.detach(work)
+    job.unlock()
+    record = jobs.await_change(job, head["job"], module.params["wait"])
+    if record is None:
+        raise FleetError(
+            "the process that writes the image died",
+            safe="the slice has no boot flags; what was written is kept",
+            todo="look for the reason (dmesg: out of memory?), then run the play again; it goes on from here",
+        )
+    return answer(module, record)
+
+
+def adopt(module: AnsibleModule, job: jobs.Job, trusted: Trusted, label: str) -> Optional[Dict[str, Any]]:
+    """Take the lock; or, when the same image is being written already, wait for that and tell about it."""
+    manifest = trusted.manifest
+    patience = module.params["wait"] if module.params["detach"] else module.params["deadline"]
+    for _attempt in range(5):
+        if job.lock():
+            return None
+        record = job.read()
+        jobs.refuse_other(record, manifest.id, manifest.describe(), label)
+        seen = jobs.await_change(job, record["job"], patience) if record is not None else None
+        if seen is not None and (seen.get("finished") or module.params["detach"]):
+            return answer(module, seen)
+    raise FleetError(
+        "{0} is still being written by an earlier play".format(label),
+        safe="that write goes on",
+        todo="run the play again later; it takes the write over",
+    )
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
-    repository = repository_of(params)
     medium = _medium.read_medium(runner)
-    found = find_image(
+    piece = medium.get(_medium.pick(medium, params["slice"]))
+    job = jobs.Job(piece.label)
+    if params["job"]:
+        record = jobs.await_change(job, params["job"], params["wait"])
+        if record is not None:
+            return answer(module, record)
+    repository = repository_of(params)
+    if params["part"]:
+        repository = PartRepository(params["repository"], params["part"]["offset"])
+    running = _host.running_image(medium)
+    trusted = find_image(
         runner,
         repository,
         params["image"],
-        params["allowed_signers"],
-        name=params["name"],
-        tmpdir=module.tmpdir,
+        keys_of(params, module.tmpdir),
+        name=params["name"] or _host.ring_name(runner, params["image"]),
+        now=time.time(),
     )
-    manifest = found.manifest
-    piece = find_target(runner, medium, params["slice"], module.check_mode)
+    manifest = trusted.manifest
     check_fits(manifest, _host.sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
-    check_order(manifest, _host.running_image(medium), params["allow_older"])
+    check_order(manifest, running, params["allow_older"])
     check_time(manifest, time.time())
-    before = _host.read_slice(piece, False).as_dict()
-    counts = bring(module, repository, manifest, piece)
-    return {
-        "changed": counts["written"] > 0,
-        "image": manifest.as_dict(),
-        "signer": found.signer,
-        "slice": piece.label,
-        "provider": piece.path,
-        "written": counts["written"],
-        "kept": counts["kept"],
-        "diff": {
-            "before": "{0}: {1}\n".format(piece.label, "{name}-{version}".format(**before) if before else "no image"),
-            "after": "{0}: {1}-{2}\n".format(piece.label, manifest.name, manifest.version),
-        },
+    if not module.check_mode:
+        adopted = adopt(module, job, trusted, piece.label)
+        if adopted is not None:
+            return adopted
+    elif job.under_way():
+        record = job.read()
+        jobs.refuse_other(record, manifest.id, manifest.describe(), piece.label)
+        return dict(answer(module, record or {}), image=manifest.as_dict())
+    # a play takes the flags off right before it writes; its check mode cannot have done so
+    check_target(read_mesh(runner), medium, piece.provider, will_disarm=module.check_mode)
+    inside = _host.read_slice(piece, False).as_dict()
+    before = "{name}-{version}".format(**inside) if inside else "no image"
+    head = {
+        "job": "{0}-{1}".format(int(time.time()), os.getpid()),
+        "image": manifest.id,
+        "describe": manifest.describe(),
     }
+    meter = jobs.Meter(job, head)
+    tell = (lambda progress: None) if module.check_mode else meter
+    writer = Writer(repository, manifest, piece.path, bases_of(medium, piece), wishes_of(params), tell)
+
+    def result(outcome: Outcome) -> Dict[str, Any]:
+        return result_of(trusted, piece, writer, outcome, before)
+
+    if module.check_mode:
+        predicted = writer.predict()
+        return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
+    try:
+        if params["part"]:
+            return result(writer.write_part(Part(**params["part"])))
+        if params["detach"]:
+            return run_detached(module, job, head, writer, result)
+        return answer(module, jobs.finished(head, jobs.outcome_of(lambda: result(writer.write()))))
+    finally:
+        job.unlock()
 
 
 def main() -> None:
@@ -180,6 +399,21 @@ def main() -> None:
             TRUST,
             slice={"type": "str", "default": "inactive"},
             allow_older={"type": "bool", "default": False},
+            fallback={"type": "str", "choices": ["full", "fail"], "default": "full"},
+            connections={"type": "int", "default": 2},
+            rate_limit={"type": "int"},
+            line_rate={"type": "int", "default": 100},
+            max_transfer={"type": "int"},
+            deltas={"type": "bool", "default": True},
+            chunk={"type": "int", "default": 8388608},
+            interval={"type": "int", "default": 5},
+            detach={"type": "bool", "default": False},
+            job={"type": "str"},
+            wait={"type": "int", "default": 5},
+            part={
+                "type": "dict",
+                "options": {"file": {"type": "str"}, "offset": {"type": "int"}, "length": {"type": "int"}},
+            },
         ),
         supports_check_mode=True,
     )

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sys
 from types import TracebackType
-from typing import Optional, Type
+from typing import Optional, Type, Union
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
@@ -57,37 +57,51 @@ class Device:
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to *length* bytes; fewer only at the end of the device."""
-        parts = []
-        while length > 0:
-            try:
-                part = os.pread(self._file, length, offset)
-            except OSError as error:
-                raise DeviceError(
-                    "{0} cannot be read at byte {1}: {2}".format(self.path, offset, os.strerror(error.errno or 0)),
-                    todo="check the medium (dmesg); a medium with read errors should be replaced",
-                )
-            if not part:
-                break
-            parts.append(part)
-            offset += len(part)
-            length -= len(part)
-        return b"".join(parts)
+        buffer = bytearray(length)
+        count = self.read_into(offset, memoryview(buffer))
+        return bytes(memoryview(buffer)[:count])
 
-    def write(self, offset: int, data: bytes) -> None:
+    def read_into(self, offset: int, view: memoryview) -> int:
+        """Fill memory from the device; how many bytes there were, fewer only at its end.
+
+        Many reads into the same memory cost much less than as many reads into new memory.
+        """
+        done = 0
+        while done < len(view):
+            try:
+                count = os.preadv(self._file, [view[done:]], offset + done)
+            except OSError as error:
+                raise self._unreadable(offset + done, error)
+            if count == 0:
+                break
+            done += count
+        return done
+
+    def _unreadable(self, offset: int, error: OSError) -> DeviceError:
+        return DeviceError(
+            "{0} cannot be read at byte {1}: {2}".format(self.path, offset, os.strerror(error.errno or 0)),
+            todo="check the medium (dmesg); a medium with read errors should be replaced",
+        )
+
+    def write(self, offset: int, data: Union[bytes, memoryview]) -> None:
         """Write all of *data*."""
         view = memoryview(data)
         while view:
             try:
                 count = os.pwrite(self._file, view, offset)
             except OSError as error:
-                raise DeviceError(
-                    "{0} cannot be written at byte {1}: {2}".format(self.path, offset, os.strerror(error.errno or 0)),
-                    todo="check the medium (dmesg); replace it if it has write errors",
-                )
+                raise self._unwritable(offset, os.strerror(error.errno or 0))
             if count == 0:
-                raise DeviceError("{0} takes no more bytes at byte {1}".format(self.path, offset))
+                raise self._unwritable(offset, "it takes no more bytes")
             view = view[count:]
             offset += count
+
+    def _unwritable(self, offset: int, why: str) -> DeviceError:
+        return DeviceError(
+            "{0} cannot be written at byte {1}: {2}".format(self.path, offset, why),
+            safe="it has no boot flags and will not be booted; nothing else was touched",
+            todo="check the medium (dmesg); replace it if it has write errors",
+        )
 
     def flush(self) -> None:
         """Make the medium keep what was written.
@@ -107,12 +121,12 @@ class Device:
     def digest(self, size: int) -> Optional[str]:
         """SHA-256 of the first *size* bytes, or ``None`` when the device is shorter."""
         total = hashlib.sha256()
+        buffer = memoryview(bytearray(BLOCK))
         for offset in range(0, size, BLOCK):
-            length = min(BLOCK, size - offset)
-            data = self.read(offset, length)
-            if len(data) < length:
+            view = buffer[: min(BLOCK, size - offset)]
+            if self.read_into(offset, view) < len(view):
                 return None
-            total.update(data)
+            total.update(view)
         return total.hexdigest()
 
 

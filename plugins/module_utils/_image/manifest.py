@@ -18,11 +18,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import Imag
 
 FORMAT = 1
 NAMESPACE = "nanozfs-image"
+CHANNEL_NAMESPACE = "nanozfs-channel"
 
 #: what an image says of itself, inside of it
 IMAGE_JSON = "boot/nanozfs/image.json"
 #: whose signatures an image trusts, for itself and its successors
 ALLOWED_SIGNERS = "boot/nanozfs/allowed_signers"
+#: keys that it does not trust any more, whatever else says so
+REVOKED_KEYS = "boot/nanozfs/revoked_keys"
 
 #: a manifest, a signature or an index larger than this is not read (bytes)
 MAX_SMALL_FILE = 1 << 20
@@ -52,6 +55,32 @@ class Artefact:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """One of the ways to an image: a file with payloads, and the map that says what to do with them.
+
+    :param codec: how the payloads are compressed.
+    :param base: id of the image that a delta starts from; ``None`` for a pack, which holds everything.
+    :param build: build of that image, by which a host recognises it.
+    :param version: version of that image, for people.
+    """
+
+    codec: str
+    map: Artefact
+    data: Artefact
+    base: Optional[str] = None
+    build: str = ""
+    version: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``pack`` or ``delta``."""
+        return "delta" if self.base else "pack"
+
+    def describe(self) -> str:
+        return "the delta from {0}".format(self.version) if self.base else "the full pack"
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A parsed manifest. Sizes in bytes; ``not_after`` is seconds since the epoch or ``None``."""
 
@@ -68,6 +97,7 @@ class Manifest:
     window: int
     not_after: Optional[int]
     files: Mapping[str, Artefact]
+    offers: Tuple[Offer, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,6 +115,10 @@ class Manifest:
         if kind not in self.files:
             raise BadManifest("the manifest of {0} names no file of kind {1!r}".format(self.describe(), kind))
         return self.files[kind]
+
+    def published(self) -> Tuple[Artefact, ...]:
+        """Every file that the manifest names."""
+        return tuple(self.files.values()) + tuple(each for offer in self.offers for each in (offer.map, offer.data))
 
     def as_dict(self) -> Dict[str, Any]:
         """For module results."""
@@ -154,6 +188,29 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _artefact(entry: Any, kind: object) -> Artefact:
+    if not isinstance(entry, dict):
+        raise BadManifest("the manifest describes its file {0!r} in no way that can be used".format(kind))
+    return Artefact(
+        name=_file_name(_take(entry, "name", str, "manifest")),
+        size=_natural(entry, "size", "manifest"),
+        sha256=_digest(entry, "sha256", "manifest"),
+    )
+
+
+def _offer(entry: Any) -> Offer:
+    if not isinstance(entry, dict):
+        raise BadManifest("the manifest describes an offer in no way that can be used")
+    return Offer(
+        codec=_take(entry, "codec", str, "manifest"),
+        map=_artefact(entry.get("map"), "map"),
+        data=_artefact(entry.get("data"), "data"),
+        base=_digest(entry, "base", "manifest") if entry.get("base") is not None else None,
+        build=_take(entry, "build", str, "manifest") if entry.get("base") is not None else "",
+        version=_take(entry, "version", str, "manifest") if entry.get("base") is not None else "",
+    )
+
+
 def parse_manifest(raw: bytes) -> Manifest:
     """Parse a manifest whose signature was verified.
 
@@ -162,15 +219,8 @@ def parse_manifest(raw: bytes) -> Manifest:
     what = "manifest"
     data = _load(raw, what)
     compat = _take(data, "compat", dict, what)
-    files = {}
-    for kind, entry in _take(data, "files", dict, what).items():
-        if not isinstance(entry, dict):
-            raise BadManifest("the manifest describes its file {0!r} in no way that can be used".format(kind))
-        files[str(kind)] = Artefact(
-            name=_file_name(_take(entry, "name", str, what)),
-            size=_natural(entry, "size", what),
-            sha256=_digest(entry, "sha256", what),
-        )
+    files = {str(kind): _artefact(entry, kind) for kind, entry in _take(data, "files", dict, what).items()}
+    offers = tuple(_offer(entry) for entry in _take(data, "offers", list, what))
     manifest = Manifest(
         id=_digest(data, "id", what),
         size=_natural(data, "size", what),
@@ -185,6 +235,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         window=_natural(data, "window", what),
         not_after=_natural(data, "not_after", what) if data.get("not_after") is not None else None,
         files=files,
+        offers=offers,
         extra=data,
     )
     if manifest.window != WINDOW or manifest.size <= 0 or manifest.size % GRID or manifest.size > manifest.min_slice:
@@ -202,6 +253,7 @@ class Inside:
     seq: int
     min_seq: int
     arch: str
+    abi: str
     pool: str
 
     def as_dict(self) -> Dict[str, Any]:
@@ -222,6 +274,7 @@ def parse_inside(raw: bytes) -> Inside:
         seq=_natural(data, "seq", what),
         min_seq=_natural(data, "min_seq", what),
         arch=_take(data, "arch", str, what),
+        abi=_take(data, "abi", str, what),
         pool=_take(data, "pool", str, what),
     )
 
@@ -238,6 +291,34 @@ def parse_index(raw: bytes) -> Tuple[Mapping[str, Any], ...]:
         if not isinstance(entry.get("seq", 0), int):
             raise BadManifest("the index has an entry whose seq is no number")
     return tuple(entries)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Which image each ring of a fleet should run: image ids by the name of the ring."""
+
+    name: str
+    rings: Mapping[str, str]
+    not_after: Optional[int]
+
+
+def channel_name(name: str) -> str:
+    """The file name of the channel of the images with a name."""
+    return name + ".channel.json"
+
+
+def parse_channel(raw: bytes) -> Channel:
+    """Parse a channel.
+
+    :raises BadManifest: when it is damaged.
+    """
+    what = "channel"
+    data = _load(raw, what)
+    rings = _take(data, "rings", dict, what)
+    if not all(is_digest(ident) for ident in rings.values()):
+        raise BadManifest("the channel names something that is no image id")
+    not_after = _natural(data, "not_after", what) if data.get("not_after") is not None else None
+    return Channel(_take(data, "name", str, what), rings, not_after)
 
 
 def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Optional[str] = None) -> str:

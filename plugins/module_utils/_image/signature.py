@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -24,22 +24,35 @@ class BadSignature(Refused):
     """A manifest that nobody trusted has signed, or that was changed after it was signed."""
 
 
-def verify(runner: Runner, manifest: bytes, signature: bytes, allowed_signers: str, tmpdir: Optional[str]) -> str:
-    """Verify a manifest's signature.
+class Keys(NamedTuple):
+    """Whom to trust.
 
-    :param allowed_signers: path of the file with the trusted keys (ssh-keygen(1), ALLOWED SIGNERS).
-    :param tmpdir: where the signature may be put for ssh-keygen to read.
+    :param allowed: path of the file with the trusted keys (ssh-keygen(1), ALLOWED SIGNERS).
+    :param revoked: path of a file with keys that are not trusted any more, one public key a line or a key revocation
+        list (ssh-keygen(1), ``-r``); used when it is there.
+    :param tmpdir: where a signature may be put for ssh-keygen to read.
+    """
+
+    allowed: str
+    revoked: Optional[str] = None
+    tmpdir: Optional[str] = None
+
+
+def verify(runner: Runner, manifest: bytes, signature: bytes, keys: Keys, namespace: str = NAMESPACE) -> str:
+    """Verify the signature of a manifest or a channel.
+
     :returns: the principal that signed.
     :raises BadSignature: when the signature is missing, wrong, of another namespace, or of a key that is not trusted,
         has expired or was revoked.
     """
+    allowed_signers = keys.allowed
     if not os.path.isfile(allowed_signers):
         raise BadSignature(
             "there is no file {0} with the keys to trust".format(allowed_signers),
             safe=_SAFE,
             todo="the running image must carry it; build images with image_signers",
         )
-    handle, path = tempfile.mkstemp(prefix="nanozfs-", suffix=".sig", dir=tmpdir)
+    handle, path = tempfile.mkstemp(prefix="nanozfs-", suffix=".sig", dir=keys.tmpdir)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(signature)
@@ -51,8 +64,15 @@ def verify(runner: Runner, manifest: bytes, signature: bytes, allowed_signers: s
                 safe=_SAFE,
                 todo="check who published it; the keys that this host trusts are part of its running image",
             )
-        argv = ["ssh-keygen", "-Y", "verify", "-f", allowed_signers, "-I", principals[0], "-n", NAMESPACE, "-s", path]
-        verified = runner.query(argv, stdin=_text(manifest))
+        argv = ["ssh-keygen", "-Y", "verify", "-f", allowed_signers, "-I", principals[0], "-n", namespace, "-s", path]
+        revoked = ["-r", keys.revoked] if keys.revoked and os.path.exists(keys.revoked) else []
+        verified = runner.query(argv + revoked, stdin=_text(manifest))
+        if verified.rc != 0 and revoked and runner.query(argv, stdin=_text(manifest)).rc == 0:
+            raise BadSignature(
+                "the key of {0} that signed it is revoked ({1})".format(principals[0], keys.revoked),
+                safe=_SAFE,
+                todo="sign it with a key that is still trusted, and find out who used this one",
+            )
         if verified.rc != 0:
             raise BadSignature(
                 "the signature of the manifest is not good: {0}".format(_said(verified.err or verified.out)),
@@ -72,17 +92,17 @@ def _text(raw: bytes) -> str:
 
 
 def _said(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[0] if lines else "ssh-keygen gave no reason"
+    # OpenSSH says the reason in one line and that it failed in another one
+    return "; ".join(line.strip() for line in text.strip().splitlines()[:3]) or "ssh-keygen gave no reason"
 
 
-def sign(runner: Runner, manifest: bytes, key: str) -> bytes:
-    """Sign a manifest.
+def sign(runner: Runner, manifest: bytes, key: str, namespace: str = NAMESPACE) -> bytes:
+    """Sign a manifest or a channel.
 
     :param key: path of a private key, or of a public key whose private half an agent holds.
     :raises FleetError: when ssh-keygen cannot sign with it.
     """
-    result = runner.query(["ssh-keygen", "-Y", "sign", "-f", key, "-n", NAMESPACE], stdin=manifest.decode("ascii"))
+    result = runner.query(["ssh-keygen", "-Y", "sign", "-f", key, "-n", namespace], stdin=manifest.decode("ascii"))
     if result.rc != 0 or "BEGIN SSH SIGNATURE" not in result.out:
         raise FleetError("the manifest could not be signed with {0}: {1}".format(key, _said(result.err)))
     return result.out.encode("ascii")

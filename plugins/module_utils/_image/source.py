@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -30,7 +31,15 @@ class SourceError(FleetError):
 
 
 class NotThere(SourceError):
-    """The source has no file of that name."""
+    """The source has no file of that name, or not all of it."""
+
+
+class TooLarge(SourceError):
+    """The source has a file of that name, which is larger than it can be."""
+
+
+class NoRanges(SourceError):
+    """The server only delivers files as a whole."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +48,70 @@ class Limits:
 
     :param timeout: silence of the server that counts as a failure.
     :param retries: how many failures in a row are tolerated, with growing pauses in between.
-    :param deadline: the longest that one file may take, all retries included.
+    :param deadline: the longest that everything from a repository may take together, all retries included.
+    :param rate: the most bytes in a second, over all connections together; ``None`` for as many as there are.
     """
 
     timeout: float = 30.0
     retries: int = 5
     deadline: float = 3600.0
+    rate: Optional[int] = None
+
+
+class Throttle:
+    """Holds readers back, so that all of them together do not exceed a rate.
+
+    :param rate: bytes in a second, or ``None``.
+    """
+
+    def __init__(self, rate: Optional[int]) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    def piece(self) -> int:
+        """How much to read at once: not so much that a slow rate becomes one long pause (bytes)."""
+        return CHUNK if self._rate is None else max(1 << 12, min(CHUNK, self._rate // 4))
+
+    def spend(self, count: int) -> None:
+        """Account for bytes that were read, and wait until they were due."""
+        if self._rate is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + count / self._rate
+            pause = self._free_at - now
+        time.sleep(pause)
 
 
 class Repository:
-    """A folder of published images."""
+    """A folder of published images.
+
+    :ivar fetched: bytes that came from it, over everything.
+    :ivar requests: how often it was asked for something.
+    :ivar parallel: whether several readers at a time are of any use.
+    """
+
+    parallel = False
 
     def __init__(self, location: str) -> None:
         self.location = location
+        self.fetched = 0
+        self.requests = 0
+        self._counters = threading.Lock()
+
+    def _count(self, requests: int, fetched: int) -> None:
+        with self._counters:
+            self.requests += requests
+            self.fetched += fetched
 
     def fetch(self, name: str, limit: int) -> bytes:
         """A small file as a whole.
 
         :param limit: the size in bytes above which it is refused.
         :raises NotThere: when there is none.
-        :raises SourceError: when it cannot be read or is too large.
+        :raises TooLarge: when it is larger.
+        :raises SourceError: when it cannot be read.
         """
         raise NotImplementedError
 
@@ -67,10 +120,6 @@ class Repository:
 
         :raises SourceError: when they cannot be had; everything that was yielded before stands.
         """
-        raise NotImplementedError
-
-    def size(self, name: str) -> int:
-        """The size of a file in bytes."""
         raise NotImplementedError
 
 
@@ -89,26 +138,23 @@ class FolderRepository(Repository):
         except OSError as error:
             raise SourceError("{0} cannot be read: {1}".format(self._path(name), error.strerror))
         if len(data) > limit:
-            raise SourceError("{0} is larger than {1} bytes".format(self._path(name), limit))
+            raise TooLarge("{0} is larger than {1} bytes".format(self._path(name), limit))
+        self._count(1, len(data))
         return data
-
-    def size(self, name: str) -> int:
-        try:
-            return os.stat(self._path(name)).st_size
-        except OSError:
-            raise NotThere("there is no file {0}".format(self._path(name)))
 
     def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
         try:
             with open(self._path(name), "rb") as file:
                 file.seek(offset)
+                self._count(1, 0)
                 while length > 0:
                     piece = file.read(min(CHUNK, length))
                     if not piece:
-                        raise SourceError(
+                        raise NotThere(
                             "{0} ends at byte {1}, {2} more are missing".format(self._path(name), file.tell(), length)
                         )
                     length -= len(piece)
+                    self._count(0, len(piece))
                     yield piece
         except FileNotFoundError:
             raise NotThere("there is no file {0}".format(self._path(name)))
@@ -116,12 +162,33 @@ class FolderRepository(Repository):
             raise SourceError("{0} cannot be read: {1}".format(self._path(name), error.strerror))
 
 
+class PartRepository(FolderRepository):
+    """A folder in which of one large file only a part is there, in a file of the same name with ``.part`` behind it.
+
+    :param offset: where that part begins in the whole file (bytes).
+    """
+
+    def __init__(self, location: str, offset: int) -> None:
+        super().__init__(location)
+        self._offset = offset
+
+    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+        return super().stream(name + ".part", offset - self._offset, length)
+
+
 class HttpRepository(Repository):
-    """A folder behind an HTTP server that can do single byte ranges (RFC 9110, section 14)."""
+    """A folder behind an HTTP server that can do single byte ranges (RFC 9110, section 14).
+
+    Proxies are those of the environment (``http_proxy``, ``https_proxy``, ``no_proxy``).
+    """
+
+    parallel = True
 
     def __init__(self, location: str, limits: Limits = Limits(), ca_file: Optional[str] = None) -> None:
         super().__init__(location)
         self._limits = limits
+        self._until = time.monotonic() + limits.deadline
+        self._throttle = Throttle(limits.rate)
         handlers = []
         if ca_file:
             handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
@@ -134,6 +201,7 @@ class HttpRepository(Repository):
         request = urllib.request.Request(self._url(name), headers=headers or {}, method=method)
         # a proxy or server that compresses on the way would break every offset
         request.add_header("Accept-Encoding", "identity")
+        self._count(1, 0)
         try:
             return self._opener.open(request, timeout=self._limits.timeout)
         except urllib.error.HTTPError as error:
@@ -155,47 +223,46 @@ class HttpRepository(Repository):
     def fetch(self, name: str, limit: int) -> bytes:
         def once() -> bytes:
             with self._open(name) as response:
-                data = _guarded_read(response, limit + 1)
                 announced = response.headers.get("Content-Length")
+                pieces, missing = [], limit + 1
+                while missing > 0:
+                    piece = _guarded_read(response, min(CHUNK, missing))
+                    if not piece:
+                        break
+                    pieces.append(piece)
+                    missing -= len(piece)
+                    patience.check()
+                data = b"".join(pieces)
+            self._count(0, len(data))
             if len(data) > limit:
-                raise SourceError("{0} is larger than {1} bytes".format(self._url(name), limit))
+                raise TooLarge("{0} is larger than {1} bytes".format(self._url(name), limit))
             if announced is not None and announced.isdigit() and len(data) < int(announced):
                 raise _Again("the connection ended early")
             return data
 
-        patience = _Patience(self._limits, self._url(name))
+        patience = _Patience(self._limits, self._until, self._url(name))
         while True:
             try:
                 return once()
             except _Again as trouble:
                 patience.spend(trouble)
 
-    def size(self, name: str) -> int:
-        patience = _Patience(self._limits, self._url(name))
-        while True:
-            try:
-                with self._open(name, method="HEAD") as response:
-                    length = response.headers.get("Content-Length", "")
-                if not length.isdigit():
-                    raise SourceError("the server does not say how large {0} is".format(self._url(name)))
-                return int(length)
-            except _Again as trouble:
-                patience.spend(trouble)
-
     def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
         end = offset + length
-        patience = _Patience(self._limits, self._url(name))
+        patience = _Patience(self._limits, self._until, self._url(name))
         while offset < end:
             try:
                 with self._open(name, {"Range": "bytes={0}-{1}".format(offset, end - 1)}) as response:
                     self._check_range(name, response, offset, end)
                     while offset < end:
-                        piece = _guarded_read(response, min(CHUNK, end - offset))
+                        piece = _guarded_read(response, min(self._throttle.piece(), end - offset))
                         if not piece:
                             raise _Again("the connection ended {0} bytes early".format(end - offset))
                         offset += len(piece)
+                        self._count(0, len(piece))
                         patience.progress()
                         yield piece
+                        self._throttle.spend(len(piece))
             except _Again as trouble:
                 patience.spend(trouble)
 
@@ -211,7 +278,7 @@ class HttpRepository(Repository):
             return
         if offset == 0 and response.headers.get("Content-Length") == str(end):
             return  # the whole file was asked for, and the whole file is what comes
-        raise SourceError(
+        raise NoRanges(
             "the server does not do byte ranges (it answered HTTP {0} for {1})".format(
                 response.status, self._url(name)
             ),
@@ -224,18 +291,21 @@ class _Again(Exception):
 
 
 class _Patience:
-    """Counts failures and waits between them."""
+    """Counts failures and waits between them.
 
-    def __init__(self, limits: Limits, url: str) -> None:
+    :param until: when everything must be over, on the monotonic clock.
+    """
+
+    def __init__(self, limits: Limits, until: float, url: str) -> None:
         self._limits = limits
+        self._until = until
         self._url = url
-        self._started = time.monotonic()
         self._failures = 0
 
     def progress(self) -> None:
         """Bytes came: the failures before do not count any more, the deadline does."""
         self._failures = 0
-        self._check_deadline("it is too slow")
+        self.check()
 
     def spend(self, trouble: Exception) -> None:
         """A failure: wait, or give up.
@@ -248,11 +318,15 @@ class _Patience:
                 "{0} cannot be had: {1} ({2} attempts)".format(self._url, trouble, self._failures),
                 todo="check the address and the network of this host, then run the play again; it goes on from here",
             )
-        self._check_deadline(str(trouble))
+        self.check(str(trouble))
         time.sleep(min(0.5 * 2 ** (self._failures - 1), 15.0))
 
-    def _check_deadline(self, trouble: str) -> None:
-        if time.monotonic() - self._started > self._limits.deadline:
+    def check(self, trouble: str = "it is too slow") -> None:
+        """See that there is time left.
+
+        :raises SourceError: when the deadline has passed.
+        """
+        if time.monotonic() > self._until:
             raise SourceError(
                 "{0} was not complete after {1:.0f} s: {2}".format(self._url, self._limits.deadline, trouble),
                 todo="run the play again: what is written already is kept",
@@ -261,10 +335,8 @@ class _Patience:
 
 def _guarded_read(response: http.client.HTTPResponse, amount: int) -> bytes:
     try:
-        return response.read(amount)
-    except http.client.IncompleteRead as error:
-        # what came is good; the next read says that the rest is missing
-        return error.partial
+        # read1: what is there, so that a server which stalls does not take what came before with it
+        return response.read1(amount)
     except (OSError, http.client.HTTPException) as error:
         raise _Again(str(error) or type(error).__name__)
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, Manifest
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import verify
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 
 INDEX = "index.json"
+#: what the name of a ring stands behind, where an image is asked for
+RING = "ring:"
 
 
 def manifest_name(ident: str) -> str:
@@ -34,30 +37,62 @@ class Trusted(NamedTuple):
     signer: str
 
 
+def _by_ring(runner: Runner, repository: Repository, ring: str, name: Optional[str], keys: Keys, now: float) -> str:
+    """The id of the image that a ring should run."""
+    if not name:
+        raise Refused(
+            "which image ring {0} should run cannot be told without the name of the image".format(ring),
+            safe="nothing was written",
+            todo="give it (name; in the roles upgrade_image_name)",
+        )
+    file = manifests.channel_name(name)
+    raw = repository.fetch(file, manifests.MAX_SMALL_FILE)
+    verify(runner, raw, repository.fetch(file + ".sig", manifests.MAX_SMALL_FILE), keys, manifests.CHANNEL_NAMESPACE)
+    channel = manifests.parse_channel(raw)
+    if channel.not_after is not None and now > channel.not_after:
+        raise Refused(
+            "the channel of {0} expired (not_after {1}, now {2:.0f})".format(name, channel.not_after, now),
+            safe="nothing was written",
+            todo="check the clock of the host (date -u); publish the channel anew (playbook build)",
+        )
+    if channel.name != name or ring not in channel.rings:
+        raise Refused(
+            "the channel of {0} has no ring {1}; it has: {2}".format(
+                name, ring, ", ".join(sorted(channel.rings)) or "none"
+            ),
+            safe="nothing was written",
+        )
+    return channel.rings[ring]
+
+
 def find_image(
     runner: Runner,
     repository: Repository,
     wanted: str,
-    allowed_signers: str,
+    keys: Keys,
     name: Optional[str] = None,
-    tmpdir: Optional[str] = None,
+    now: float = 0.0,
 ) -> Trusted:
     """The manifest of an image, verified.
 
-    :param wanted: a whole image id, or what :func:`manifest.find_in_index` takes.
+    :param wanted: a whole image id, ``ring:`` and the name of a ring, or what :func:`manifest.find_in_index` takes.
+    :param now: seconds since the epoch.
     :raises FleetError: when there is no such image, or it cannot be trusted.
     """
-    if manifests.is_digest(wanted):
+    if wanted.startswith(RING):
+        ident = _by_ring(runner, repository, wanted[len(RING) :], name, keys, now)
+    elif manifests.is_digest(wanted):
         ident = wanted
     else:
         index = manifests.parse_index(repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
         ident = manifests.find_in_index(index, wanted, name)
     raw = repository.fetch(manifest_name(ident), manifests.MAX_SMALL_FILE)
     signature = repository.fetch(signature_name(ident), manifests.MAX_SMALL_FILE)
-    signer = verify(runner, raw, signature, allowed_signers, tmpdir)
+    signer = verify(runner, raw, signature, keys)
     manifest = manifests.parse_manifest(raw)
     # the index is not signed and could point anywhere
-    if manifest.id != ident or (wanted not in ("latest", manifest.version) and not manifest.id.startswith(wanted)):
+    named = wanted.startswith(RING) or wanted in ("latest", manifest.version) or manifest.id.startswith(wanted)
+    if manifest.id != ident or not named or (name is not None and manifest.name != name):
         raise BadManifest(
             "the repository offered {0} for {1}".format(manifest.describe(), wanted),
             safe="nothing was written",

@@ -2,166 +2,305 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bringing a slice from what it holds to what it should hold.
+"""Bringing a slice from what it holds to what it should hold, and proving it.
 
-The slice itself is the record of how far a write came: every window of it is hashed first, and only those that are not
-yet right are fetched and written. So a write that was broken off goes on where it stopped, with no state kept anywhere.
+Whole windows are written, in order. What is fetched is compared with the signed manifest before it is used; what comes
+out of it is proved by reading back every byte of the slice in the end, and what is not right then is fetched from the
+full pack. So a base that is not what it should be can cost time, but never gives a wrong image.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import Callable, Iterator, List, Sequence, Tuple
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, Manifest
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import (
+    Plan,
+    Wishes,
+    choose,
+    plan,
+    read_map,
+    refuse_full,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device, DeviceError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.fetch import payloads
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import (
+    BadMap,
+    ReadInto,
+    new_blocks,
+    parse_recipe,
+    windows_of,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Manifest
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import NoRanges, NotThere, Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.windows import (
+    Windows,
+    is_right,
+    read_windows,
+    wrong_windows,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import BOOTME, BOOTONCE, Medium
 
-DIGEST = 32
+#: how often a server that only delivers whole files is asked again after a connection broke
+WHOLE_ATTEMPTS = 3
 
-#: called with the bytes that are right so far and the bytes in all
-Progress = Callable[[int, int], None]
+#: what a writer is doing
+COMPARE, WRITE, VERIFY = "comparing", "writing", "verifying"
+
+
+class Progress(NamedTuple):
+    """How far a writer is. All in bytes: of the image, and of what has to be fetched."""
+
+    phase: str
+    done: int
+    total: int
+    fetched: int = 0
+    expected: int = 0
+
+
+Tell = Callable[[Progress], None]
 
 
 class WrongBytes(FleetError):
-    """The source delivered, or the medium returned, other bytes than the manifest says."""
+    """The medium returned other bytes than were written to it."""
 
 
 @dataclass(frozen=True)
-class Windows:
-    """The SHA-256 of every window of an image. Sizes in bytes; the last window may be shorter."""
+class Outcome:
+    """What was done, or in check mode would be. Sizes in bytes."""
 
-    size: int
-    window: int
-    digests: Tuple[bytes, ...]
-
-    def span(self, index: int) -> Tuple[int, int]:
-        """Offset and length of a window."""
-        offset = index * self.window
-        return offset, min(self.window, self.size - offset)
-
-    def length(self, indices: Sequence[int]) -> int:
-        """The bytes in some windows together."""
-        return sum(self.span(index)[1] for index in indices)
-
-    def __len__(self) -> int:
-        return len(self.digests)
+    written: int
+    kept: int
+    plan: Optional[Plan]
+    notes: Tuple[str, ...] = ()
 
 
-def read_windows(repository: Repository, manifest: Manifest) -> Windows:
-    """Fetch and check the window digests of an image.
+class Part(NamedTuple):
+    """The part of a file with payloads that was brought here: only what it holds is to be written. In bytes."""
 
-    :raises BadManifest: when the file does not match the signed manifest.
+    file: str
+    offset: int
+    length: int
+
+
+class Writer:
+    """Brings one slice to one image.
+
+    :param path: the device node of the slice.
+    :param bases: device nodes of other slices by the build of what they hold, for deltas.
+    :param tell: told about the progress.
     """
-    artefact = manifest.artefact("windows")
-    expected = -(-manifest.size // manifest.window) * DIGEST
-    if artefact.size != expected:
-        raise BadManifest("the window file of {0} has an impossible size".format(manifest.describe()))
-    raw = repository.fetch(artefact.name, expected)
-    if hashlib.sha256(raw).hexdigest() != artefact.sha256:
-        raise BadManifest(
-            "{0} in {1} does not match the signed manifest".format(artefact.name, repository.location),
-            safe="nothing was written",
-            todo="publish the image again; a file of it was damaged or swapped",
+
+    def __init__(
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        path: str,
+        bases: Mapping[str, str],
+        wishes: Wishes,
+        tell: Tell,
+    ) -> None:
+        self.repository = repository
+        self.manifest = manifest
+        self.path = path
+        self._bases = bases
+        self._wishes = wishes
+        self._tell = tell
+        self._notes: List[str] = []
+        self._windows: Optional[Windows] = None
+        self._before = 0
+        self._expected = 0
+
+    @property
+    def windows(self) -> Windows:
+        """The digests of the image, fetched once."""
+        if self._windows is None:
+            self._windows = read_windows(self.repository, self.manifest)
+        return self._windows
+
+    def predict(self) -> Outcome:
+        """Compare, and see what would have to be fetched. Nothing is written."""
+        wrong = self._compare(COMPARE)
+        if not wrong:
+            return Outcome(0, self.manifest.size, None)
+        made = self._plan(wrong)
+        return self._outcome(self.windows.length(wrong), wrong, made)
+
+    def write(self) -> Outcome:
+        """Compare, fetch, write, flush and read back.
+
+        :raises FleetError: when source or medium do not deliver. What is written already is kept, and found again.
+        """
+        wrong = self._compare(COMPARE)
+        if not wrong:
+            return Outcome(0, self.manifest.size, None)
+        made = first = self._plan(wrong)
+        written = 0
+        todo = wrong
+        with devices.open_device(self.path, writable=True) as device:
+            for attempt in range(3):
+                written += self._make(device, made)
+                device.flush()
+                left = self._compare(VERIFY)
+                if not left:
+                    return self._outcome(written, wrong, first)
+                if attempt and left == todo:
+                    break
+                todo = left
+                self._notes.append("{0} MiB did not come out right and were fetched once more".format(len(todo)))
+                made = self._plan(todo, deltas=False)
+        raise WrongBytes(
+            "{0} does not return what was written to it: {1} of {2} MiB differ".format(
+                self.path, len(todo), len(self.windows)
+            ),
+            safe="the slice has no boot flags and will not be booted; the running slice was not touched",
+            todo="replace the OS medium: write disk.img.xz to a new one, put it in, and the host revives itself",
         )
-    return Windows(manifest.size, manifest.window, tuple(raw[at : at + DIGEST] for at in range(0, len(raw), DIGEST)))
+
+    def write_part(self, part: Part) -> Outcome:
+        """Write what a part that was brought here gives, and read that back."""
+        offer = [each for each in self.manifest.offers if each.data.name == part.file]
+        if not offer:
+            raise FleetError("the manifest of {0} names no file {1}".format(self.manifest.describe(), part.file))
+        end = part.offset + part.length
+        found = read_map(self.repository, self.manifest, offer[0])
+        here = [each for each in found.frames if each.fetched and part.offset <= each.offset <= end - each.size]
+        buffer = memoryview(bytearray(self.windows.window))
+        with devices.open_device(self.path, writable=True) as device:
+            wrong = [
+                index
+                for frame in here
+                for index in range(frame.first, frame.first + frame.windows)
+                if not is_right(device, self.windows, index, buffer)
+            ]
+            made = plan(offer[0], found, wrong, replace(self._wishes, max_transfer=None))
+            written = self._execute(device, made, set(wrong))
+            device.flush()
+            bad = [index for index in wrong if not is_right(device, self.windows, index, buffer)]
+        if bad:
+            self._notes.append("{0} MiB did not come out right".format(len(bad)))
+        return self._outcome(written, wrong, made)
+
+    def _outcome(self, written: int, wrong: Sequence[int], made: Plan) -> Outcome:
+        kept = self.manifest.size - self.windows.length(wrong)
+        return Outcome(written, kept, made, tuple(self._notes))
+
+    def _compare(self, phase: str) -> List[int]:
+        total = self.manifest.size
+        with devices.open_device(self.path) as device:
+            return wrong_windows(
+                device,
+                self.windows,
+                lambda done: self._tell(Progress(phase, done, total, self._fetched(), self._expected)),
+            )
+
+    def _fetched(self) -> int:
+        return self.repository.fetched - self._before
+
+    def _plan(self, wrong: Sequence[int], deltas: bool = True) -> Plan:
+        """Choose the way to make some windows; where a delta cannot be used, decide about the pack once and say so."""
+        wishes = self._wishes if deltas else replace(self._wishes, deltas=False)
+        offer = choose(self.manifest, self._bases, self.windows.length(wrong), wishes)
+        if deltas and offer.base is None and wishes.deltas:
+            refuse_full(
+                self.manifest,
+                "no delta to {0} starts from what is on this host".format(self.manifest.describe()),
+                wishes,
+            )
+        try:
+            return plan(offer, read_map(self.repository, self.manifest, offer), wrong, wishes)
+        except (NotThere, BadMap) as trouble:
+            if offer.base is None:
+                raise
+            self._fall_back(trouble, offer.describe())
+            return self._plan(wrong, deltas=False)
+
+    def _fall_back(self, trouble: FleetError, what: str) -> None:
+        reason = "{0} cannot be used: {1}".format(what, trouble.what)
+        refuse_full(self.manifest, reason, self._wishes)
+        self._notes.append(reason + "; the full pack was used instead")
+
+    def _make(self, device: Device, made: Plan) -> int:
+        """Make all windows of a plan; bytes that were written."""
+        left = set(made.wrong)
+        written = 0
+        if made.offer.base is not None:
+            try:
+                return self._execute(device, made, left)
+            except (NotThere, NoRanges, BadMap) as trouble:
+                written = self.windows.length(set(made.wrong) - left)
+                self._fall_back(trouble, made.offer.describe())
+                made = self._plan(sorted(left), deltas=False)
+        try:
+            return written + self._execute(device, made, left)
+        except NoRanges as trouble:
+            refuse_full(self.manifest, trouble.what, self._wishes)
+            self._notes.append(trouble.what + "; the full pack was read from its beginning")
+        return written + self._read_whole(device, made, left)
+
+    def _read_whole(self, device: Device, made: Plan, left: Set[int]) -> int:
+        """From a server that delivers files only as a whole: begin again where the connection breaks, a few times."""
+        written = 0
+        for attempt in range(WHOLE_ATTEMPTS):
+            made = plan(made.offer, made.map, sorted(left), made.wishes)
+            try:
+                return written + self._execute(device, made, left, whole=True)
+            except NoRanges:
+                if attempt + 1 == WHOLE_ATTEMPTS:
+                    raise
+                written = self.windows.length(set(made.wrong) - left)
+        raise AssertionError("unreachable")
+
+    def _execute(self, device: Device, made: Plan, left: Set[int], whole: bool = False) -> int:
+        """Make the windows of a plan, in order, and take each off *left* once it is written."""
+        total = self.manifest.size
+        written = 0
+        self._before = self.repository.fetched
+        self._expected = made.offer.data.size if whole else made.size
+        right = total - self.windows.length(left)
+        with ExitStack() as stack:
+            base = None
+            if made.offer.base is not None:
+                base = _reader(stack.enter_context(devices.open_device(self._bases[made.offer.build])))
+            stream = payloads(
+                self.repository,
+                made.offer.data.name,
+                made.offer.codec,
+                made.payloads,
+                self._wishes.connections,
+                made.offer.data.size if whole else None,
+            )
+            stack.callback(stream.close)
+            fetched = {frame.first for frame in made.payloads}
+            for frame in made.frames:
+                recipe = parse_recipe(frame, made.map.blocks(frame))
+                new = memoryview(b"")
+                if frame.first in fetched:
+                    new = new_blocks(frame, recipe, next(stream)[1], base)
+                for index, content in windows_of(frame, recipe, new, base, left.__contains__):
+                    device.write(self.windows.span(index)[0], content)
+                    left.discard(index)
+                    written += len(content)
+                    self._tell(Progress(WRITE, right + written, total, self._fetched(), self._expected))
+        return written
 
 
-def wrong_windows(device: Device, windows: Windows, indices: Sequence[int]) -> List[int]:
-    """Those of the given windows that do not hold what they should."""
-    wrong = []
-    for index in indices:
-        offset, length = windows.span(index)
-        if hashlib.sha256(device.read(offset, length)).digest() != windows.digests[index]:
-            wrong.append(index)
-    return wrong
+def _reader(device: Device) -> ReadInto:
+    """Reads a base. Trouble with it is no trouble with what is being written: there is another way to make that."""
 
+    def read(offset: int, view: memoryview) -> None:
+        try:
+            count = device.read_into(offset, view)
+        except DeviceError as error:
+            raise BadMap(error.what)
+        if count < len(view):
+            raise BadMap("{0} ends before byte {1}".format(device.path, offset + len(view)))
 
-def runs(indices: Sequence[int]) -> Iterator[Tuple[int, int]]:
-    """Neighbouring indices together, as first and last: ``1 2 3 7`` gives ``(1, 3) (7, 7)``."""
-    first = last = -1
-    for index in indices:
-        if first >= 0 and index == last + 1:
-            last = index
-            continue
-        if first >= 0:
-            yield first, last
-        first = last = index
-    if first >= 0:
-        yield first, last
-
-
-def fetch_windows(
-    repository: Repository, manifest: Manifest, windows: Windows, indices: Sequence[int]
-) -> Iterator[Tuple[int, bytes]]:
-    """The content of windows, in order, each compared with its digest before it is handed out.
-
-    :raises WrongBytes: when the source delivers something else.
-    """
-    name = manifest.artefact("image").name
-    for first, last in runs(indices):
-        offset = windows.span(first)[0]
-        end = sum(windows.span(last))
-        buffer = bytearray()
-        index = first
-        for piece in repository.stream(name, offset, end - offset):
-            buffer += piece
-            while index <= last and len(buffer) >= windows.span(index)[1]:
-                length = windows.span(index)[1]
-                content = bytes(buffer[:length])
-                del buffer[:length]
-                if hashlib.sha256(content).digest() != windows.digests[index]:
-                    raise WrongBytes(
-                        "{0} in {1} holds other bytes at {2} than the signed manifest says".format(
-                            name, repository.location, windows.span(index)[0]
-                        ),
-                        safe="these bytes were not written; the slice has no boot flags",
-                        todo="publish the image again, then run the play again; it goes on from here",
-                    )
-                yield index, content
-                index += 1
-
-
-def write_windows(
-    device: Device,
-    repository: Repository,
-    manifest: Manifest,
-    windows: Windows,
-    wrong: Sequence[int],
-    progress: Progress,
-) -> int:
-    """Write the windows that are wrong, in order, flush, and read every one of the image back.
-
-    A window that comes back wrong is written once more; a medium that then still returns other bytes is at its end.
-
-    :returns: bytes written.
-    :raises WrongBytes: when source or medium do not deliver.
-    """
-    total = windows.size
-    written = 0
-    todo = list(wrong)
-    for _attempt in range(2):
-        right = total - windows.length(todo)
-        for index, content in fetch_windows(repository, manifest, windows, todo):
-            device.write(windows.span(index)[0], content)
-            written += len(content)
-            right += len(content)
-            progress(right, total)
-        device.flush()
-        todo = wrong_windows(device, windows, range(len(windows)))
-        if not todo:
-            return written
-    raise WrongBytes(
-        "{0} does not return what was written to it: {1} of {2} MiB differ".format(
-            device.path, len(todo), len(windows)
-        ),
-        safe="the slice has no boot flags and will not be booted; the running slice was not touched",
-        todo="replace the OS medium: write disk.img to a new one, put it in, and the host revives itself",
-    )
+    return read
 
 
 def check_target(mesh: Mesh, medium: Medium, path: str, will_disarm: bool = False) -> None:

@@ -1,0 +1,218 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A write that goes on by itself: in a process of its own, with a lock, and a record of how far it is.
+
+The record is only for people and for the play that looks at it. A write that died is found out by its lock, which the
+kernel takes away from a dead process, and it goes on from the slice's content (see :mod:`windows`), not from here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import tempfile
+import time
+from typing import Any, Callable, Dict, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Progress
+
+#: memory or the pool, depending on what /var is; gone after a restart either way (rc.d/cleanvar)
+RUN_DIR = "/var/run/nanozfs"
+
+#: how often the record is written (seconds), and how far back the rate looks (seconds)
+EVERY = 1.0
+LOOK_BACK = 15.0
+
+Record = Dict[str, Any]
+
+
+class Job:
+    """The write of one slice: its lock and its record.
+
+    :param label: of the slice.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._record = os.path.join(RUN_DIR, "write-{0}.json".format(label))
+        self._lock_path = os.path.join(RUN_DIR, "write-{0}.lock".format(label))
+        self._lock: Optional[int] = None
+
+    def lock(self) -> bool:
+        """Take the lock, if nobody has it. A dead process has none, however it died.
+
+        :raises FleetError: when there is no place for it.
+        """
+        try:
+            os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+            handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise FleetError(
+                "{0} cannot be used: {1}".format(RUN_DIR, error.strerror),
+                safe="nothing was written",
+                todo="see that /var is mounted and can be written",
+            )
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return False
+        self._lock = handle
+        return True
+
+    def unlock(self) -> None:
+        """Let the lock go."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def under_way(self) -> bool:
+        """Whether a write is at work."""
+        if self._lock is not None:
+            return True
+        if not os.path.exists(self._lock_path) or not self.lock():
+            return os.path.exists(self._lock_path)
+        self.unlock()
+        return False
+
+    def read(self) -> Optional[Record]:
+        """The record, if there is one that can be read."""
+        try:
+            with open(self._record, encoding="utf-8") as file:
+                found = json.load(file)
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) and isinstance(found.get("job"), str) else None
+
+    def save(self, record: Record) -> None:
+        """Replace the record. Trouble with it must not stop a write."""
+        try:
+            handle, partial = tempfile.mkstemp(dir=RUN_DIR, prefix=".write-")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(record, file)
+            os.replace(partial, self._record)
+        except OSError:
+            pass
+
+
+class Meter:
+    """Turns progress into a record: percent, rate, time to go.
+
+    :param head: what the record says besides: at least ``job`` and ``image``.
+    """
+
+    def __init__(self, job: Job, head: Record, clock: Callable[[], float] = time.monotonic) -> None:
+        self._job = job
+        self._head = head
+        self._clock = clock
+        self._saved = 0.0
+        self._phase = ""
+        self._marks: list = []
+
+    def __call__(self, progress: Progress) -> None:
+        now = self._clock()
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            self._marks = [(now, progress.done, progress.fetched)]
+        elif now - self._saved < EVERY:
+            return
+        self._saved = now
+        self._marks.append((now, progress.done, progress.fetched))
+        self._marks = [mark for mark in self._marks if now - mark[0] <= LOOK_BACK or mark is self._marks[-1]]
+        self._job.save(dict(self._head, **self.state(progress)))
+
+    def state(self, progress: Progress) -> Record:
+        """The progress as numbers. Bytes, bytes per second, seconds."""
+        (began, done, fetched), (now, _done, _fetched) = self._marks[0], self._marks[-1]
+        seconds = max(now - began, 1e-6)
+        rate = (progress.done - done) / seconds
+        return {
+            "phase": progress.phase,
+            "done": progress.done,
+            "total": progress.total,
+            "percent": int(100 * progress.done / progress.total) if progress.total else 100,
+            "rate": int(rate),
+            "fetched": progress.fetched,
+            "to_fetch": progress.expected,
+            "fetch_rate": int((progress.fetched - fetched) / seconds),
+            "eta": int((progress.total - progress.done) / rate) if rate > 0 else None,
+            "finished": False,
+        }
+
+
+def finished(head: Record, result: Record) -> Record:
+    """The record of a write that is over. ``msg`` in *result* means that it failed."""
+    return dict(head, finished=True, result=result)
+
+
+def outcome_of(work: Callable[[], Record]) -> Record:
+    """What a write gives, with ``failed`` and ``msg`` where it gives up."""
+    try:
+        return work()
+    except FleetError as error:
+        return dict(error.details, failed=True, msg=str(error))
+    except Exception as error:
+        return {"failed": True, "msg": "image_write has a defect: {0}: {1}".format(type(error).__name__, error)}
+
+
+def detach(work: Callable[[], None]) -> None:
+    """Do something in a process that nobody waits for and that outlives whoever started this one.
+
+    It must not keep the connection of the play open (sshd waits for that), nor be stopped with it.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.chdir("/")
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(nothing, number)
+        work()
+    finally:
+        os._exit(0)
+
+
+def await_change(job: Job, ident: str, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Optional[Record]:
+    """Wait until a write is over, at most for some seconds; its record then.
+
+    :param ident: of the job.
+    :returns: ``None`` when it died, or was another one's.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        working = job.under_way()
+        record = job.read()
+        if record is not None and record["job"] == ident and record.get("finished"):
+            return record
+        if not working:
+            return None
+        if time.monotonic() >= until:
+            return record if record is not None and record["job"] == ident else None
+        sleep(0.2)
+
+
+def refuse_other(record: Optional[Record], image: str, describe: str, label: str) -> None:
+    """Refuse to interfere with a write of something else.
+
+    :param image: id of the image that is wanted.
+    :raises Refused: when another one is being written.
+    """
+    if record is not None and record.get("image") == image:
+        return
+    raise Refused(
+        "{0} is being written with {1} at this moment, not with {2}".format(
+            label, record.get("describe", "another image") if record else "something else", describe
+        ),
+        safe="that write goes on",
+        todo="wait until it is done, then run the play again",
+    )
