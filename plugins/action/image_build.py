@@ -18,6 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, terms_of
 
 display = Display()
 
@@ -34,14 +35,13 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "overlays": {"type": "list", "elements": "path", "default": []},
     "recovery": {"type": "list", "elements": "path", "default": []},
     "signers": {"type": "list", "elements": "str", "required": True},
-    "signing_key": {"type": "path", "required": True},
-    "output": {"type": "path", "required": True},
     "etc_size": {"type": "int", "default": 20971520},
     "epoch": {"type": "int"},
     "not_after": {"type": "int"},
     "medium": {"type": "bool", "default": True},
     "swap_size": {"type": "int", "default": 0},
-    "replace": {"type": "bool", "default": False},
+    "revoked": {"type": "list", "elements": "str", "default": []},
+    **TERMS,
 }
 
 #: 2024-01-01: any fixed time does, as long as it lies before the unpacking of the sources
@@ -90,13 +90,12 @@ class ActionModule(ActionBase):
             overlays=[str(each) for each in arguments["overlays"]],
             recovery=[str(each) for each in arguments["recovery"]],
             signers=[str(each) for each in arguments["signers"]],
-            signing_key=str(arguments["signing_key"]),
-            output=str(arguments["output"]),
+            revoked=[str(each) for each in arguments["revoked"]],
+            terms=terms_of(arguments),
             size=arguments["size"],
             etc_size=arguments["etc_size"],
             epoch=epoch,
             not_after=arguments["not_after"],
             medium=arguments["medium"],
             swap_size=arguments["swap_size"],
-            replace=arguments["replace"],
         )

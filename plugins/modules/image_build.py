@@ -13,8 +13,10 @@ description:
   - Puts a FreeBSD tree, archives and overlays together, changes them into an image with the layout of the collection,
     makes a UFS file system of it, publishes it with a signed manifest in a folder, and lays out a bootable medium.
   - Runs on the controller, as any user. It needs C(makefs(8)), which FreeBSD has in its base system and Debian in a
-    package, and C(ssh-keygen(1)).
+    package, C(ssh-keygen(1)), and for small deltas the Python package C(bsdiff4).
   - When exactly this image was published in the folder before, nothing is done.
+extends_documentation_fragment:
+  - nanozfs.fleet.publish
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -81,14 +83,11 @@ options:
     type: list
     elements: str
     required: true
-  signing_key:
-    description: Private key to sign with, or a public key whose private half C(ssh-agent(1)) holds.
-    type: path
-    required: true
-  output:
-    description: Folder to publish in.
-    type: path
-    required: true
+  revoked:
+    description: Public keys that the image does not trust any more, whatever O(signers) says.
+    type: list
+    elements: str
+    default: []
   etc_size:
     description: Size of the memory disk for C(/etc) in bytes.
     type: int
@@ -109,10 +108,6 @@ options:
     description: Size of a swap partition on the medium, in bytes; 0 for none.
     type: int
     default: 0
-  replace:
-    description: Publish although another image has the same name and version, and take that one off the index.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
@@ -147,7 +142,24 @@ files:
   description: Paths of the published files.
   returned: when published
   type: dict
-  sample: {image: /srv/www/images/3fa9c1d2….img, medium: /srv/www/images/3fa9c1d2….disk.img}
+  sample: {windows: /srv/www/images/3fa9c1d2….win, medium: /srv/www/images/3fa9c1d2….disk.img.xz}
+offers:
+  description: The ways to the image, with the bytes that a host needs at most.
+  returned: when published
+  type: list
+  elements: dict
+  sample: [{title: "the delta from 1.0 (xz): 5.05 MB", kind: delta, codec: xz, from: "1.0", bytes: 5050000}]
+rings:
+  description: Id of the image that each ring should run.
+  returned: when published
+  type: dict
+  sample: {canary: 3fa9c1d2...}
+removed:
+  description: Ids of the images that were removed because O(keep) says so.
+  returned: when published
+  type: list
+  elements: str
+  sample: []
 manifest:
   description: Path of the manifest.
   returned: when published

@@ -16,8 +16,13 @@ import shlex
 from dataclasses import dataclass
 from typing import Dict, List, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import ALLOWED_SIGNERS, FORMAT, IMAGE_JSON
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
+    ALLOWED_SIGNERS,
+    FORMAT,
+    IMAGE_JSON,
+    REVOKED_KEYS,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree, TreeError
 
 IMAGE_CONF = "boot/nanozfs/image.conf"
 
@@ -66,6 +71,7 @@ class Extras:
 
     :param recovery: folders that are laid over ``/etc`` in recovery mode.
     :param signers: lines of the file with the keys that the image trusts.
+    :param revoked: public keys that it does not trust any more.
     :param etc_size: of the memory disk for ``/etc``, in bytes.
     :param epoch: the latest time that a file in the image may have, in seconds since the epoch.
     :param form: what else decides about the bytes of the image: the size and the kind of its file system.
@@ -73,6 +79,7 @@ class Extras:
 
     recovery: Sequence[str]
     signers: Sequence[str]
+    revoked: Sequence[str]
     etc_size: int
     epoch: int
     form: str
@@ -99,6 +106,8 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
             if path:
                 tree.put("conf/recovery/etc/" + path, recovered.nodes[path])
     tree.write(ALLOWED_SIGNERS, "".join(line.rstrip("\n") + "\n" for line in extras.signers))
+    if extras.revoked:
+        tree.write(REVOKED_KEYS, "".join(line.rstrip("\n") + "\n" for line in extras.revoked))
     _conf(tree, extras.etc_size)
     return _identify(tree, identity, extras)
 
@@ -170,12 +179,3 @@ def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
     tree.write(IMAGE_CONF, "".join(lines))
     tree.clamp(extras.epoch)
     return build
-
-
-def boot_code(tree: Tree) -> Dict[str, bytes]:
-    """The boot code that a medium of this image needs, where the tree has it."""
-    found = {}
-    for name in ("pmbr", "gptboot"):
-        node = tree.nodes.get("boot/" + name)
-        found[name] = node.content() if node is not None and node.kind == FILE else b""
-    return found

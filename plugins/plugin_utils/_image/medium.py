@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from dataclasses import dataclass
-from typing import BinaryIO, List, Optional
+from typing import BinaryIO, Iterator, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import (
@@ -24,6 +24,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import (
     protective_mbr,
     write_table,
 )
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.maps import compress_xz, filters
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.pack import zero_stream
 
 MIB = 1 << 20
 ALIGN = MIB
@@ -93,20 +95,34 @@ def table_for(parts: List[Part], seed: str, active: Optional[str]) -> Table:
     return table
 
 
-def _copy(source: BinaryIO, target: BinaryIO, offset: int, room: int, what: str) -> None:
-    source.seek(0, os.SEEK_END)
-    if source.tell() > room:
-        raise MediumError("{0} has {1} bytes, its partition {2}".format(what, source.tell(), room))
-    source.seek(0)
-    target.seek(offset)
-    shutil.copyfileobj(source, target, MIB)
+def _skeleton(out: str, table: Table, pmbr: bytes, gptboot: bytes) -> None:
+    """The medium without what is in its slices, as a sparse file."""
+    with open(out, "wb") as medium:
+        medium.truncate(table.sectors * SECTOR)
+        medium.write(protective_mbr(table.sectors, pmbr))
+        write_table(medium, table)
+        medium.seek(table.entries[2].first * SECTOR)
+        medium.write(gptboot)
 
 
-def make(out: str, image: str, slice_size: int, seed: str, pmbr: bytes, gptboot: bytes, swap_size: int = 0) -> None:
+def _compressed(skeleton: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """A stretch of the skeleton (bytes) as xz streams."""
+    skeleton.seek(start)
+    zeros = zero_stream(MIB)
+    while start < end:
+        piece = skeleton.read(min(MIB, end - start))
+        start += len(piece)
+        yield zeros if piece == bytes(MIB) else compress_xz(piece, filters(len(piece)))
+
+
+def make(
+    out: str, pack: str, image_size: int, slice_size: int, seed: str, pmbr: bytes, gptboot: bytes, swap_size: int = 0
+) -> None:
     """Write the medium: the image in the recovery slice and in slice A, which boots; slice B empty.
 
-    :param out: path of the file, which becomes sparse.
-    :param image: path of the slice image.
+    :param out: path of the file to write; an .xz file. The slices are the streams of the pack as they are.
+    :param pack: path of the image's pack, with xz.
+    :param image_size: of the image in bytes.
     :param pmbr: content of ``/boot/pmbr``.
     :param gptboot: content of ``/boot/gptboot``.
     :raises MediumError: when something does not fit.
@@ -118,17 +134,25 @@ def make(out: str, image: str, slice_size: int, seed: str, pmbr: bytes, gptboot:
         )
     if len(gptboot) > BOOT_SIZE:
         raise MediumError("boot/gptboot is larger than its partition")
+    if image_size > slice_size:
+        raise MediumError("the image has {0} bytes, its partition {1}".format(image_size, slice_size))
     try:
         table = table_for(layout(slice_size, swap_size), seed, "nz-a")
     except GptError as error:
         raise MediumError("the medium cannot be laid out: {0}".format(error))
-    with open(out, "wb") as medium, open(image, "rb") as source:
-        medium.truncate(table.sectors * SECTOR)
-        medium.write(protective_mbr(table.sectors, pmbr))
-        write_table(medium, table)
-        for index, entry in sorted(table.entries.items()):
-            if index == 2:
-                medium.seek(entry.first * SECTOR)
-                medium.write(gptboot)
-            elif entry.label in ("nz-recovery", "nz-a"):
-                _copy(source, medium, entry.first * SECTOR, entry.sectors * SECTOR, "the image")
+    bare = out + ".bare.part"
+    try:
+        _skeleton(bare, table, pmbr, gptboot)
+        with open(out, "wb") as medium, open(bare, "rb") as skeleton:
+            at = 0
+            for entry in sorted(table.entries.values(), key=lambda each: each.first):
+                if entry.label not in ("nz-recovery", "nz-a"):
+                    continue
+                medium.writelines(_compressed(skeleton, at, entry.first * SECTOR))
+                with open(pack, "rb") as source:
+                    shutil.copyfileobj(source, medium, MIB)
+                at = entry.first * SECTOR + image_size
+            medium.writelines(_compressed(skeleton, at, table.sectors * SECTOR))
+    finally:
+        if os.path.exists(bare):
+            os.unlink(bare)

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation of what all modules that publish have."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """How images are published."""
+
+    DOCUMENTATION = r"""
+options:
+  output:
+    description: Folder to publish in.
+    type: path
+    required: true
+  signing_key:
+    description: Private key to sign with, or a public key whose private half C(ssh-agent(1)) holds.
+    type: path
+    required: true
+  codecs:
+    description:
+      - How packs and deltas are compressed. V(xz) is the one that every host has and must be among them. V(zstd) is
+        larger and unpacks much quicker; it is used by hosts whose Python has a module for it. The controller needs one
+        too.
+    type: list
+    elements: str
+    default: [xz]
+  deltas:
+    description: From how many of the images before this one there are to be deltas.
+    type: int
+    default: 3
+  deltas_from:
+    description: Images from which there are to be deltas in any case, as versions or ids.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description:
+      - How many images of the name to keep in the folder; 0 for all. What a ring should run is kept in any case.
+    type: int
+    default: 0
+  rings:
+    description:
+      - Which version each ring of the fleet should run. It is signed and published as a channel; hosts follow it with
+        V(ring:NAME) in place of a version. Rings that are not named here stay as they are.
+    type: dict
+    default: {}
+  channel_not_after:
+    description: Time after which hosts do not follow the channel any more, in seconds since the epoch.
+    type: int
+  replace:
+    description: Publish although another image has the same name and version, and take that one off the index.
+    type: bool
+    default: false
+"""

@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_publish
+short_description: Publish an image with packs and deltas, keep its channel, and prune
+version_added: 1.0.0
+description:
+  - Publishes an image that was built elsewhere, as a folder of static files for any web server or share. Or completes
+    what was published before, with deltas from other images. Or only says which image each ring of a fleet should run.
+    M(nanozfs.fleet.image_build) does all of that itself for what it builds.
+  - Every pack and every delta has made the image once before the manifest is signed.
+  - Runs on the controller, as any user. It needs C(ssh-keygen(1)), and for small deltas the Python package C(bsdiff4).
+extends_documentation_fragment:
+  - nanozfs.fleet.publish
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: none
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: posix
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+options:
+  image:
+    description: Raw bytes of the image of a slice, with the layout of the collection in it.
+    type: path
+  name:
+    description: Name of the images that are meant. Needed where O(image) is not given.
+    type: str
+  version:
+    description: Version of an image of O(name) that is published already, to complete it.
+    type: str
+  medium:
+    description: Also lay out a bootable medium.
+    type: bool
+    default: true
+  swap_size:
+    description: Size of a swap partition on the medium, in bytes; 0 for none.
+    type: int
+    default: 0
+  not_after:
+    description: Time after which hosts refuse to install the image, in seconds since the epoch.
+    type: int
+"""
+
+EXAMPLES = r"""
+- name: Publish what nanobsd.sh has made
+  nanozfs.fleet.image_publish:
+    image: /srv/build/_.disk.image
+    output: /srv/www/images
+    signing_key: ~/.ssh/release
+
+- name: A delta for the hosts that never got 1.2
+  nanozfs.fleet.image_publish:
+    name: web
+    version: "1.3"
+    deltas_from: ["1.0"]
+    output: /srv/www/images
+    signing_key: ~/.ssh/release
+
+- name: Let the canaries run it, and keep five images
+  nanozfs.fleet.image_publish:
+    name: web
+    rings:
+      canary: "1.3"
+      stable: "1.2"
+    keep: 5
+    output: /srv/www/images
+    signing_key: ~/.ssh/release
+"""
+
+RETURN = r"""
+image:
+  description: The manifest. Sizes in bytes. Null where no image was asked for.
+  returned: success
+  type: dict
+  sample: {id: 3fa9c1d2..., name: web, version: "1.1", build: 90ab12cd, seq: 11, size: 1073741824, arch: amd64}
+build:
+  description: Name of exactly this build.
+  returned: when an image is published
+  type: str
+  sample: 90ab12cd34ef5678
+files:
+  description: Paths of the published files.
+  returned: when an image is published
+  type: dict
+  sample: {windows: /srv/www/images/3fa9c1d2….win, medium: /srv/www/images/3fa9c1d2….disk.img.xz}
+offers:
+  description: The ways to the image, with the bytes that a host needs at most.
+  returned: when an image is published
+  type: list
+  elements: dict
+  sample: [{title: "the delta from 1.0 (xz): 5.05 MB", kind: delta, codec: xz, from: "1.0", bytes: 5050000}]
+manifest:
+  description: Path of the manifest.
+  returned: when an image is published
+  type: str
+  sample: /srv/www/images/3fa9c1d2….manifest.json
+rings:
+  description: Id of the image that each ring should run.
+  returned: success
+  type: dict
+  sample: {canary: 3fa9c1d2...}
+removed:
+  description: Ids of the images that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""

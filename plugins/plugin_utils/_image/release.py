@@ -1,0 +1,434 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Making a release of an image: everything that is published of it, from its raw bytes to the signed manifest.
+
+What is published is tried first, with the same code that hosts use: every pack and every delta has made the image once
+before its manifest is signed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import codec
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
+    GRID,
+    IMAGE_JSON,
+    Artefact,
+    Manifest,
+    Offer,
+    find_in_index,
+    parse_inside,
+    parse_manifest,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import manifest_name
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Writer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, medium, pack
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.maps import Placed, encode_map
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import (
+    Description,
+    Folder,
+    artefact_of,
+    digest_image,
+    replace_file,
+)
+
+Say = Callable[[str], None]
+
+#: how much time passes between two lines about the same step (seconds)
+SAY_EVERY = 5.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be published. Sizes in bytes, times in seconds since the epoch.
+
+    :param image: path of the raw bytes of an image; or
+    :param name: the name of images, and with
+    :param version: the version of one that is published already and may lack something.
+    :param medium: whether there is to be a medium of it.
+    :param not_after: time after which hosts refuse it.
+    """
+
+    image: Optional[str] = None
+    name: Optional[str] = None
+    version: Optional[str] = None
+    medium: bool = True
+    swap_size: int = 0
+    not_after: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How images are published. Sizes in bytes, times in seconds since the epoch.
+
+    :param codecs: how payloads are compressed; xz is always among them.
+    :param deltas: from how many of the images before there are deltas.
+    :param deltas_from: images from which there are deltas in any case: versions or ids.
+    :param keep: how many images of a name stay in the folder; 0 for all.
+    :param rings: which version each ring of the channel should run; rings that are not named stay as they are.
+    """
+
+    output: str
+    signing_key: str
+    codecs: Sequence[str] = (codec.XZ,)
+    deltas: int = 3
+    deltas_from: Sequence[str] = ()
+    keep: int = 0
+    rings: Sequence[Tuple[str, str]] = ()
+    channel_not_after: Optional[int] = None
+    replace: bool = False
+
+
+class Progress:
+    """Lines about a step that takes its time."""
+
+    def __init__(self, say: Say, what: str) -> None:
+        self._say, self._what = say, what
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= SAY_EVERY and done:
+            self._said = now
+            left = (now - self._started) / done * (total - done)
+            self._say("{0}: {1:.0f} %, {2:.0f} s to go".format(self._what, 100 * done / total, left))
+
+
+def check_terms(terms: Terms) -> None:
+    """Refuse what cannot be done, before anything is.
+
+    :raises Refused: with the reason.
+    """
+    if not os.path.isfile(terms.signing_key):
+        raise Refused(
+            "there is no signing key {0}".format(terms.signing_key),
+            todo="make one with `ssh-keygen -t ed25519 -f <file>`; its public half belongs into image_signers",
+        )
+    if codec.XZ not in terms.codecs:
+        raise Refused("the codecs {0} lack xz, the only one that every host has".format(", ".join(terms.codecs)))
+    missing = sorted(set(terms.codecs) - set(codec.unpackers()))
+    if missing:
+        raise Refused(
+            "this machine cannot compress with {0}".format(", ".join(missing)),
+            todo="install the Python package zstandard where Ansible runs",
+        )
+
+
+def look_inside(path: str) -> Tuple[Identity, str, Dict[str, bytes]]:
+    """What an image says of itself: its identity, its build, and the boot code for a medium of it.
+
+    :raises FleetError: when it is no image of ours.
+    """
+    try:
+        with open(path, "rb") as file:
+            ufs = Ufs(lambda offset, length: os.pread(file.fileno(), length, offset))
+            raw = ufs.read(IMAGE_JSON)
+            code = {name: ufs.read("boot/" + name) or b"" for name in ("pmbr", "gptboot")}
+    except NotUfs as error:
+        raise FleetError("{0} is no image: {1}".format(path, error.what))
+    except OSError as error:
+        raise FleetError("{0} cannot be read: {1}".format(path, error.strerror))
+    if raw is None:
+        raise FleetError(
+            "{0} has no {1} in it".format(path, IMAGE_JSON),
+            todo="build it with the layout of the collection (image_build)",
+        )
+    inside = parse_inside(raw)
+    identity = Identity(inside.name, inside.version, inside.seq, inside.min_seq, inside.arch, inside.abi, inside.pool)
+    return identity, inside.build, code
+
+
+def bases_of(folder: Folder, identity: Identity, ident: str, terms: Terms) -> List[str]:
+    """The ids of the images from which there are to be deltas, without repetition."""
+    wanted = folder.before(identity.name, identity.arch, identity.seq, terms.deltas)
+    index = tuple(folder.index())
+    wanted += [find_in_index(index, each, identity.name) for each in terms.deltas_from]
+    return [each for number, each in enumerate(wanted) if each != ident and each not in wanted[:number]]
+
+
+def _name(ident: str, kind: str, name: str) -> str:
+    return "{0}.{1}{2}".format(ident, "" if name == codec.XZ else name + ".", kind)
+
+
+class Press:
+    """Makes the files of one image."""
+
+    def __init__(self, folder: Folder, image: str, ident: str, say: Say) -> None:
+        self._folder = folder
+        self._image = image
+        self._ident = ident
+        self._size = os.path.getsize(image)
+        self._say = say
+
+    def _publish(
+        self, name: str, frames: Callable[[Any], List[Placed]], base: Optional[str]
+    ) -> Tuple[Artefact, Artefact]:
+        """Write a file with payloads and its map; the map comes last, so that one without the other is never used."""
+        partial = self._folder.full("." + name + ".part")
+        try:
+            with open(partial, "w+b") as out:
+                placed = frames(out)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(partial, self._folder.full(name))
+        finally:
+            if os.path.exists(partial):
+                os.unlink(partial)
+        replace_file(self._folder.full(name + ".map"), encode_map(self._ident, base, self._size, placed))
+        return artefact_of(self._folder.path, name + ".map"), artefact_of(self._folder.path, name)
+
+    def pack(self, name: str) -> Offer:
+        """The full pack."""
+        tick = Progress(self._say, "packing ({0})".format(name))
+        with open(self._image, "rb") as image:
+            found = self._publish(
+                _name(self._ident, "pack", name), lambda out: pack.make_pack(image, self._size, out, name, tick), None
+            )
+        return Offer(name, found[0], found[1])
+
+    def delta(self, name: str, base: Manifest, old: str) -> Offer:
+        """A delta.
+
+        :param base: the image that it starts from.
+        :param old: path of that image.
+        """
+        what = "delta from {0} ({1})".format(base.version, name)
+        tick = Progress(self._say, what)
+        with open(self._image, "rb") as new, open(old, "rb") as before:
+            found = self._publish(
+                _name(self._ident, "from-{0}.delta".format(base.id[:16]), name),
+                lambda out: delta.make_delta(before, new, out, name, tick),
+                base.id,
+            )
+        self._say("{0}: {1:.2f} MB".format(what, (found[0].size + found[1].size) / 1e6))
+        return Offer(name, found[0], found[1], base.id, base.build, base.version)
+
+    def medium(self, code: Dict[str, bytes], swap_size: int) -> Artefact:
+        """The medium, out of the pack."""
+        name = self._ident + ".disk.img.xz"
+        partial = self._folder.full("." + name + ".part")
+        source = self._folder.full(_name(self._ident, "pack", codec.XZ))
+        try:
+            medium.make(partial, source, self._size, self._size, self._ident, code["pmbr"], code["gptboot"], swap_size)
+            os.replace(partial, self._folder.full(name))
+        finally:
+            if os.path.exists(partial):
+                os.unlink(partial)
+        return artefact_of(self._folder.path, name)
+
+
+def unpack_image(folder: Folder, manifest: Manifest, path: str, offers: Iterable[Offer], bases: Dict[str, str]) -> None:
+    """Make an image out of what is published, as a host would.
+
+    :param offers: what may be used.
+    :param bases: paths of other images by their build.
+    :raises FleetError: when that does not give the image.
+    """
+    with open(path, "wb") as file:
+        file.truncate(manifest.size)
+    only = replace(manifest, offers=tuple(offers))
+    writer = Writer(FolderRepository(folder.path), only, path, bases, Wishes(), lambda progress: None)
+    outcome = writer.write()
+    if outcome.notes or digest_image(path)[0] != manifest.id:
+        raise FleetError(
+            "what was published of {0} does not make it: {1}".format(
+                manifest.describe(), "; ".join(outcome.notes) or "other bytes"
+            ),
+            safe="its manifest was not signed",
+        )
+
+
+def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) -> Tuple[Optional[Manifest], bool]:
+    """Publish an image, or what is missing of it.
+
+    :param image: path of its raw bytes.
+    :returns: its manifest (``None`` in check mode when there would be a new one), and whether anything is new.
+    :raises FleetError: when anything fails; what was published before is as it was.
+    """
+    check_terms(terms)
+    identity, build, code = look_inside(image)
+    folder = Folder(terms.output)
+    size = os.path.getsize(image)
+    if size % GRID:
+        raise Refused("an image of {0} bytes: the size must be a multiple of {1}".format(size, GRID))
+    say("hashing {0}-{1}".format(identity.name, identity.version))
+    ident, windows = digest_image(image)
+    found = folder.find(identity, build)
+    if found is not None and found.id != ident:
+        found = None
+    offers = list(found.offers) if found is not None else []
+    files = dict(found.files) if found is not None else {}
+    todo = missing(folder, identity, ident, terms, offers)
+    if found is not None and not todo and ("medium" in files or not order.medium):
+        return found, False
+    folder.check_version(identity.name, identity.version, ident, terms.replace)
+    if runner.check_mode:
+        return found, True
+    os.makedirs(terms.output, exist_ok=True)
+    press = Press(folder, image, ident, say)
+    replace_file(folder.full(ident + ".win"), windows)
+    files["windows"] = artefact_of(folder.path, ident + ".win")
+    offers += [press.pack(name) for name, base in todo if base is None]
+    offers += _deltas(folder, press, [each for each in todo if each[1] is not None], say)
+    if order.medium and "medium" not in files:
+        say("laying out a medium")
+        files["medium"] = press.medium(code, order.swap_size)
+    offers.sort(key=lambda offer: (offer.base or "", offer.codec))
+    not_after = order.not_after if found is None else found.not_after
+    raw = Description(ident, size, identity, build, not_after, files, offers).encode()
+    _try(folder, parse_manifest(raw), [offer for offer in offers if (offer.codec, offer.base) in todo], say)
+    return folder.add(runner, raw, terms.signing_key, terms.replace), True
+
+
+def run(terms: Terms, order: Order, runner: Runner, say: Say) -> Dict[str, Any]:
+    """Publish what an order says, then the channel, and remove what is not kept.
+
+    :returns: the result of the module.
+    :raises FleetError: when anything fails; what was published before is as it was.
+    """
+    check_terms(terms)
+    folder = Folder(terms.output)
+    manifest, changed, name = None, False, order.name
+    try:
+        if order.image is not None:
+            name = look_inside(order.image)[0].name
+            manifest, changed = publish(terms, order.image, order, runner, say)
+        elif order.version is not None and name is not None:
+            manifest, changed = _complete(terms, folder, name, order, runner, say)
+        tidied = finish(terms, str(name), runner, say)
+    except OSError as error:
+        raise FleetError(
+            "{0} cannot be written to: {1}".format(terms.output, error.strerror),
+            safe="what was published before is as it was",
+        )
+    described = result(folder, manifest) if manifest is not None else {"image": None}
+    return dict(described, changed=changed or tidied["changed"], rings=tidied["rings"], removed=tidied["removed"])
+
+
+def _complete(
+    terms: Terms, folder: Folder, name: str, order: Order, runner: Runner, say: Say
+) -> Tuple[Optional[Manifest], bool]:
+    """Publish what is missing of an image that was published before and may not be anywhere else any more."""
+    manifest = folder.manifest(find_in_index(tuple(folder.index()), str(order.version), name))
+    identity = Identity(
+        manifest.name, manifest.version, manifest.seq, manifest.min_seq, manifest.arch, manifest.abi, ""
+    )
+    complete = "medium" in manifest.files or not order.medium
+    if complete and not missing(folder, identity, manifest.id, terms, manifest.offers):
+        return manifest, False
+    if runner.check_mode:
+        return manifest, True
+    path = folder.full(".{0}.again.part".format(manifest.id))
+    try:
+        say("unpacking {0}".format(manifest.describe()))
+        unpack_image(folder, manifest, path, [each for each in manifest.offers if each.base is None], {})
+        return publish(terms, path, order, runner, say)
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+def missing(
+    folder: Folder, identity: Identity, ident: str, terms: Terms, offers: Sequence[Offer]
+) -> List[Tuple[str, Optional[str]]]:
+    """Codec and base of every offer that there should be and is not."""
+    there = {(offer.codec, offer.base) for offer in offers}
+    bases: List[Optional[str]] = [None]
+    bases += bases_of(folder, identity, ident, terms)
+    return [(name, base) for base in bases for name in terms.codecs if (name, base) not in there]
+
+
+def _deltas(folder: Folder, press: Press, todo: Sequence[Tuple[str, Optional[str]]], say: Say) -> List[Offer]:
+    """Make deltas, each from an image that is unpacked for it."""
+    if todo and not delta.has_bsdiff():
+        say("the Python package bsdiff4 is not installed: deltas will be about three times as large")
+    offers = []
+    for base in sorted({str(base) for _name_, base in todo}):
+        before = folder.manifest(base)
+        old = folder.full(".{0}.old.part".format(base))
+        try:
+            say("unpacking {0}".format(before.describe()))
+            unpack_image(folder, before, old, [each for each in before.offers if each.base is None], {})
+            offers += [press.delta(name, before, old) for name, each in todo if each == base]
+        finally:
+            if os.path.exists(old):
+                os.unlink(old)
+    return offers
+
+
+def _try(folder: Folder, manifest: Manifest, offers: Sequence[Offer], say: Say) -> None:
+    """See that every new offer makes the image."""
+    path = folder.full(".{0}.try.part".format(manifest.id))
+    old = folder.full(".{0}.old.part".format(manifest.id))
+    try:
+        for offer in offers:
+            say("trying {0} ({1})".format(offer.describe(), offer.codec))
+            bases = {}
+            if offer.base is not None:
+                before = folder.manifest(offer.base)
+                unpack_image(folder, before, old, [each for each in before.offers if each.base is None], {})
+                bases = {offer.build: old}
+            unpack_image(folder, manifest, path, [offer], bases)
+    finally:
+        for each in (path, old):
+            if os.path.exists(each):
+                os.unlink(each)
+
+
+def finish(terms: Terms, identity_name: str, runner: Runner, say: Say) -> Dict[str, Any]:
+    """What concerns the folder and no single image: the channel, and images that are not kept any longer.
+
+    :returns: ``rings``, ``removed``, and whether anything ``changed``.
+    """
+    folder = Folder(terms.output)
+    index = tuple(folder.index())
+    before = folder.channel(identity_name)
+    rings = dict(before)
+    for ring, version in terms.rings:
+        rings[ring] = find_in_index(index, version, identity_name)
+    changed = rings != before
+    if changed and not runner.check_mode:
+        say("signing the channel")
+        folder.set_channel(runner, identity_name, rings, terms.channel_not_after, terms.signing_key)
+    doomed = (
+        [each for each in folder.doomed(identity_name, terms.keep) if each not in rings.values()] if terms.keep else []
+    )
+    if doomed and not runner.check_mode:
+        say("removing {0} images".format(len(doomed)))
+        folder.remove(doomed)
+    return {"changed": changed or bool(doomed), "rings": rings, "removed": doomed}
+
+
+def result(folder: Folder, manifest: Manifest) -> Dict[str, Any]:
+    """What the modules report of an image."""
+    return {
+        "build": manifest.build,
+        "image": manifest.as_dict(),
+        "files": {kind: folder.full(each.name) for kind, each in manifest.files.items()},
+        "offers": [
+            {
+                "title": "{0} ({1}): {2:.2f} MB".format(
+                    offer.describe(), offer.codec, (offer.data.size + offer.map.size) / 1e6
+                ),
+                "kind": offer.kind,
+                "codec": offer.codec,
+                "from": offer.version or None,
+                "file": folder.full(offer.data.name),
+                "bytes": offer.data.size + offer.map.size,
+            }
+            for offer in manifest.offers
+        ],
+        "manifest": folder.full(manifest_name(manifest.id)),
+    }

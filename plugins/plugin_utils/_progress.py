@@ -1,0 +1,37 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How far a write is, as a line for the operator."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+
+def _duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return (
+        "{0}:{1:02d}:{2:02d}".format(hours, rest // 60, rest % 60) if hours else "{0}:{1:02d}".format(*divmod(rest, 60))
+    )
+
+
+def line(progress: Mapping[str, Any]) -> str:
+    """The line.
+
+    :param progress: from the module image_write: bytes, bytes per second, seconds.
+    """
+    phase = str(progress.get("phase", ""))
+    total = int(progress.get("total") or 0)
+    text = "{0} {1}: {2} % of {3} MiB".format(
+        phase, progress.get("describe", "the image"), progress.get("percent", 0), total >> 20
+    )
+    if progress.get("rate"):
+        text += ", {0:.1f} MB/s".format(int(progress["rate"]) / 1e6)
+    if phase == "writing" and progress.get("to_fetch"):
+        text += ", fetched {0:.1f} of {1:.1f} MB".format(
+            int(progress["fetched"]) / 1e6, int(progress["to_fetch"]) / 1e6
+        )
+    if progress.get("eta") is not None:
+        text += ", {0} to go".format(_duration(int(progress["eta"])))
+    return text

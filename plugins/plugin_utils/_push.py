@@ -1,0 +1,96 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a controller brings to a target that reaches no server, and how."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import MAX_MAP
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import open_repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import (
+    INDEX,
+    RING,
+    manifest_name,
+    signature_name,
+)
+
+
+class Supply:
+    """A repository as the controller sees it. Whom to trust is for the target to say, which verifies everything.
+
+    :param location: of the repository, for the controller.
+    :param wanted: which image.
+    :param name: only images of this name.
+    :ivar ident: id of the image.
+    """
+
+    def __init__(self, location: str, wanted: str, name: Optional[str]) -> None:
+        self._repository = open_repository(location)
+        if wanted.startswith(RING):
+            raise FleetError(
+                "a ring cannot be asked for with push", todo="find the image with image_info, and give its id"
+            )
+        if manifests.is_digest(wanted):
+            self.ident = wanted
+        else:
+            index = manifests.parse_index(self._repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
+            self.ident = manifests.find_in_index(index, wanted, name)
+
+    def manifest_files(self) -> Iterator[Tuple[str, bytes]]:
+        """Name and content of the manifest and its signature."""
+        for name in (manifest_name(self.ident), signature_name(self.ident)):
+            yield name, self._repository.fetch(name, manifests.MAX_SMALL_FILE)
+
+    def small_files(self) -> Iterator[Tuple[str, bytes]]:
+        """Name and content of everything but the payloads."""
+        both = list(self.manifest_files())
+        yield from both
+        manifest = manifests.parse_manifest(both[0][1])
+        windows = manifest.artefact("windows")
+        for artefact in [windows] + [offer.map for offer in manifest.offers]:
+            yield artefact.name, self._repository.fetch(artefact.name, min(artefact.size, MAX_MAP))
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """A part of a file, in bytes."""
+        return b"".join(self._repository.stream(name, offset, length))
+
+
+def supply_of(arguments: Mapping[str, Any]) -> Supply:
+    """The supply that the arguments of a task name."""
+    return Supply(str(arguments.get("repository", "")), str(arguments.get("image", "")), arguments.get("name"))
+
+
+class PushingAction(ActionBase):
+    """An action that can put files into a folder of the target."""
+
+    #: the module that does the work
+    MODULE = ""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def module(self, arguments: Dict[str, Any], task_vars: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+        """Run the module."""
+        return self._execute_module(module_name=self.MODULE, module_args=arguments, task_vars=task_vars)
+
+    def put(self, folder: str, name: str, content: bytes) -> None:
+        """Put a file into a folder of the target that only the user of the play can read."""
+        handle, path = tempfile.mkstemp(prefix="nanozfs-push-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            target = self._connection._shell.join_path(folder, name)
+            self._transfer_file(path, target)
+            self._fixup_perms2([folder, target])
+        finally:
+            os.unlink(path)
