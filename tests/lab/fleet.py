@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from typing import Any, Dict, List, Optional, Sequence
@@ -190,11 +191,13 @@ class Host:
     # disks
 
     def insert(self, image: str, disk: str = "ada0") -> None:
-        """Put a medium in, with the contents of a file. It is larger than the file, as a stick that one buys is."""
+        """Put a medium in that a published file was written to with xz and dd. It is larger, as sticks are."""
         self._must_be_off()
         if disk in self.machine.hardware["disks"]:
             raise LabError("{0} has a medium in {1} already".format(self.name, disk))
-        self.machine.insert_disk(disk, image, "OSMEDIUM", spare=64 << 20)
+        with tempfile.NamedTemporaryFile(dir=self.home) as raw:
+            subprocess.run(["xz", "-dc", image], stdout=raw, check=True)
+            self.machine.insert_disk(disk, raw.name, "OSMEDIUM", spare=64 << 20)
 
     def eject(self, disk: str = "ada0") -> None:
         """Take a medium out and throw it away."""

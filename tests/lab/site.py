@@ -104,7 +104,8 @@ class Site:
             "image_recovery": [os.path.join(self.folder, "files", "recovery")],
             "image_signing_key": os.path.join(self.keys, "release"),
             "image_signers": [
-                'release@lab namespaces="nanozfs-image" ' + " ".join(self._public("release").split()[:2]),
+                'release@lab namespaces="nanozfs-image,nanozfs-channel" '
+                + " ".join(self._public("release").split()[:2]),
             ],
             "image_output": self.images,
             "deploy_authorized_keys": [self._public("admin")],
@@ -185,7 +186,7 @@ class Site:
 
     def medium(self, version: str) -> str:
         """The path of the medium of a published version."""
-        return os.path.join(self.images, self.published(version)["id"] + ".disk.img")
+        return os.path.join(self.images, self.published(version)["id"] + ".disk.img.xz")
 
     def ssh(self, host: str, command: str, check: bool = True) -> str:
         """Run a command on a host as the operator would by hand."""

@@ -5,8 +5,9 @@
 """A web server for published images that can do byte ranges, and can be told to misbehave.
 
 ``web.py FOLDER ADDRESS PORT``. A file ``.faults.json`` in the folder, if there is one, maps file names to faults:
-``{"<id>.img": {"status": 500}}``, ``{"ignore_range": true}``, ``{"cut_after": 1000}`` (bytes of a body) and
-``{"times": 3}`` (how often, then the file is served as it should be).
+``{"<id>.pack": {"status": 500}}``, ``{"ignore_range": true}``, ``{"cut_after": 1000}`` (bytes of a body; the connection
+ends, or with ``"stall": 5`` is silent for so many seconds first), ``{"lie": 10}`` (a length that is so much too large),
+and ``{"times": 3}`` (how often, then the file is served as it should be). What was asked for is in ``served``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import re
 import sys
 import threading
+import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, List, Optional, Tuple
@@ -30,6 +32,7 @@ class Faults:
         self._path = os.path.join(folder, ".faults.json")
         self._lock = threading.Lock()
         self._spent: Dict[str, int] = {}
+        self.served: List[Tuple[str, int, int]] = []
 
     def of(self, name: str) -> Dict[str, Any]:
         """The fault of a file, as long as it lasts."""
@@ -84,10 +87,14 @@ class Handler(BaseHTTPRequestHandler):
         if wanted:
             self.send_header("Content-Range", "bytes {0}-{1}/{2}".format(first, last, size))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(last - first + 1))
+        self.send_header("Content-Length", str(last - first + 1 + fault.get("lie", 0)))
         self.end_headers()
+        if "lie" in fault:
+            self.close_connection = True
         if with_body:
+            self.faults.served.append((name, first, last - first + 1))
             self._send(path, first, last - first + 1, fault.get("cut_after"))
+            time.sleep(fault.get("stall", 0))
 
     def _range(self, size: int) -> Optional[Tuple[int, int]]:
         match = _RANGE.match(self.headers.get("Range", ""))

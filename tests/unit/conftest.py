@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import Any, Dict, List
 
 import pytest
@@ -16,9 +18,11 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium
+from ansible_collections.nanozfs.fleet.tests.unit.published import Published
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROLE = os.path.join(CHECKOUT, "roles", "image", "files")
@@ -37,7 +41,7 @@ class Images:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         with open(self.key + ".pub", encoding="utf-8") as file:
             self.public = " ".join(file.read().split()[:2])
-        self.signer = 'release@fleet namespaces="nanozfs-image" ' + self.public
+        self.signer = 'release@fleet namespaces="nanozfs-image,nanozfs-channel" ' + self.public
         with open(self.signers, "w", encoding="utf-8") as file:
             file.write(self.signer + "\n")
         self._tree()
@@ -61,14 +65,17 @@ class Images:
             "overlays": [os.path.join(ROLE, "root"), self.overlay(version)],
             "recovery": [os.path.join(ROLE, "recovery")],
             "signers": [self.signer],
-            "signing_key": self.key,
-            "output": self.repository,
+            "terms": self.terms(),
             "size": 2 * MIB,
             "etc_size": MIB,
             "epoch": 1704067200,
         }
         values.update(changes)
         return build.Definition(**values)
+
+    def terms(self, **changes: Any) -> Terms:
+        """How the images are published."""
+        return replace(Terms(output=self.repository, signing_key=self.key), **changes)
 
     def overlay(self, version: str) -> str:
         """A folder with what only this version has."""
@@ -86,8 +93,8 @@ class Images:
         return result
 
     def content(self, version: str) -> bytes:
-        """The bytes of an image."""
-        with open(os.path.join(self.repository, self.built[version]["id"] + ".img"), "rb") as file:
+        """The bytes of an image: the pack is an ordinary .xz file."""
+        with lzma.open(os.path.join(self.repository, self.built[version]["id"] + ".pack")) as file:
             return file.read()
 
     def copy(self, folder: str) -> str:
@@ -135,3 +142,9 @@ def pooled(host: ModuleHost) -> ModuleHost:
     host.command("zfs", "create", "-o", "nanozfs:rollback=keep", "tank/nanozfs/var/log")
     host.command("zfs", "create", "tank/nanozfs/var/db")
     return host
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """Two images without a file system, and everything that is published of them."""
+    return Published(str(tmp_path_factory.mktemp("published")))

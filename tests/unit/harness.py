@@ -11,10 +11,11 @@ import json
 import os
 import subprocess
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ansible.module_utils import basic
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device, DeviceError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import medium
@@ -45,10 +46,12 @@ class WindowDevice(Device):
         self.place = place
         self.written: List[Tuple[int, int]] = []
 
-    def read(self, offset: int, length: int) -> bytes:
-        return super().read(self.place.offset + offset, max(0, min(length, self.place.size - offset)))
+    def read_into(self, offset: int, view: memoryview) -> int:
+        assert offset % 512 == 0 and len(view) % 512 == 0, "a disk device takes whole sectors only"
+        there = max(0, min(len(view), self.place.size - offset))
+        return super().read_into(self.place.offset + offset, view[:there])
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: Union[bytes, memoryview]) -> None:
         assert offset % 512 == 0 and len(data) % 512 == 0, "a disk device takes whole sectors only"
         assert offset + len(data) <= self.place.size, "written past the end of the provider"
         self.written.append((offset, len(data)))
@@ -66,8 +69,11 @@ class ModuleHost:
         monkeypatch.setattr(
             "ansible_collections.nanozfs.fleet.plugins.module_utils._image.device.open_device", self.open_device
         )
+        monkeypatch.setattr(job, "RUN_DIR", os.path.join(tmpdir, "run"))
 
     def open_device(self, path: str, writable: bool = False) -> Device:
+        if os.path.isfile(path):  # a file of this machine: an image that is being published
+            return Device(path, writable)
         device = WindowDevice(self.machine, path, writable)
         if writable:
             self.opened.append(device)

@@ -7,13 +7,23 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import re
+import shutil
+import signal
 import threading
-from typing import Any, Iterator, List
+import time
+from typing import Any, Iterator, List, Optional
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, publish, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot
@@ -229,22 +239,241 @@ class TestTrust:
         message = host.refused("image_write", **arguments(images, repository=repository, image="latest"))
         assert "seq is no number" in message
 
-    @pytest.mark.parametrize("kind", ["win", "img"])
-    def test_damaged_or_cut_files(self, host: ModuleHost, images: Images, tmp_path: Any, kind: str) -> None:
-        name = images.built["1.1"]["id"] + "." + kind
-        last = (2 * MIB if kind == "img" else 64) - 5
+    def test_every_third_byte_of_a_signature(self, images: Images) -> None:
+        """Whatever is flipped in it: it is refused, or it is still a signature of exactly this manifest."""
+        name = os.path.join(images.repository, images.built["1.1"]["id"] + ".manifest.json")
+        with open(name, "rb") as file:
+            manifest = file.read()
+        with open(name + ".sig", "rb") as file:
+            signature = file.read()
+        runner, keys = Runner(local_execute), Keys(images.signers)
+        assert verify(runner, manifest, signature, keys) == "release@fleet"
+        refused = 0
+        for at in range(0, len(signature), 3):
+            flipped = signature[:at] + bytes([signature[at] ^ 1]) + signature[at + 1 :]
+            try:
+                assert verify(runner, manifest, flipped, keys) == "release@fleet"
+            except BadSignature:
+                refused += 1
+        assert refused > len(signature) // 3 * 0.9
+        for at in range(0, len(manifest), 97):
+            with pytest.raises(BadSignature):
+                verify(runner, manifest[:at] + bytes([manifest[at] ^ 1]) + manifest[at + 1 :], signature, keys)
+        for end in (0, 1, len(signature) // 2, len(signature) - 60):
+            with pytest.raises(BadSignature):
+                verify(runner, manifest, signature[:end], keys)
 
-        def flip(raw: bytes) -> bytes:
-            return raw[:last] + bytes([raw[last] ^ 1]) + raw[last + 1 :]
+    @pytest.mark.parametrize(
+        "options, said",
+        [
+            ('valid-before="20200101",', "not signed by any key|not good"),
+            ('valid-after="20990101",', "not signed by any key|not good"),
+        ],
+    )
+    def test_a_key_at_the_wrong_time(
+        self, host: ModuleHost, images: Images, tmp_path: Any, options: str, said: str
+    ) -> None:
+        signers = tmp_path / "signers"
+        signers.write_text('release@fleet {0}namespaces="nanozfs-image" {1}\n'.format(options, images.public))
+        message = host.refused("image_write", **arguments(images, allowed_signers=str(signers)))
+        assert re.search(said, message)
 
-        for number, change in enumerate((flip, lambda raw: raw[:-100])):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            repository = self.damage(images, str(folder), name, change)
-            result = host.run("image_write", **arguments(images, repository=repository))
-            assert result["failed"], kind
-            assert any(said in result["msg"] for said in ("other bytes", "does not match", "ends at byte"))
-            assert host.flags()["nz-b"] == [] and slice_bytes(host, "nz-a") == images.content("1.0")
+    def test_a_revoked_key(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        revoked = tmp_path / "revoked"
+        revoked.write_text(images.public + "\n")
+        message = host.refused("image_write", **arguments(images, revoked_keys=str(revoked)))
+        assert "the key of release@fleet that signed it is revoked" in message
+        revoked.write_text("")
+        assert host.ok("image_info", **arguments(images, revoked_keys=str(revoked)))["signer"] == "release@fleet"
+
+    def test_revoked_keys_are_in_the_image(self, images: Images, tmp_path: Any) -> None:
+        terms = images.terms(output=str(tmp_path))
+        build.run(images.definition("1.1", 11, revoked=["ssh-ed25519 AAAA"], terms=terms), Runner(local_execute), quiet)
+        with lzma.open(next(tmp_path.glob("*.pack"))) as file:
+            content = file.read()
+        found = Ufs(lambda offset, length: content[offset : offset + length]).read("boot/nanozfs/revoked_keys")
+        assert found == b"ssh-ed25519 AAAA\n"
+
+    def test_damaged_digests(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        name = images.built["1.1"]["id"] + ".win"
+        repository = self.damage(images, str(tmp_path), name, lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]))
+        message = host.refused("image_write", **arguments(images, repository=repository))
+        assert "does not match the signed manifest" in message
+
+    @pytest.mark.parametrize("fallback", ["full", "fail"])
+    def test_damaged_payloads(self, host: ModuleHost, images: Images, tmp_path: Any, fallback: str) -> None:
+        """A delta that is damaged costs the pack, and says so; a pack that is damaged as well is the end."""
+        repository = images.copy(str(tmp_path))
+        for path in sorted(tmp_path.glob("images/" + images.built["1.1"]["id"] + ".*.delta")):
+            path.write_bytes(path.read_bytes()[:-1] + b"x")
+        values = arguments(images, repository=repository, fallback=fallback)
+        result = host.run("image_write", **values)
+        if fallback == "fail":
+            assert result["failed"] and "fallback=fail" in result["msg"] and "no boot flags" in result["msg"]
+            values["fallback"] = "full"
+            result = host.run("image_write", **values)
+        assert not result["failed"] and slice_bytes(host) == images.content("1.1")
+        assert "the full pack was used instead" in result["notes"][0]
+        host.ok("image_write", **arguments(images, "1.2"))
+        for path in tmp_path.glob("images/" + images.built["1.1"]["id"] + ".pack"):
+            path.write_bytes(path.read_bytes()[:100])
+        result = host.run("image_write", **values)
+        assert result["failed"] and "ends at byte" in result["msg"]
+        assert host.flags()["nz-b"] == [] and slice_bytes(host, "nz-a") == images.content("1.0")
+
+
+class TestRings:
+    """Channels: which image each ring should run."""
+
+    @pytest.fixture
+    def channel(self, images: Images, tmp_path: Any) -> str:
+        repository = images.copy(str(tmp_path))
+        self.publish(images, repository, canary="1.2", stable="1.1")
+        return repository
+
+    def publish(self, images: Images, repository: str, not_after: Optional[int] = None, **rings: str) -> None:
+        terms = images.terms(output=repository, rings=tuple(rings.items()), channel_not_after=not_after)
+        result = release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)
+        assert result["changed"] and set(rings) <= set(result["rings"])
+
+    @pytest.mark.parametrize("ring, version", [("canary", "1.2"), ("stable", "1.1")])
+    def test_a_host_follows_its_ring(
+        self, host: ModuleHost, images: Images, channel: str, ring: str, version: str
+    ) -> None:
+        """The name is that of the image that runs."""
+        result = host.ok("image_write", **arguments(images, "ring:" + ring, repository=channel))
+        assert result["image"]["version"] == version and slice_bytes(host) == images.content(version)
+
+    def test_a_ring_that_there_is_not(self, host: ModuleHost, images: Images, channel: str) -> None:
+        message = host.refused("image_write", **arguments(images, "ring:beta", repository=channel))
+        assert "has no ring beta; it has: canary, stable" in message
+
+    def test_no_channel(self, host: ModuleHost, images: Images) -> None:
+        message = host.refused("image_info", **arguments(images, "ring:stable", name="other"))
+        assert "other.channel.json" in message
+
+    def test_an_expired_channel(self, host: ModuleHost, images: Images, channel: str) -> None:
+        self.publish(images, channel, 1000, canary="1.1")
+        assert "expired" in host.refused("image_info", **arguments(images, "ring:canary", repository=channel))
+
+    def test_a_changed_channel(self, host: ModuleHost, images: Images, channel: str) -> None:
+        path = os.path.join(channel, "web.channel.json")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace(images.built["1.1"]["id"], images.built["1.0"]["id"]))
+        assert "not good" in host.refused("image_info", **arguments(images, "ring:stable", repository=channel))
+
+    def test_a_manifest_is_no_channel(self, host: ModuleHost, images: Images, channel: str) -> None:
+        """A signature for one purpose does not do for the other, though the key may do both."""
+        manifest = os.path.join(channel, images.built["1.1"]["id"] + ".manifest.json")
+        for suffix in ("", ".sig"):
+            shutil.copy(manifest + suffix, os.path.join(channel, "web.channel.json" + suffix))
+        assert "not good" in host.refused("image_info", **arguments(images, "ring:stable", repository=channel))
+
+    def test_pruning_spares_the_rings(self, images: Images, channel: str) -> None:
+        terms = images.terms(output=channel, keep=1, rings=(("canary", "1.1"),))
+        result = release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)
+        left = {each["version"] for each in publish.Folder(channel).index()}
+        newest = max(publish.Folder(channel).index(), key=lambda each: each["seq"])["version"]
+        assert left == {"1.1", newest} and len(result["removed"]) >= 1
+        for ident in result["removed"]:
+            assert not [name for name in os.listdir(channel) if name.startswith(ident)]
+        for each in publish.Folder(channel).index():
+            assert publish.Folder(channel).complete(publish.Folder(channel).manifest(each["id"]))
+        again = release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)
+        assert not again["changed"] and again["removed"] == []
+
+    def test_check_mode_prunes_nothing(self, images: Images, channel: str) -> None:
+        before = sorted(os.listdir(channel))
+        terms = images.terms(output=channel, keep=1, rings=(("canary", "1.1"),))
+        result = release.run(terms, release.Order(name="web"), Runner(local_execute, check_mode=True), quiet)
+        assert result["changed"] and sorted(os.listdir(channel)) == before
+
+
+class TestGoingOn:
+    """A write in a process of its own: it goes on when the controller dies, and the next play takes it over."""
+
+    def slow(self, host: ModuleHost, seconds: float = 1.0) -> None:
+        write = WindowDevice.write
+
+        def slowly(self: WindowDevice, offset: int, data: Any) -> None:
+            time.sleep(seconds)
+            write(self, offset, data)
+
+        host.monkeypatch.setattr(WindowDevice, "write", slowly)
+
+    def finish(self, host: ModuleHost, images: Images, job: str) -> dict:
+        for _poll in range(60):
+            result = host.ok("image_write", **arguments(images, detach=True, job=job, wait=2))
+            if result["finished"]:
+                return result
+        raise AssertionError("it never ends")
+
+    def test_what_is_quick_is_done_at_once(self, host: ModuleHost, images: Images) -> None:
+        result = host.ok("image_write", **arguments(images, detach=True, wait=30))
+        assert result["finished"] and result["changed"] and slice_bytes(host) == images.content("1.1")
+
+    def test_says_how_far_it_is(self, host: ModuleHost, images: Images) -> None:
+        self.slow(host)
+        first = host.ok("image_write", **arguments(images, detach=True, wait=0))
+        assert not first["finished"] and first["changed"] and first["progress"]["total"] == 2 * MIB
+        assert "0 % of 2 MiB" in line(first["progress"])
+        result = self.finish(host, images, first["job"])
+        assert result["written"] + result["kept"] == 2 * MIB and slice_bytes(host) == images.content("1.1")
+
+    def test_the_next_play_takes_it_over(self, host: ModuleHost, images: Images) -> None:
+        self.slow(host)
+        first = host.ok("image_write", **arguments(images, detach=True, wait=0))
+        adopted = host.ok("image_write", **arguments(images, detach=True, wait=0))
+        assert adopted["job"] == first["job"] and not adopted["finished"]
+        predicted = host.ok("image_write", check=True, **arguments(images))
+        assert predicted["changed"] and not predicted["finished"]
+        message = host.run("image_write", **arguments(images, "1.2", detach=True, wait=0))["msg"]
+        assert "is being written with web-1.1" in message and "that write goes on" in message
+        waited = host.ok("image_write", **arguments(images))
+        assert waited["finished"] and slice_bytes(host) == images.content("1.1")
+
+    def test_a_write_that_was_killed(self, host: ModuleHost, images: Images) -> None:
+        self.slow(host, 0.7)
+        first = host.ok("image_write", **arguments(images, detach=True, wait=0))
+        for process in writers():
+            os.kill(process, signal.SIGKILL)
+        again = host.ok("image_write", **arguments(images, detach=True, job=first["job"], wait=30))
+        assert again["finished"] and slice_bytes(host) == images.content("1.1")
+
+    def test_a_failure_is_told(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        repository = images.copy(str(tmp_path))
+        for path in tmp_path.glob("images/*.pack"):
+            path.write_bytes(b"")
+        for path in tmp_path.glob("images/*.delta"):
+            path.unlink()
+        result = host.run("image_write", **arguments(images, repository=repository, detach=True, wait=30))
+        assert result["failed"] and "ends at byte" in result["msg"]
+
+
+def quiet(_text: str) -> None:
+    """Say nothing."""
+
+
+def writers() -> List[int]:
+    """The processes that write: copies of this one with a session of their own."""
+    mine = []
+    with open("/proc/self/cmdline", "rb") as file:
+        command = file.read()
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open("/proc/{0}/cmdline".format(name), "rb") as file:
+                same = file.read() == command
+            with open("/proc/{0}/stat".format(name), encoding="ascii") as file:
+                session = int(file.read().rpartition(")")[2].split()[3])
+        except OSError:
+            continue
+        if same and session != os.getsid(0):
+            mine.append(int(name))
+    return mine
 
 
 class TestHttp:
@@ -260,47 +489,28 @@ class TestHttp:
         server.shutdown()
         server.server_close()
 
-    def faults(self, folder: str, images: Images, kind: str = "img", **fault: Any) -> None:
-        with open(os.path.join(folder, ".faults.json"), "w", encoding="utf-8") as file:
-            json.dump({images.built["1.1"]["id"] + "." + kind: fault}, file)
-
     def test_writes(self, host: ModuleHost, images: Images, served: Any) -> None:
-        host.ok("image_write", **arguments(images, repository=served[1]))
+        result = host.ok("image_write", **arguments(images, repository=served[1]))
         assert slice_bytes(host) == images.content("1.1")
-
-    def test_survives_a_connection_that_breaks(self, host: ModuleHost, images: Images, served: Any) -> None:
-        self.faults(served[0], images, cut_after=300000, times=2)
-        host.monkeypatch.setattr("time.sleep", lambda seconds: None)
-        host.ok("image_write", **arguments(images, repository=served[1]))
-        assert slice_bytes(host) == images.content("1.1")
+        assert result["predicted"]["kind"] == "delta" and result["requests"] <= 6
+        assert result["predicted"]["bytes"] < result["fetched"] < 20000
 
     def test_survives_a_server_with_a_hiccup(self, host: ModuleHost, images: Images, served: Any) -> None:
-        self.faults(served[0], images, status=503, times=3)
+        with open(os.path.join(served[0], ".faults.json"), "w", encoding="utf-8") as file:
+            json.dump({images.built["1.1"]["id"] + ".win": {"status": 503, "times": 3}}, file)
         naps: list = []
         host.monkeypatch.setattr("time.sleep", naps.append)
         host.ok("image_write", **arguments(images, repository=served[1]))
         assert slice_bytes(host) == images.content("1.1")
-        assert naps == sorted(naps) and len(naps) == 3
+        assert [nap for nap in naps if nap] == [0.5, 1.0, 2.0]
 
-    @pytest.mark.parametrize(
-        "fault, said",
-        [
-            ({"ignore_range": True}, "does not do byte ranges"),
-            ({"status": 404}, "has no file"),
-            ({"status": 403}, "does not let this host have"),
-            ({"status": 416}, "shorter than the manifest says"),
-            ({"status": 500}, "HTTP 500"),
-        ],
-    )
-    def test_a_server_that_will_not(
-        self, host: ModuleHost, images: Images, served: Any, fault: dict, said: str
-    ) -> None:
-        with host.open_device("/dev/gpt/nz-b", True) as device:
-            device.write(0, images.content("1.1")[:MIB])  # so that a range from the middle is asked for
-        self.faults(served[0], images, **fault)
+    def test_a_server_that_has_broken_down(self, host: ModuleHost, images: Images, served: Any) -> None:
+        with open(os.path.join(served[0], ".faults.json"), "w", encoding="utf-8") as file:
+            names = [name for name in os.listdir(served[0]) if name.endswith((".pack", ".delta"))]
+            json.dump({name: {"status": 500} for name in names}, file)
         host.monkeypatch.setattr("time.sleep", lambda seconds: None)
         result = host.run("image_write", **arguments(images, repository=served[1], retries=1))
-        assert result["failed"] and said in result["msg"], result["msg"]
+        assert result["failed"] and "HTTP 500 (2 attempts)" in result["msg"]
         assert host.flags()["nz-b"] == [] and slice_bytes(host, "nz-a") == images.content("1.0")
 
     def test_no_server(self, host: ModuleHost, images: Images) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import os
+import subprocess
 import tarfile
 import time
 from typing import Any
@@ -23,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -77,18 +80,26 @@ class TestImage:
             assert hashlib.sha256(images.content(version)).hexdigest() == built["id"]
 
     def test_medium_holds_it_twice(self, images: Images) -> None:
-        path = os.path.join(images.repository, images.built["1.1"]["id"] + ".disk.img")
-        with open(path, "rb") as file:
-            table = read_table(file, os.path.getsize(path) // 512)
-            for entry in table.entries.values():
-                file.seek(entry.first * 512)
-                content = file.read(2 * MIB)
-                if entry.label in ("nz-recovery", "nz-a"):
-                    assert content == images.content("1.1")
-                if entry.label == "nz-b":
-                    assert content.count(0) == len(content)
-                if entry.label == "nz-boot":
-                    assert content.startswith(b"test\n")
+        path = os.path.join(images.repository, images.built["1.1"]["id"] + ".disk.img.xz")
+        with lzma.open(path) as packed:
+            file = io.BytesIO(packed.read())
+        table = read_table(file, len(file.getvalue()) // 512)
+        for entry in table.entries.values():
+            file.seek(entry.first * 512)
+            content = file.read(2 * MIB)
+            if entry.label in ("nz-recovery", "nz-a"):
+                assert content == images.content("1.1")
+            if entry.label == "nz-b":
+                assert content.count(0) == len(content)
+            if entry.label == "nz-boot":
+                assert content.startswith(b"test\n")
+
+    @pytest.mark.parametrize("kind", ["pack", "disk.img.xz"])
+    def test_xz_reads_what_is_published(self, images: Images, kind: str) -> None:
+        """In the worst case somebody writes it to a medium with nothing but xz and dd."""
+        path = os.path.join(images.repository, images.built["1.1"]["id"] + "." + kind)
+        content = subprocess.run(["xz", "-dc", path], capture_output=True, check=True).stdout
+        assert images.content("1.1") in content
 
 
 class TestReproducible:
@@ -100,14 +111,19 @@ class TestReproducible:
         for root, _folders, files in os.walk(os.path.join(images.folder, "tree")):
             for name in files:
                 os.utime(os.path.join(root, name), (now, now))
-        result = images.build("1.1", 11, output=str(tmp_path / "again"))
+        result = images.build("1.1", 11, terms=images.terms(output=str(tmp_path / "again")))
         assert result["changed"] and result["image"]["id"] == first["id"]
 
-    def test_published_before(self, images: Images) -> None:
-        assert not images.build("1.1", 11)["changed"]
+    def test_published_before(self, images: Images, tmp_path: Any) -> None:
+        terms = images.terms(output=str(tmp_path / "again"))
+        assert images.build("1.0", 10, terms=terms)["changed"] and images.build("1.1", 11, terms=terms)["changed"]
+        published = {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+        again = images.build("1.1", 11, terms=terms)
+        assert not again["changed"] and [offer["kind"] for offer in again["offers"]] == ["pack", "delta"]
+        assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == published
 
     def test_check_mode_tells_the_build(self, images: Images, tmp_path: Any) -> None:
-        definition = images.definition("1.1", 11, output=str(tmp_path / "none"))
+        definition = images.definition("1.1", 11, terms=images.terms(output=str(tmp_path / "none")))
         result = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
         assert result["changed"] and result["build"] == images.built["1.1"]["build"]
         assert not os.path.exists(str(tmp_path / "none"))
@@ -132,9 +148,9 @@ class TestPublishing:
     def test_a_version_is_not_replaced_unasked(self, images: Images, tmp_path: Any) -> None:
         repository = images.copy(str(tmp_path))
         with pytest.raises(FleetError, match="published already with other contents"):
-            images.build("1.1", 13, output=repository)
+            images.build("1.1", 13, terms=images.terms(output=repository))
         before = images.built["1.1"]
-        result = images.build("1.1", 13, output=repository, replace=True)
+        result = images.build("1.1", 13, terms=images.terms(output=repository, replace=True))
         images.built["1.1"] = before
         with open(os.path.join(repository, "index.json"), encoding="utf-8") as file:
             entries = {each["version"]: each["id"] for each in json.load(file)["images"]}
@@ -146,7 +162,7 @@ class TestPublishing:
     def test_manifest_names_everything(self, images: Images) -> None:
         with open(os.path.join(images.repository, images.built["1.1"]["id"] + ".manifest.json"), "rb") as file:
             manifest = parse_manifest(file.read())
-        for artefact in manifest.files.values():
+        for artefact in manifest.published():
             with open(os.path.join(images.repository, artefact.name), "rb") as file:
                 content = file.read()
             assert len(content) == artefact.size and hashlib.sha256(content).hexdigest() == artefact.sha256
@@ -182,7 +198,7 @@ class TestRefusals:
 
     def test_too_small(self, images: Images, tmp_path: Any) -> None:
         with pytest.raises(FleetError, match="raise image_size"):
-            images.build("1.1", 11, size=256 << 10, output=str(tmp_path / "out"))
+            images.build("1.1", 11, size=256 << 10, terms=images.terms(output=str(tmp_path / "out")))
 
     @pytest.mark.parametrize(
         "changes, said",
@@ -191,7 +207,7 @@ class TestRefusals:
             ({"sources": []}, "no tree or archive"),
             ({"sources": ["/nowhere"]}, "no tree or archive /nowhere"),
             ({"signers": []}, "trust nobody"),
-            ({"signing_key": "/nowhere"}, "no signing key"),
+            ({"terms": Terms("/nowhere", "/nowhere")}, "no signing key"),
             ({"identity": Identity("a/b", "1", 1, 0, "amd64", "x", "tank")}, "no usable name"),
         ],
     )
@@ -208,7 +224,7 @@ class TestRefusals:
         os.mkdir(source)
         tree.stage(source)
         with pytest.raises(FleetError, match="no boot code"):
-            images.build("1.1", 11, sources=[source], output=str(tmp_path / "out"))
+            images.build("1.1", 11, sources=[source], terms=images.terms(output=str(tmp_path / "out")))
 
 
 class TestTree:
