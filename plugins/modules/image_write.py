@@ -296,7 +296,10 @@ def run_detached(
     )
 
     def work() -> None:
-        job.save(jobs.finished(head, jobs.outcome_of(lambda: result(writer.write()))))
+        head["pid"] = os.getpid()  # for whoever has to stop it
+        with jobs.Watch(job, jobs.Meter(head), writer.progress):
+            told = jobs.outcome_of(lambda: result(writer.write()))
+        job.save(jobs.finished(head, told))
 
     jobs.detach(work)
     job.unlock()
@@ -372,9 +375,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         "image": manifest.id,
         "describe": manifest.describe(),
     }
-    meter = jobs.Meter(job, head)
-    tell = (lambda progress: None) if module.check_mode else meter
-    writer = Writer(repository, manifest, piece.path, bases_of(medium, piece), wishes_of(params), tell)
+    writer = Writer(repository, manifest, piece.path, bases_of(medium, piece), wishes_of(params))
 
     def result(outcome: Outcome) -> Dict[str, Any]:
         return result_of(trusted, piece, writer, outcome, before)

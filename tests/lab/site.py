@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,9 @@ ADDRESSES = {"web-1": 11, "web-2": 21, "web-3": 22}
 VERSIONS = {"1.0": (10, True), "1.1": (11, True), "1.2": (12, False)}
 
 MIB = 1 << 20
+
+#: of the image, in bytes
+BULK = 5 * MIB
 
 
 class PlayFailed(Exception):
@@ -58,6 +62,10 @@ class Site:
         # not in world/: a link that leads out of the checkout is none that ansible-test lets pass
         os.makedirs(os.path.join(self.folder, "files", "shell", "bin"))
         os.symlink("/usr/bin/dash", os.path.join(self.folder, "files", "shell", "bin", "sh"))
+        bulk = os.path.join(self.folder, "files", "bulk", "usr", "local", "share", "bulk")
+        os.makedirs(os.path.dirname(bulk))
+        with open(bulk, "wb") as file:  # what cannot be compressed takes its time on a slow line
+            file.write(random.Random(1).getrandbits(8 * BULK).to_bytes(BULK, "little"))
         for version, (_seq, works) in VERSIONS.items():
             share = "files/versions/{0}/usr/local/share/fleetapp/".format(version)
             self._write(share + "version", version + "\n")
@@ -99,6 +107,7 @@ class Site:
             "image_sources": [paths.WORLD, os.path.join(self.folder, "files", "shell")],
             "image_overlays": [
                 os.path.join(paths.CHECKOUT, "tests", "lab", "overlay"),
+                os.path.join(self.folder, "files", "bulk"),
                 os.path.join(self.folder, "files", "versions", "{{ image_version }}"),
             ],
             "image_recovery": [os.path.join(self.folder, "files", "recovery")],

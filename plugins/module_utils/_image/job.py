@@ -15,8 +15,9 @@ import json
 import os
 import signal
 import tempfile
+import threading
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Progress
@@ -105,43 +106,74 @@ class Meter:
     :param head: what the record says besides: at least ``job`` and ``image``.
     """
 
-    def __init__(self, job: Job, head: Record, clock: Callable[[], float] = time.monotonic) -> None:
-        self._job = job
+    def __init__(self, head: Record, clock: Callable[[], float] = time.monotonic) -> None:
         self._head = head
         self._clock = clock
-        self._saved = 0.0
         self._phase = ""
-        self._marks: list = []
+        self._marks: List[Tuple[float, int, int]] = []
 
-    def __call__(self, progress: Progress) -> None:
+    def record(self, progress: Progress) -> Record:
+        """The progress at this moment in numbers. Bytes, bytes per second, seconds."""
         now = self._clock()
         if progress.phase != self._phase:
             self._phase = progress.phase
-            self._marks = [(now, progress.done, progress.fetched)]
-        elif now - self._saved < EVERY:
-            return
-        self._saved = now
+            self._marks = []
         self._marks.append((now, progress.done, progress.fetched))
-        self._marks = [mark for mark in self._marks if now - mark[0] <= LOOK_BACK or mark is self._marks[-1]]
-        self._job.save(dict(self._head, **self.state(progress)))
-
-    def state(self, progress: Progress) -> Record:
-        """The progress as numbers. Bytes, bytes per second, seconds."""
-        (began, done, fetched), (now, _done, _fetched) = self._marks[0], self._marks[-1]
+        self._marks = [mark for mark in self._marks if now - mark[0] <= LOOK_BACK]
+        began, done, fetched = self._marks[0]
         seconds = max(now - began, 1e-6)
-        rate = (progress.done - done) / seconds
-        return {
-            "phase": progress.phase,
-            "done": progress.done,
-            "total": progress.total,
-            "percent": int(100 * progress.done / progress.total) if progress.total else 100,
-            "rate": int(rate),
-            "fetched": progress.fetched,
-            "to_fetch": progress.expected,
-            "fetch_rate": int((progress.fetched - fetched) / seconds),
-            "eta": int((progress.total - progress.done) / rate) if rate > 0 else None,
-            "finished": False,
-        }
+        rate, fetch_rate = (progress.done - done) / seconds, (progress.fetched - fetched) / seconds
+        # whichever of the two is behind decides: the line, or the medium
+        shares = [progress.done / progress.total if progress.total else 1.0]
+        times = [_time_left(progress.total - progress.done, rate)]
+        if progress.expected:
+            shares.append(progress.fetched / progress.expected)
+            times.append(_time_left(progress.expected - progress.fetched, fetch_rate))
+        known = [each for each in times if each is not None]
+        return dict(
+            self._head,
+            phase=progress.phase,
+            done=progress.done,
+            total=progress.total,
+            percent=int(100 * min(shares)),
+            rate=int(rate),
+            fetched=progress.fetched,
+            to_fetch=progress.expected,
+            fetch_rate=int(fetch_rate),
+            eta=max(known) if len(known) == len(times) else None,
+            finished=False,
+        )
+
+
+def _time_left(missing: int, rate: float) -> Optional[int]:
+    """Seconds for so many bytes at a rate; ``None`` when nobody knows."""
+    if missing <= 0:
+        return 0
+    return int(missing / rate) + 1 if rate > 0 else None
+
+
+class Watch(threading.Thread):
+    """Writes the record of a write again and again, also while it only waits for the network."""
+
+    def __init__(self, job: Job, meter: Meter, progress: Callable[[], Progress]) -> None:
+        super().__init__(daemon=True)
+        self._job, self._meter, self._progress = job, meter, progress
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """The thread."""
+        while True:
+            self._job.save(self._meter.record(self._progress()))
+            if self._over.wait(EVERY):
+                return
+
+    def __enter__(self) -> Watch:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self.join()
 
 
 def finished(head: Record, result: Record) -> Record:

@@ -92,7 +92,7 @@ class Writer:
 
     :param path: the device node of the slice.
     :param bases: device nodes of other slices by the build of what they hold, for deltas.
-    :param tell: told about the progress.
+    :param tell: told about the progress, after each window.
     """
 
     def __init__(
@@ -102,14 +102,15 @@ class Writer:
         path: str,
         bases: Mapping[str, str],
         wishes: Wishes,
-        tell: Tell,
+        tell: Optional[Tell] = None,
     ) -> None:
         self.repository = repository
         self.manifest = manifest
         self.path = path
         self._bases = bases
         self._wishes = wishes
-        self._tell = tell
+        self._listener = tell
+        self._progress = Progress(COMPARE, 0, manifest.size)
         self._notes: List[str] = []
         self._windows: Optional[Windows] = None
         self._before = 0
@@ -121,6 +122,15 @@ class Writer:
         if self._windows is None:
             self._windows = read_windows(self.repository, self.manifest)
         return self._windows
+
+    def progress(self) -> Progress:
+        """How far it is at this moment; may be asked from another thread."""
+        return self._progress._replace(fetched=self._fetched(), expected=self._expected)
+
+    def _tell(self, phase: str, done: int) -> None:
+        self._progress = Progress(phase, done, self.manifest.size)
+        if self._listener is not None:
+            self._listener(self.progress())
 
     def predict(self) -> Outcome:
         """Compare, and see what would have to be fetched. Nothing is written."""
@@ -190,13 +200,8 @@ class Writer:
         return Outcome(written, kept, made, tuple(self._notes))
 
     def _compare(self, phase: str) -> List[int]:
-        total = self.manifest.size
         with devices.open_device(self.path) as device:
-            return wrong_windows(
-                device,
-                self.windows,
-                lambda done: self._tell(Progress(phase, done, total, self._fetched(), self._expected)),
-            )
+            return wrong_windows(device, self.windows, lambda done: self._tell(phase, done))
 
     def _fetched(self) -> int:
         return self.repository.fetched - self._before
@@ -257,11 +262,11 @@ class Writer:
 
     def _execute(self, device: Device, made: Plan, left: Set[int], whole: bool = False) -> int:
         """Make the windows of a plan, in order, and take each off *left* once it is written."""
-        total = self.manifest.size
         written = 0
         self._before = self.repository.fetched
         self._expected = made.offer.data.size if whole else made.size
-        right = total - self.windows.length(left)
+        right = self.manifest.size - self.windows.length(left)
+        self._tell(WRITE, right)
         with ExitStack() as stack:
             base = None
             if made.offer.base is not None:
@@ -285,7 +290,7 @@ class Writer:
                     device.write(self.windows.span(index)[0], content)
                     left.discard(index)
                     written += len(content)
-                    self._tell(Progress(WRITE, right + written, total, self._fetched(), self._expected))
+                    self._tell(WRITE, right + written)
         return written
 
 

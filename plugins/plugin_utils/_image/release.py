@@ -239,7 +239,7 @@ def unpack_image(folder: Folder, manifest: Manifest, path: str, offers: Iterable
     with open(path, "wb") as file:
         file.truncate(manifest.size)
     only = replace(manifest, offers=tuple(offers))
-    writer = Writer(FolderRepository(folder.path), only, path, bases, Wishes(), lambda progress: None)
+    writer = Writer(FolderRepository(folder.path), only, path, bases, Wishes())
     outcome = writer.write()
     if outcome.notes or digest_image(path)[0] != manifest.id:
         raise FleetError(

@@ -171,7 +171,7 @@ class TestChoosing:
         published.writer(published.target(), told=told).write()
         assert list(dict.fromkeys(each.phase for each in told)) == ["comparing", "writing", "verifying"]
         writing = [each for each in told if each.phase == "writing"]
-        assert writing[-1].done == SIZE and writing[-1].fetched == writing[-1].expected > 0
+        assert writing[0].done == 0 and writing[-1].done == SIZE and writing[-1].fetched == writing[-1].expected > 0
         assert [each.done for each in writing] == sorted(each.done for each in writing)
 
 
