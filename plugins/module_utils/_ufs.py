@@ -207,7 +207,8 @@ class Ufs:
             inode = self._inode(number)
             if inode.mode & TYPE_MASK not in (TYPE_DIR, TYPE_FILE):
                 continue
-            yield path, list(self._places(inode))
+            # what says that it is larger than the file system is full of holes, or damaged: nothing to go through
+            yield path, list(self._places(inode)) if inode.size <= self.size else []
             if inode.mode & TYPE_MASK == TYPE_DIR:
                 for name, child in sorted(self._directory(inode).items(), reverse=True):
                     if child not in seen:

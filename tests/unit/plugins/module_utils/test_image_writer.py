@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -501,6 +503,25 @@ class TestServers:
         finally:
             module["time"] = real
         assert now[0] == pytest.approx(10 * throttle.piece() / 100000) and throttle.piece() <= 25000
+
+    def test_a_certificate_of_ones_own(self, copy: Published, server: Server, tmp_path: Any) -> None:
+        """HTTPS is trusted with the file that is given, and not without."""
+        certificate = str(tmp_path / "cert.pem")
+        argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", certificate + ".key", "-out", certificate]
+        try:
+            subprocess.run(argv, check=True, capture_output=True)
+        except FileNotFoundError:
+            pytest.skip("openssl is not installed; `make test` installs it")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate + ".key")
+        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        target = copy.target()
+        copy.writer(target, HttpRepository(url, Limits(), certificate)).write()
+        assert copy.is_right(target)
+        with pytest.raises(SourceError, match="certificate"):
+            copy.writer(copy.target(), HttpRepository(url, Limits(retries=0))).write()
 
     def test_a_proxy(self, copy: Published, server: Server, monkeypatch: Any) -> None:
         """As the environment says: here the proxy is the server itself, which sees whole addresses."""

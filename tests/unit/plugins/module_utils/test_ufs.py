@@ -116,3 +116,25 @@ def test_a_damaged_file_system_is_an_error_and_not_a_hang(made: Dict[str, Any]) 
 def test_a_truncated_image(made: Dict[str, Any]) -> None:
     with pytest.raises(NotUfs, match="cut off"):
         Ufs(reader(made["raw"][: 2 * MIB])).read("deep/er/large")
+
+
+def test_walks_over_every_file(made: Dict[str, Any]) -> None:
+    """Each file and folder once, and its content where it says."""
+    raw = made["raw"]
+    found = dict(Ufs(reader(raw)).walk())
+    for name, content in made["contents"].items():
+        places = found.pop("/" + name)
+        assert sum(length for _offset, length in places) == len(content)
+        assert b"".join(raw[offset : offset + length] for offset, length in places) == content, name
+    assert sorted(found) == ["", "/deep", "/deep/er", "/many"]
+
+
+def test_walking_a_damaged_file_system_ends(made: Dict[str, Any]) -> None:
+    chance = random.Random(13)
+    for _round in range(60):
+        raw = bytearray(made["raw"])
+        for _flip in range(20):
+            raw[chance.randrange(1 << 19)] = chance.randrange(256)
+        with suppress(NotUfs):
+            for _path, places in Ufs(reader(bytes(raw))).walk():
+                assert sum(length for _offset, length in places) < 1 << 30
