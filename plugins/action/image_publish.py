@@ -34,6 +34,10 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
 class ActionModule(ActionBase):
     """The action."""
 
+    @staticmethod
+    def _say(text: str) -> None:
+        display.display("  {0}".format(text))
+
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
@@ -45,7 +49,6 @@ class ActionModule(ActionBase):
             argument_spec=ARGUMENTS, required_one_of=[("image", "name")]
         )
         runner = Runner(local_execute, check_mode=bool(self._task.check_mode))
-        say = lambda text: display.display("  {0}".format(text))  # noqa: E731
         order = release.Order(
             image=arguments["image"],
             name=arguments["name"],
@@ -55,7 +58,7 @@ class ActionModule(ActionBase):
             not_after=arguments["not_after"],
         )
         try:
-            result.update(release.run(terms_of(arguments), order, runner, say))
+            result.update(release.run(terms_of(arguments), order, runner, self._say))
         except FleetError as error:
             raise AnsibleActionFail(str(error))
         return result

@@ -212,13 +212,12 @@ def new_blocks(frame: Frame, recipe: Recipe, unpacked: bytes, base: Optional[Rea
         if len(unpacked) != size:
             raise BadMap("the payload of the frame at window {0} has the wrong size".format(frame.first))
         return memoryview(unpacked)
-    reference = bytearray(sum(count for _first, count in recipe.reference) * GRID)
-    if reference and base is None:
+    if base is None:
         raise BadMap("the frame at window {0} needs a base, and there is none".format(frame.first))
+    reference = bytearray(sum(count for _first, count in recipe.reference) * GRID)
     at = 0
     with memoryview(reference) as view:
         for first, count in recipe.reference:
-            assert base is not None
             base(first * GRID, view[at : at + count * GRID])
             at += count * GRID
     try:

@@ -136,7 +136,8 @@ def _make(
         ufs.make(tree, scratch, partial, definition.size, definition.epoch)
         order = release.Order(medium=definition.medium, swap_size=definition.swap_size, not_after=definition.not_after)
         manifest, changed = release.publish(definition.terms, partial, order, runner, say)
-        assert manifest is not None  # only in check mode there is none
+        if manifest is None:  # only in check mode there is none
+            raise AssertionError("nothing was published")
         return manifest, changed
     except OSError as error:
         raise FleetError(
