@@ -117,6 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import refuse_unfinished
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
     STATES,
     apply,
@@ -136,6 +137,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     if recovered:
         medium = replace(medium, corrupt=False) if module.check_mode else read_medium(runner)
     label = pick(medium, module.params["slice"])
+    if module.params["state"] != "inactive":
+        refuse_unfinished(label)
     changes = edits(medium, label, module.params["state"])
     before = flags_after(medium, [])
     expected = flags_after(medium, changes)

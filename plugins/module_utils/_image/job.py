@@ -246,5 +246,23 @@ def refuse_other(record: Optional[Record], image: str, describe: str, label: str
             label, record.get("describe", "another image") if record else "something else", describe
         ),
         safe="that write goes on",
-        todo="wait until it is done, then run the play again",
+        todo=_WAIT.format(record.get("pid", "that writes") if record else "that writes"),
     )
+
+
+_WAIT = "wait until it is done, or stop it (process {0} on the host), then run the play again"
+
+
+def refuse_unfinished(label: str) -> None:
+    """Refuse to boot a slice that is being written.
+
+    :raises Refused: when a write is at work.
+    """
+    job = Job(label)
+    if job.under_way():
+        record = job.read() or {}
+        raise Refused(
+            "{0} is being written with {1} at this moment".format(label, record.get("describe", "an image")),
+            safe="no boot flag was changed, that write goes on",
+            todo=_WAIT.format(record.get("pid", "that writes")),
+        )

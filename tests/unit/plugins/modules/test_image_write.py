@@ -431,6 +431,9 @@ class TestGoingOn:
         assert predicted["changed"] and not predicted["finished"]
         message = host.run("image_write", **arguments(images, "1.2", detach=True, wait=0))["msg"]
         assert "is being written with web-1.1" in message and "that write goes on" in message
+        for state in ("trial", "active"):
+            message = host.run("gpart_slice", slice="nz-b", state=state)["msg"]
+            assert "nz-b is being written with web-1.1" in message and "no boot flag was changed" in message
         waited = host.ok("image_write", **arguments(images))
         assert waited["finished"] and slice_bytes(host) == images.content("1.1")
 
