@@ -10,7 +10,7 @@ the target needs is brought to it in chunks.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -23,7 +23,13 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import Pushing
 display = Display()
 
 #: how often what a push brought may turn out wrong (an old slice that is not what it says) before it gives up
-ROUNDS = 3
+ROUNDS = 6
+
+#: how often a process that writes may die before the play gives up
+LIVES = 3
+
+#: the longest pause between two lines about the progress, unless the operator wants a longer one (seconds)
+SLOWEST = 30
 
 
 class ActionModule(PushingAction):
@@ -41,28 +47,39 @@ class ActionModule(PushingAction):
             if boolean(arguments.get("push", False), strict=False):
                 result.update(self._push(arguments))
             elif self._task.check_mode:
-                result.update(self._module(arguments))
+                result.update(self.module(arguments, self._vars))
             else:
                 result.update(self._watch(arguments))
         except FleetError as error:
             raise AnsibleActionFail(str(error))
         return result
 
-    def _module(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
-        return self.module(arguments, self._vars)
-
     def _say(self, text: str) -> None:
         display.display("  {0}: {1}".format(self._host, text))
 
     def _watch(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
-        """Start or take over a write, and tell how far it is until it is over."""
-        interval = int(arguments.get("interval", 5))
-        job = None
+        """Start or take over a write, and tell how far it is until it is over.
+
+        :raises FleetError: when the process that writes dies again and again.
+        """
+        first = int(arguments.get("interval") or 5)
+        jobs: List[str] = []
+        polls = 0
         while True:
-            found = self._module(dict(arguments, detach=True, wait=interval, job=job))
+            # asking costs as much as a small delta: the longer it takes, the less often
+            wait = min(first * (1 + polls // 6), max(first, SLOWEST))
+            found = self.module(dict(arguments, detach=True, wait=wait, job=jobs[-1] if jobs else None), self._vars)
             if found.get("failed") or found.get("finished", True):
                 return found
-            job = found["job"]
+            polls += 1
+            if found["job"] not in jobs:
+                jobs.append(found["job"])
+            if len(jobs) > LIVES:
+                raise FleetError(
+                    "the process that writes the image died {0} times".format(LIVES),
+                    safe="the slice has no boot flags; what was written is kept",
+                    todo="look for the reason on the host (dmesg: out of memory?), then run the play again",
+                )
             self._say(line(found["progress"]))
 
     def _push(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
@@ -78,31 +95,43 @@ class ActionModule(PushingAction):
             self._remove_tmp_path(folder)
 
     def _rounds(self, supply: Supply, folder: str, here: Dict[str, Any]) -> Dict[str, Any]:
+        """Bring what is missing until nothing is; then have all of it read back."""
         written = fetched = 0
         notes: List[str] = []
         first: Optional[Dict[str, Any]] = None
-        for number in range(ROUNDS):
-            plan = self._planned(here if not number else dict(here, deltas=False, fallback="full"))
+        before: List[Any] = []
+        for _number in range(ROUNDS):
+            plan = self._planned(here)
+            if not plan.get("failed") and plan.get("finished") is False:  # an earlier write is at work
+                if self._task.check_mode:
+                    return plan
+                self._watch(here)
+                plan = self._planned(here)
             first = first or plan
             if plan.get("failed") or self._task.check_mode:
                 return plan
-            parts: List[Tuple[int, int]] = [(int(part[0]), int(part[1])) for part in plan["ranges"]["parts"]]
+            notes += [note for note in plan["notes"] if note not in notes]
+            parts = plan["ranges"]["parts"]
             if not parts:
                 break
-            name = str(plan["ranges"]["file"])
-            total = sum(length for _offset, length in parts)
-            done = 0
-            for offset, length in parts:
-                self.put(folder, name + ".part", supply.read(name, offset, length))
+            if parts == before:  # what was brought did not help: the old slice is not what it says
+                here = dict(here, deltas=False)
+                before = []
+                continue
+            before = parts
+            for offset, length in self._chunks(parts):
+                name = str(plan["ranges"]["file"])
+                if length:
+                    self.put(folder, name + ".part", supply.read(name, offset, length))
                 part = {"file": name, "offset": offset, "length": length}
-                found = self._module(dict(here, part=part))
+                found = self.module(dict(here, part=part), self._vars)
                 if found.get("failed"):
                     return found
-                written, fetched, done = written + found["written"], fetched + length, done + length
-                self._say("pushing {0} % of {1:.1f} MB".format(100 * done // total, total / 1e6))
+                written, fetched = written + found["written"], fetched + length
         final = self._watch(here)
         if final.get("failed") or first is None:
             return final
+        notes += [note for note in final["notes"] if note not in notes]
         return dict(
             final,
             changed=bool(final["changed"] or written),
@@ -110,15 +139,25 @@ class ActionModule(PushingAction):
             kept=first["kept"],
             fetched=final["fetched"] + fetched,
             predicted=first["predicted"],
-            notes=notes + final["notes"],
+            notes=notes,
             diff=first.get("diff", final.get("diff")),
         )
+
+    def _chunks(self, parts: List[Any]) -> Iterator[Tuple[int, int]]:
+        """The parts, with a line about each; and an empty one for everything that nothing has to be brought for."""
+        total = sum(int(length) for _offset, length in parts)
+        done = 0
+        for offset, length in parts:
+            yield int(offset), int(length)
+            done += int(length)
+            self._say("pushed {0} % of {1:.1f} MB".format(100 * done // total, total / 1e6))
+        yield 0, 0
 
     def _planned(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """What check mode says."""
         before = self._task.check_mode
         self._task.check_mode = True
         try:
-            return self._module(arguments)
+            return self.module(arguments, self._vars)
         finally:
             self._task.check_mode = before

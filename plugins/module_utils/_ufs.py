@@ -141,6 +141,8 @@ class Ufs:
             for _hole in range(count**level):
                 yield 0
             return
+        if not 0 < address * sb.fsize < sb.size:
+            raise NotUfs("the UFS file system is damaged: a block lies outside of it")
         raw = self._bytes(address * sb.fsize, sb.bsize)
         for pointer in struct.unpack("<{0}{1}".format(count, form), raw.ljust(sb.bsize, b"\0")):
             if level == 1:
@@ -192,6 +194,8 @@ class Ufs:
         for address in self._blocks(inode):
             if missing <= 0:
                 return
+            if not 0 <= address * sb.fsize < sb.size:
+                raise NotUfs("the UFS file system is damaged: a block lies outside of it")
             yield address * sb.fsize, min(sb.bsize, missing)
             missing -= sb.bsize
 

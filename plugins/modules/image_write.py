@@ -202,23 +202,26 @@ progress:
 
 import os
 import time
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host, _medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import read_mesh
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_fits, check_order, check_time
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import PartRepository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import PartRepository, Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted, find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Part, Writer, check_target
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, Slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+
+#: how long a write may have the lock before its record says what it is about (seconds)
+NEW_RECORD = 5.0
 
 
 def wishes_of(params: Mapping[str, Any]) -> Wishes:
@@ -291,9 +294,6 @@ def run_detached(
     module: AnsibleModule, job: jobs.Job, head: Dict[str, Any], writer: Writer, result: Any
 ) -> Dict[str, Any]:
     """Start the write in a process of its own, and wait a little."""
-    job.save(
-        dict(head, phase="starting", done=0, total=writer.manifest.size, percent=0, rate=0, eta=None, finished=False)
-    )
 
     def work() -> None:
         head["pid"] = os.getpid()  # for whoever has to stop it
@@ -316,25 +316,46 @@ def run_detached(
 def adopt(module: AnsibleModule, job: jobs.Job, trusted: Trusted, label: str) -> Optional[Dict[str, Any]]:
     """Take the lock; or, when the same image is being written already, wait for that and tell about it."""
     manifest = trusted.manifest
-    patience = module.params["wait"] if module.params["detach"] else module.params["deadline"]
-    for _attempt in range(5):
-        if job.lock():
-            return None
+    detach = module.params["detach"]
+    until = time.monotonic() + (module.params["wait"] if detach else module.params["deadline"])
+    patience = time.monotonic() + NEW_RECORD
+    while not job.lock():
         record = job.read()
+        if record is None or record.get("finished"):
+            # whoever has the lock has only just taken it, or is about to let it go
+            if time.monotonic() > patience:
+                jobs.refuse_other(None, manifest.id, manifest.describe(), label)
+            time.sleep(0.1)
+            continue
         jobs.refuse_other(record, manifest.id, manifest.describe(), label)
-        seen = jobs.await_change(job, record["job"], patience) if record is not None else None
-        if seen is not None and (seen.get("finished") or module.params["detach"]):
+        seen = jobs.await_change(job, record["job"], until - time.monotonic())
+        if seen is not None and seen.get("finished"):
             return answer(module, seen)
-    raise FleetError(
-        "{0} is still being written by an earlier play".format(label),
-        safe="that write goes on",
-        todo="run the play again later; it takes the write over",
-    )
+        if time.monotonic() >= until and seen is not None:
+            if detach:
+                return answer(module, seen)
+            raise FleetError(
+                "{0} is still being written by an earlier play".format(label),
+                safe="that write goes on",
+                todo="run the play again later; it takes the write over",
+            )
+    return None
+
+
+def check_numbers(params: Mapping[str, Any]) -> None:
+    """Refuse numbers that mean nothing.
+
+    :raises Refused: when one is not positive.
+    """
+    for name in ("line_rate", "rate_limit", "connections", "chunk", "deadline", "timeout"):
+        if params[name] is not None and params[name] <= 0:
+            raise Refused("{0} is {1}, and must be more than 0".format(name, params[name]), safe="nothing was written")
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
+    check_numbers(params)
     medium = _medium.read_medium(runner)
     piece = medium.get(_medium.pick(medium, params["slice"]))
     job = jobs.Job(piece.label)
@@ -342,7 +363,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         record = jobs.await_change(job, params["job"], params["wait"])
         if record is not None:
             return answer(module, record)
-    repository = repository_of(params)
+    repository: Repository = repository_of(params)
     if params["part"]:
         repository = PartRepository(params["repository"], params["part"]["offset"])
     running = _host.running_image(medium)
@@ -358,39 +379,50 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     check_fits(manifest, _host.sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(manifest, running, params["allow_older"])
     check_time(manifest, time.time())
-    if not module.check_mode:
-        adopted = adopt(module, job, trusted, piece.label)
-        if adopted is not None:
-            return adopted
-    elif job.under_way():
-        record = job.read()
-        jobs.refuse_other(record, manifest.id, manifest.describe(), piece.label)
-        return dict(answer(module, record or {}), image=manifest.as_dict())
-    # a play takes the flags off right before it writes; its check mode cannot have done so
-    check_target(read_mesh(runner), medium, piece.provider, will_disarm=module.check_mode)
-    inside = _host.read_slice(piece, False).as_dict()
-    before = "{name}-{version}".format(**inside) if inside else "no image"
+    if module.check_mode:
+        if job.under_way():
+            record = job.read()
+            jobs.refuse_other(record, manifest.id, manifest.describe(), piece.label)
+            return dict(answer(module, record or {}), image=manifest.as_dict())
+        writer, result = prepare(module, runner, medium, piece, repository, trusted)
+        predicted = writer.predict()
+        return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
+    adopted = adopt(module, job, trusted, piece.label)
+    if adopted is not None:
+        return adopted
     head = {
         "job": "{0}-{1}".format(int(time.time()), os.getpid()),
         "image": manifest.id,
         "describe": manifest.describe(),
     }
-    writer = Writer(repository, manifest, piece.path, bases_of(medium, piece), wishes_of(params))
-
-    def result(outcome: Outcome) -> Dict[str, Any]:
-        return result_of(trusted, piece, writer, outcome, before)
-
-    if module.check_mode:
-        predicted = writer.predict()
-        return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
     try:
-        if params["part"]:
-            return result(writer.write_part(Part(**params["part"])))
+        job.save(dict(head, phase="starting", total=manifest.size, percent=0, finished=False))
+        writer, result = prepare(module, runner, medium, piece, repository, trusted)
         if params["detach"]:
             return run_detached(module, job, head, writer, result)
-        return answer(module, jobs.finished(head, jobs.outcome_of(lambda: result(writer.write()))))
+        work = writer.write if not params["part"] else lambda: writer.write_part(Part(**params["part"]))
+        record = jobs.finished(head, jobs.outcome_of(lambda: result(work())))
+        job.save(record)
+        return answer(module, record)
     finally:
         job.unlock()
+
+
+def prepare(
+    module: AnsibleModule,
+    runner: Runner,
+    medium: Medium,
+    piece: Slice,
+    repository: Repository,
+    trusted: Trusted,
+) -> Tuple[Writer, Callable[[Outcome], Dict[str, Any]]]:
+    """The writer, after everything that the slice itself can fail; and what makes a result of its outcome."""
+    # a play takes the flags off right before it writes; its check mode cannot have done so
+    check_target(read_mesh(runner), medium, piece.provider, will_disarm=module.check_mode)
+    inside = _host.read_slice(piece, False).as_dict()
+    before = "{name}-{version}".format(**inside) if inside else "no image"
+    writer = Writer(repository, trusted.manifest, piece.path, bases_of(medium, piece), wishes_of(module.params))
+    return writer, lambda outcome: result_of(trusted, piece, writer, outcome, before)
 
 
 def main() -> None:

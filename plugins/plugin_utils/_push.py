@@ -15,10 +15,11 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import MAX_MAP
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import open_repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, open_repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import (
     INDEX,
     RING,
+    check_named,
     manifest_name,
     signature_name,
 )
@@ -33,8 +34,11 @@ class Supply:
     :ivar ident: id of the image.
     """
 
-    def __init__(self, location: str, wanted: str, name: Optional[str]) -> None:
-        self._repository = open_repository(location)
+    def __init__(
+        self, location: str, wanted: str, name: Optional[str], limits: Limits, ca_file: Optional[str] = None
+    ) -> None:
+        self._repository = open_repository(location, limits, ca_file)
+        self._wanted, self._name = wanted, name
         if wanted.startswith(RING):
             raise FleetError(
                 "a ring cannot be asked for with push", todo="find the image with image_info, and give its id"
@@ -47,8 +51,12 @@ class Supply:
 
     def manifest_files(self) -> Iterator[Tuple[str, bytes]]:
         """Name and content of the manifest and its signature."""
-        for name in (manifest_name(self.ident), signature_name(self.ident)):
-            yield name, self._repository.fetch(name, manifests.MAX_SMALL_FILE)
+        raw = self._repository.fetch(manifest_name(self.ident), manifests.MAX_SMALL_FILE)
+        # the target is told the id only, and cannot see what it was found by
+        check_named(manifests.parse_manifest(raw), self.ident, self._wanted, self._name)
+        yield manifest_name(self.ident), raw
+        name = signature_name(self.ident)
+        yield name, self._repository.fetch(name, manifests.MAX_SMALL_FILE)
 
     def small_files(self) -> Iterator[Tuple[str, bytes]]:
         """Name and content of everything but the payloads."""
@@ -66,7 +74,14 @@ class Supply:
 
 def supply_of(arguments: Mapping[str, Any]) -> Supply:
     """The supply that the arguments of a task name."""
-    return Supply(str(arguments.get("repository", "")), str(arguments.get("image", "")), arguments.get("name"))
+    limits = Limits(
+        timeout=float(arguments.get("timeout") or 30),
+        retries=int(arguments.get("retries") or 5),
+        deadline=float(arguments.get("deadline") or 3600),
+    )
+    ca_file = str(arguments["ca_file"]) if arguments.get("ca_file") else None
+    name = str(arguments["name"]) if arguments.get("name") else None
+    return Supply(str(arguments.get("repository", "")), str(arguments.get("image", "")), name, limits, ca_file)
 
 
 class PushingAction(ActionBase):

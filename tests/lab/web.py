@@ -7,7 +7,8 @@
 ``web.py FOLDER ADDRESS PORT``. A file ``.faults.json`` in the folder, if there is one, maps file names to faults:
 ``{"<id>.pack": {"status": 500}}``, ``{"ignore_range": true}``, ``{"cut_after": 1000}`` (bytes of a body; the connection
 ends, or with ``"stall": 5`` is silent for so many seconds first), ``{"lie": 10}`` (a length that is so much too large),
-and ``{"times": 3}`` (how often, then the file is served as it should be). What was asked for is in ``served``.
+``{"no_length": true}``, ``{"drip": 10}`` (so many more headers, five in a second), and ``{"times": 3}`` (how often, then
+the file is served as it should be). What was asked for is in ``served``.
 """
 
 from __future__ import annotations
@@ -87,7 +88,12 @@ class Handler(BaseHTTPRequestHandler):
         if wanted:
             self.send_header("Content-Range", "bytes {0}-{1}/{2}".format(first, last, size))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(last - first + 1 + fault.get("lie", 0)))
+        if fault.get("no_length"):
+            self.close_connection = True  # the end of the connection is the end of the file
+        else:
+            self.send_header("Content-Length", str(last - first + 1 + fault.get("lie", 0)))
+        if "drip" in fault:
+            self._drip(fault["drip"])
         self.end_headers()
         if "lie" in fault:
             self.close_connection = True
@@ -95,6 +101,16 @@ class Handler(BaseHTTPRequestHandler):
             self.faults.served.append((name, first, last - first + 1))
             self._send(path, first, last - first + 1, fault.get("cut_after"))
             time.sleep(fault.get("stall", 0))
+
+    def _drip(self, count: int) -> None:
+        """Headers, one at a time and slowly."""
+        self.flush_headers()
+        for number in range(count):
+            try:
+                self.wfile.write("X-Drip-{0}: x\r\n".format(number).encode())
+            except OSError:
+                return
+            time.sleep(0.2)
 
     def _range(self, size: int) -> Optional[Tuple[int, int]]:
         match = _RANGE.match(self.headers.get("Range", ""))

@@ -114,29 +114,46 @@ def usable(manifest: Manifest, bases: Collection[str], deltas: bool) -> List[Off
     ]
 
 
+def usable_deltas(manifest: Manifest, bases: Collection[str], deltas: bool) -> bool:
+    """Whether there is any delta that a host can use."""
+    return any(offer.base is not None for offer in usable(manifest, bases, deltas))
+
+
 def choose(manifest: Manifest, bases: Collection[str], wrong: int, wishes: Wishes) -> Offer:
-    """The offer that brings an image the quickest.
+    """The offer that brings an image with the fewest bytes; of the same in several codecs, the quickest.
 
     :param wrong: bytes of the image that are not there yet. Of a file with payloads that part is needed, more or less;
         exactly this is known when its map has been read.
     :raises FleetError: when there is none.
     """
     offers = usable(manifest, bases, wishes.deltas)
-    if not offers:
+    share = wrong / manifest.size
+
+    def size(offer: Offer) -> float:
+        return offer.map.size + share * offer.data.size
+
+    def seconds(offer: Offer) -> Tuple[float, float]:
+        made = wrong if offer.base is None else min(wrong, offer.data.size * 8)
+        # by size where the line decides for both of them, or nothing does
+        return round(max(size(offer) / wishes.line_rate, made / UNPACKED_PER_SECOND[offer.codec]), 1), size(offer)
+
+    packs = [offer for offer in offers if offer.base is None]
+    deltas = [offer for offer in offers if offer.base is not None]
+    if deltas:
+        # of several bases the nearest one
+        base = min(deltas, key=size).base
+        best = min((offer for offer in deltas if offer.base == base), key=seconds)
+        smallest = min(packs, key=size) if packs else None
+        if smallest is None or wishes.fallback == "fail" or size(best) <= size(smallest):
+            return best
+        return smallest
+    if not packs:
         raise FleetError(
             "nothing is published of {0} that this host can use".format(manifest.describe()),
             safe="nothing was written",
             todo="publish the image again (playbook build): every image has at least a full pack in xz",
         )
-    share = wrong / manifest.size
-
-    def seconds(offer: Offer) -> float:
-        made = wrong if offer.base is None else min(wrong, offer.data.size * 8)
-        working = made / UNPACKED_PER_SECOND[offer.codec]
-        return max((offer.map.size + share * offer.data.size) / wishes.line_rate, working)
-
-    # by size where the line decides for both of them, or nothing does
-    return min(offers, key=lambda offer: (round(seconds(offer), 1), offer.map.size + offer.data.size))
+    return min(packs, key=seconds)
 
 
 def read_map(repository: Repository, manifest: Manifest, offer: Offer) -> Map:

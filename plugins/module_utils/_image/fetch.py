@@ -22,6 +22,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import
 GAP = 64 << 10
 #: how large a range is, at least and at most (bytes)
 SMALLEST, LARGEST = 1 << 20, 16 << 20
+#: more connections would take more memory than there is for this, and hardly be any quicker
+MOST = 4
 #: how many ranges there should be, if they do not become too small or too large by that
 RANGES = 8
 
@@ -57,8 +59,8 @@ def ranges_of(frames: Sequence[Frame], connections: int) -> List[Range]:
 class _Cutter:
     """Cuts the payloads of a range out of the bytes that come."""
 
-    def __init__(self, repository: Repository, name: str, part: Range) -> None:
-        self._pieces = repository.stream(name, part.offset, part.length)
+    def __init__(self, repository: Repository, name: str, part: Range, ranged: bool = True) -> None:
+        self._pieces = repository.stream(name, part.offset, part.length, ranged)
         self._buffer = bytearray()
         self._at = part.offset
 
@@ -132,12 +134,11 @@ def payloads(
     :param whole: the size of the file in bytes, to read all of it from its beginning instead of ranges.
     :raises FleetError: when they cannot be had or are not what the map says.
     """
-    if not repository.parallel:
-        connections = 1
+    connections = min(connections, MOST) if repository.parallel else 1
     parts = ranges_of(frames, connections) if whole is None else [Range(0, whole, tuple(frames))]
     if connections <= 1 or len(parts) <= 1:
         for part in parts:
-            cutter = _Cutter(repository, name, part)
+            cutter = _Cutter(repository, name, part, ranged=whole is None)
             for frame in part.frames:
                 yield frame, unpack(frame, cutter.take(frame), codec)
         return

@@ -10,11 +10,11 @@ kernel takes away from a dead process, and it goes on from the slice's content (
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
-import tempfile
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -91,13 +91,14 @@ class Job:
 
     def save(self, record: Record) -> None:
         """Replace the record. Trouble with it must not stop a write."""
+        partial = self._record + ".part"  # there is one writer, the one with the lock
         try:
-            handle, partial = tempfile.mkstemp(dir=RUN_DIR, prefix=".write-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with open(partial, "w", encoding="utf-8") as file:
                 json.dump(record, file)
             os.replace(partial, self._record)
         except OSError:
-            pass
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
 
 
 class Meter:

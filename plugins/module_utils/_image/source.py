@@ -9,16 +9,19 @@ A source only delivers bytes. Whether they are the right ones is for :mod:`write
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import socket
 import ssl
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import weakref
 from dataclasses import dataclass
-from typing import Iterator, Optional
+from typing import Any, Iterator, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
@@ -115,9 +118,10 @@ class Repository:
         """
         raise NotImplementedError
 
-    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+    def stream(self, name: str, offset: int, length: int, ranged: bool = True) -> Iterator[bytes]:
         """*length* bytes of a file from *offset* on, in pieces of any size.
 
+        :param ranged: whether to ask for a range; without that *offset* must be 0 and *length* the size of the file.
         :raises SourceError: when they cannot be had; everything that was yielded before stands.
         """
         raise NotImplementedError
@@ -142,7 +146,7 @@ class FolderRepository(Repository):
         self._count(1, len(data))
         return data
 
-    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+    def stream(self, name: str, offset: int, length: int, ranged: bool = True) -> Iterator[bytes]:
         try:
             with open(self._path(name), "rb") as file:
                 file.seek(offset)
@@ -172,7 +176,7 @@ class PartRepository(FolderRepository):
         super().__init__(location)
         self._offset = offset
 
-    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+    def stream(self, name: str, offset: int, length: int, ranged: bool = True) -> Iterator[bytes]:
         return super().stream(name + ".part", offset - self._offset, length)
 
 
@@ -189,10 +193,17 @@ class HttpRepository(Repository):
         self._limits = limits
         self._until = time.monotonic() + limits.deadline
         self._throttle = Throttle(limits.rate)
-        handlers = []
-        if ca_file:
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
-        self._opener = urllib.request.build_opener(*handlers)
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+            urllib.parse.urlsplit(location).port  # noqa: B018 - to see that it is an address
+        except (OSError, ValueError) as error:
+            raise FleetError(
+                "{0} cannot be used: {1}".format(ca_file or location, error), todo="check repository and ca_file"
+            )
+        self._guard = _Guard(self._until)
+        self._opener = urllib.request.build_opener(
+            _GuardedHttp(self._guard), _GuardedHttps(self._guard, context=context)
+        )
 
     def _url(self, name: str) -> str:
         return self.location.rstrip("/") + "/" + urllib.parse.quote(name)
@@ -219,6 +230,8 @@ class HttpRepository(Repository):
             raise _Again(str(error.reason))
         except (OSError, http.client.HTTPException) as error:
             raise _Again(str(error) or type(error).__name__)
+        except ValueError as error:
+            raise SourceError("{0!r} is no address: {1}".format(self._url(name), error), todo="check repository")
 
     def fetch(self, name: str, limit: int) -> bytes:
         def once() -> bytes:
@@ -247,13 +260,15 @@ class HttpRepository(Repository):
             except _Again as trouble:
                 patience.spend(trouble)
 
-    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
+    def stream(self, name: str, offset: int, length: int, ranged: bool = True) -> Iterator[bytes]:
         end = offset + length
         patience = _Patience(self._limits, self._until, self._url(name))
         while offset < end:
             try:
-                with self._open(name, {"Range": "bytes={0}-{1}".format(offset, end - 1)}) as response:
-                    self._check_range(name, response, offset, end)
+                headers = {"Range": "bytes={0}-{1}".format(offset, end - 1)} if ranged else None
+                with self._open(name, headers) as response:
+                    if ranged:
+                        self._check_range(name, response, offset, end)
                     while offset < end:
                         piece = _guarded_read(response, min(self._throttle.piece(), end - offset))
                         if not piece:
@@ -264,12 +279,21 @@ class HttpRepository(Repository):
                         yield piece
                         self._throttle.spend(len(piece))
             except _Again as trouble:
+                if not ranged and offset:
+                    raise NoRanges(
+                        "the server does not do byte ranges, and the connection broke at byte {0} of {1}".format(
+                            offset, self._url(name)
+                        ),
+                        todo="publish the images on a server that does (nginx, Apache, lighttpd, any object store)",
+                    )
                 patience.spend(trouble)
 
     def _check_range(self, name: str, response: http.client.HTTPResponse, offset: int, end: int) -> None:
         if response.status == 206:
             said = response.headers.get("Content-Range", "")
             if said.split("/")[0] != "bytes {0}-{1}".format(offset, end - 1):
+                if said.startswith("bytes {0}-".format(offset)):
+                    raise NotThere("{0} is shorter than the manifest says ({1})".format(self._url(name), said))
                 raise SourceError(
                     "the server answered the range {0}-{1} of {2} with {3!r}".format(
                         offset, end - 1, self._url(name), said
@@ -284,6 +308,64 @@ class HttpRepository(Repository):
             ),
             todo="publish the images on a server that does (nginx, Apache, lighttpd, any object store)",
         )
+
+
+class _Guard:
+    """Ends all connections at the deadline, whatever they are doing: a server that gives a byte of its headers now and
+    then is never silent, and would be waited for.
+
+    :param until: on the monotonic clock.
+    """
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self._sockets: weakref.WeakSet = weakref.WeakSet()
+        self._timer: Optional[threading.Timer] = None
+        self._lock = threading.Lock()
+
+    def watch(self, connection: socket.socket) -> None:
+        """End this connection at the deadline."""
+        with self._lock:
+            self._sockets.add(connection)
+            if self._timer is None:
+                self._timer = threading.Timer(max(0.0, self._until - time.monotonic()), self._end)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _end(self) -> None:
+        for connection in list(self._sockets):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def guarded(self, kind: Any) -> Any:
+        """A class of connections that are watched."""
+        guard = self
+
+        class Guarded(kind):
+            def connect(self) -> None:
+                super().connect()
+                guard.watch(self.sock)
+
+        return Guarded
+
+
+class _GuardedHttp(urllib.request.HTTPHandler):
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._guard.guarded(http.client.HTTPConnection), req)
+
+
+class _GuardedHttps(urllib.request.HTTPSHandler):
+    def __init__(self, guard: _Guard, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._guard = guard
+        self._trust = context
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._guard.guarded(http.client.HTTPSConnection), req, context=self._trust)
 
 
 class _Again(Exception):
@@ -346,7 +428,10 @@ def open_repository(location: str, limits: Limits = Limits(), ca_file: Optional[
 
     :raises FleetError: for any other kind of address.
     """
-    scheme = urllib.parse.urlsplit(location).scheme
+    try:
+        scheme = urllib.parse.urlsplit(location).scheme
+    except ValueError as error:
+        raise FleetError("{0!r} is no address of an image repository: {1}".format(location, error))
     if scheme in ("http", "https"):
         return HttpRepository(location, limits, ca_file)
     if scheme == "file":

@@ -6,16 +6,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+import time
+from typing import NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, Manifest
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys, verify
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 
 INDEX = "index.json"
+
+#: how often a server is asked for a file and its signature that belong together
+ATTEMPTS = 3
 #: what the name of a ring stands behind, where an image is asked for
 RING = "ring:"
 
@@ -46,8 +50,7 @@ def _by_ring(runner: Runner, repository: Repository, ring: str, name: Optional[s
             todo="give it (name; in the roles upgrade_image_name)",
         )
     file = manifests.channel_name(name)
-    raw = repository.fetch(file, manifests.MAX_SMALL_FILE)
-    verify(runner, raw, repository.fetch(file + ".sig", manifests.MAX_SMALL_FILE), keys, manifests.CHANNEL_NAMESPACE)
+    raw, _signer = _signed(runner, repository, file, keys, manifests.CHANNEL_NAMESPACE)
     channel = manifests.parse_channel(raw)
     if channel.not_after is not None and now > channel.not_after:
         raise Refused(
@@ -86,11 +89,18 @@ def find_image(
     else:
         index = manifests.parse_index(repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
         ident = manifests.find_in_index(index, wanted, name)
-    raw = repository.fetch(manifest_name(ident), manifests.MAX_SMALL_FILE)
-    signature = repository.fetch(signature_name(ident), manifests.MAX_SMALL_FILE)
-    signer = verify(runner, raw, signature, keys)
+    raw, signer = _signed(runner, repository, manifest_name(ident), keys, manifests.NAMESPACE)
     manifest = manifests.parse_manifest(raw)
-    # the index is not signed and could point anywhere
+    check_named(manifest, ident, wanted, name)
+    return Trusted(manifest, signer)
+
+
+def check_named(manifest: Manifest, ident: str, wanted: str, name: Optional[str]) -> None:
+    """See that a manifest is of what was asked for: the index is not signed and could point anywhere.
+
+    :param ident: the id under which the manifest was found.
+    :raises BadManifest: when it is of something else.
+    """
     named = wanted.startswith(RING) or wanted in ("latest", manifest.version) or manifest.id.startswith(wanted)
     if manifest.id != ident or not named or (name is not None and manifest.name != name):
         raise BadManifest(
@@ -98,4 +108,20 @@ def find_image(
             safe="nothing was written",
             todo="make the index anew (playbook build) and find out who changed it",
         )
-    return Trusted(manifest, signer)
+
+
+def _signed(runner: Runner, repository: Repository, file: str, keys: Keys, namespace: str) -> Tuple[bytes, str]:
+    """A signed file, verified, and who signed it.
+
+    File and signature are two requests, and the publisher may have replaced them in between: a server is asked again.
+    """
+    for attempt in range(ATTEMPTS if repository.parallel else 1):
+        if attempt:
+            time.sleep(attempt)
+        raw = repository.fetch(file, manifests.MAX_SMALL_FILE)
+        signature = repository.fetch(file + ".sig", manifests.MAX_SMALL_FILE)
+        try:
+            return raw, verify(runner, raw, signature, keys, namespace)
+        except BadSignature as error:
+            trouble = error
+    raise trouble

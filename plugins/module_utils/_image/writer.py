@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import
     plan,
     read_map,
     refuse_full,
+    usable_deltas,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device, DeviceError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.fetch import payloads
@@ -47,6 +48,11 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import BOOTM
 
 #: how often a server that only delivers whole files is asked again after a connection broke
 WHOLE_ATTEMPTS = 3
+
+#: how often what did not come out right is made again
+REPAIRS = 2
+#: how much of the pack may be fetched for that even with ``fallback: fail`` (bytes)
+SMALL_REPAIR = 4 << 20
 
 #: what a writer is doing
 COMPARE, WRITE, VERIFY = "comparing", "writing", "verifying"
@@ -115,6 +121,7 @@ class Writer:
         self._windows: Optional[Windows] = None
         self._before = 0
         self._expected = 0
+        self._payload = 0
 
     @property
     def windows(self) -> Windows:
@@ -152,17 +159,16 @@ class Writer:
         written = 0
         todo = wrong
         with devices.open_device(self.path, writable=True) as device:
-            for attempt in range(3):
+            for attempt in range(REPAIRS + 1):
                 written += self._make(device, made)
                 device.flush()
                 left = self._compare(VERIFY)
                 if not left:
                     return self._outcome(written, wrong, first)
-                if attempt and left == todo:
+                if attempt == REPAIRS or (attempt and left == todo):
                     break
                 todo = left
-                self._notes.append("{0} MiB did not come out right and were fetched once more".format(len(todo)))
-                made = self._plan(todo, deltas=False)
+                made = self._repair(todo)
         raise WrongBytes(
             "{0} does not return what was written to it: {1} of {2} MiB differ".format(
                 self.path, len(todo), len(self.windows)
@@ -178,7 +184,12 @@ class Writer:
             raise FleetError("the manifest of {0} names no file {1}".format(self.manifest.describe(), part.file))
         end = part.offset + part.length
         found = read_map(self.repository, self.manifest, offer[0])
-        here = [each for each in found.frames if each.fetched and part.offset <= each.offset <= end - each.size]
+        # an empty part stands for everything that nothing has to be brought for
+        here = [
+            each
+            for each in found.frames
+            if part.length == 0 or (each.fetched and part.offset <= each.offset <= end - each.size)
+        ]
         buffer = memoryview(bytearray(self.windows.window))
         with devices.open_device(self.path, writable=True) as device:
             wrong = [
@@ -188,6 +199,8 @@ class Writer:
                 if not is_right(device, self.windows, index, buffer)
             ]
             made = plan(offer[0], found, wrong, replace(self._wishes, max_transfer=None))
+            if part.length == 0:
+                made, wrong = _without_payloads(made)
             written = self._execute(device, made, set(wrong))
             device.flush()
             bad = [index for index in wrong if not is_right(device, self.windows, index, buffer)]
@@ -203,19 +216,24 @@ class Writer:
         with devices.open_device(self.path) as device:
             return wrong_windows(device, self.windows, lambda done: self._tell(phase, done))
 
+    def _account(self) -> None:
+        """Count what was fetched of payloads against the limit."""
+        self._payload += self._fetched()
+
     def _fetched(self) -> int:
         return self.repository.fetched - self._before
 
     def _plan(self, wrong: Sequence[int], deltas: bool = True) -> Plan:
         """Choose the way to make some windows; where a delta cannot be used, decide about the pack once and say so."""
-        wishes = self._wishes if deltas else replace(self._wishes, deltas=False)
+        wishes = self._left(deltas)
         offer = choose(self.manifest, self._bases, self.windows.length(wrong), wishes)
-        if deltas and offer.base is None and wishes.deltas:
-            refuse_full(
-                self.manifest,
-                "no delta to {0} starts from what is on this host".format(self.manifest.describe()),
-                wishes,
-            )
+        if deltas and offer.base is None and not usable_deltas(self.manifest, self._bases, wishes.deltas):
+            reason = "no delta to {0} starts from what is on this host".format(self.manifest.describe())
+            if not wishes.deltas:
+                reason = "deltas are not wanted (deltas=false)"
+            refuse_full(self.manifest, reason, wishes)
+            if wishes.deltas:
+                self._notes.append(reason + "; the full pack was used instead")
         try:
             return plan(offer, read_map(self.repository, self.manifest, offer), wrong, wishes)
         except (NotThere, BadMap) as trouble:
@@ -224,6 +242,22 @@ class Writer:
             self._fall_back(trouble, offer.describe())
             return self._plan(wrong, deltas=False)
 
+    def _left(self, deltas: bool) -> Wishes:
+        """The wishes, with what is left of the limit after what was fetched already."""
+        wishes = self._wishes if deltas else replace(self._wishes, deltas=False)
+        if wishes.max_transfer is None or self._payload == 0:
+            return wishes
+        return replace(wishes, max_transfer=max(0, wishes.max_transfer - self._payload))
+
+    def _repair(self, wrong: Sequence[int]) -> Plan:
+        """How to make what did not come out right: from the pack, which needs no base."""
+        made = self._plan(wrong, deltas=False)
+        what = "{0} MiB did not come out right".format(len(wrong))
+        if made.size > SMALL_REPAIR:
+            refuse_full(self.manifest, what, self._wishes)
+        self._notes.append("{0} and were made once more from the full pack ({1} bytes)".format(what, made.size))
+        return made
+
     def _fall_back(self, trouble: FleetError, what: str) -> None:
         reason = "{0} cannot be used: {1}".format(what, trouble.what)
         refuse_full(self.manifest, reason, self._wishes)
@@ -231,7 +265,7 @@ class Writer:
 
     def _make(self, device: Device, made: Plan) -> int:
         """Make all windows of a plan; bytes that were written."""
-        left = set(made.wrong)
+        first, left = made, set(made.wrong)
         written = 0
         if made.offer.base is not None:
             try:
@@ -243,22 +277,35 @@ class Writer:
         try:
             return written + self._execute(device, made, left)
         except NoRanges as trouble:
+            written = self.windows.length(set(first.wrong) - left)
             refuse_full(self.manifest, trouble.what, self._wishes)
             self._notes.append(trouble.what + "; the full pack was read from its beginning")
         return written + self._read_whole(device, made, left)
 
     def _read_whole(self, device: Device, made: Plan, left: Set[int]) -> int:
-        """From a server that delivers files only as a whole: begin again where the connection breaks, a few times."""
-        written = 0
+        """From a server that delivers files only as a whole: begin again where the connection breaks, a few times.
+
+        :raises Refused: when that is more than may be fetched.
+        """
+        before = set(left)
         for attempt in range(WHOLE_ATTEMPTS):
-            made = plan(made.offer, made.map, sorted(left), made.wishes)
+            limit = self._left(False).max_transfer
+            if limit is not None and made.offer.data.size > limit:
+                raise Refused(
+                    "the server only delivers all of {0}, and no more than {1} bytes may be fetched".format(
+                        made.offer.data.name, limit
+                    ),
+                    safe="what is written already is kept; the slice has no boot flags",
+                    todo="publish on a server that does byte ranges, or allow more (max_transfer)",
+                )
+            made = plan(made.offer, made.map, sorted(left), replace(made.wishes, max_transfer=None))
             try:
-                return written + self._execute(device, made, left, whole=True)
+                self._execute(device, made, left, whole=True)
+                break
             except NoRanges:
                 if attempt + 1 == WHOLE_ATTEMPTS:
                     raise
-                written = self.windows.length(set(made.wrong) - left)
-        raise AssertionError("unreachable")
+        return self.windows.length(before - left)
 
     def _execute(self, device: Device, made: Plan, left: Set[int], whole: bool = False) -> int:
         """Make the windows of a plan, in order, and take each off *left* once it is written."""
@@ -269,8 +316,9 @@ class Writer:
         self._tell(WRITE, right)
         with ExitStack() as stack:
             base = None
+            stack.callback(self._account)
             if made.offer.base is not None:
-                base = _reader(stack.enter_context(devices.open_device(self._bases[made.offer.build])))
+                base = _reader(stack.enter_context(_open_base(self._bases[made.offer.build])))
             stream = payloads(
                 self.repository,
                 made.offer.data.name,
@@ -294,8 +342,25 @@ class Writer:
         return written
 
 
+def _without_payloads(made: Plan) -> Tuple[Plan, List[int]]:
+    """What of a plan can be made without fetching anything, and its windows."""
+    needed = {frame.first for frame in made.payloads}
+    frames = [frame for frame in made.frames if frame.first not in needed]
+    covered = {index for frame in frames for index in range(frame.first, frame.first + frame.windows)}
+    wrong = [index for index in made.wrong if index in covered]
+    return replace(made, frames=frames, payloads=[], wrong=wrong), wrong
+
+
+def _open_base(path: str) -> Device:
+    """Open a base. Trouble with it is no trouble with what is being written: there is another way to make that."""
+    try:
+        return devices.open_device(path)
+    except DeviceError as error:
+        raise BadMap(error.what)
+
+
 def _reader(device: Device) -> ReadInto:
-    """Reads a base. Trouble with it is no trouble with what is being written: there is another way to make that."""
+    """Reads a base."""
 
     def read(offset: int, view: memoryview) -> None:
         try:

@@ -9,15 +9,17 @@ The format is described in docs/image-format.md; the reader of it is module_util
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
     CHANNEL_NAMESPACE,
     FORMAT,
@@ -25,6 +27,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     MAX_SMALL_FILE,
     WINDOW,
     Artefact,
+    Channel,
     Manifest,
     Offer,
     channel_name,
@@ -139,22 +142,27 @@ class Folder:
             return []
 
     def find(self, identity: Identity, build: str) -> Optional[Manifest]:
-        """What was published of exactly this build, if all of it is still there."""
+        """What was published of exactly this build, without what is not there any more."""
         for entry in self.index():
             if [entry.get(key) for key in ("name", "version", "build")] != [identity.name, identity.version, build]:
                 continue
-            try:
+            with contextlib.suppress(FleetError):
                 manifest = self.manifest(entry["id"])
-            except FleetError:
-                continue
-            if self.complete(manifest):
-                return manifest
+                return replace(
+                    manifest,
+                    files={kind: each for kind, each in manifest.files.items() if self.has(each)},
+                    offers=tuple(each for each in manifest.offers if self.has(each.map) and self.has(each.data)),
+                )
         return None
+
+    def has(self, artefact: Artefact) -> bool:
+        """Whether a file that a manifest names is there, in its size."""
+        path = self.full(artefact.name)
+        return os.path.isfile(path) and os.path.getsize(path) == artefact.size
 
     def complete(self, manifest: Manifest) -> bool:
         """Whether every file that a manifest names is there."""
-        sizes = [(self.full(each.name), each.size) for each in manifest.published()]
-        return all(os.path.isfile(path) and os.path.getsize(path) == size for path, size in sizes)
+        return all(self.has(each) for each in manifest.published())
 
     def manifest(self, ident: str) -> Manifest:
         """The manifest of a published image.
@@ -222,39 +230,79 @@ class Folder:
         )
         entries.sort(key=lambda each: (str(each.get("name")), int(each.get("seq") or 0)))
         self._write_index(entries)
+        ringed = self.channel(parsed.name)
+        self.remove([each for each in sorted(rivals) if ringed is None or each not in ringed.rings.values()])
         return parsed
 
     def _write_index(self, entries: List[Dict[str, Any]]) -> None:
         index = json.dumps({"format": FORMAT, "images": entries}, indent=1, sort_keys=True) + "\n"
         replace_file(self.full(INDEX), index.encode("ascii"))
 
-    def channel(self, name: str) -> Dict[str, str]:
-        """The rings of a channel and the id of the image that each should run."""
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other publishers out of the folder; it is made if need be. Readers need no lock.
+
+        :raises Refused: when another one is at work.
+        """
+        os.makedirs(self.path, exist_ok=True)
+        with open(self.full(".lock"), "wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Refused(
+                    "somebody else is publishing in {0} at this moment".format(self.path),
+                    safe="nothing was published",
+                    todo="wait for that, then run the play again",
+                )
+            yield
+
+    def channel(self, name: str) -> Optional[Channel]:
+        """The channel of the images with a name."""
         try:
             with open(self.full(channel_name(name)), "rb") as file:
-                return dict(parse_channel(file.read(MAX_SMALL_FILE + 1)).rings)
+                return parse_channel(file.read(MAX_SMALL_FILE + 1))
         except FileNotFoundError:
-            return {}
+            return None
 
-    def set_channel(
-        self, runner: Runner, name: str, rings: Mapping[str, str], not_after: Optional[int], key: str
-    ) -> None:
-        """Write and sign a channel.
-
-        :param rings: ids of published images.
-        """
-        channel = {"format": FORMAT, "name": name, "rings": dict(rings), "not_after": not_after}
-        raw = (json.dumps(channel, indent=1, sort_keys=True) + "\n").encode("ascii")
+    def set_channel(self, runner: Runner, channel: Channel, key: str) -> None:
+        """Write and sign a channel."""
+        content = {
+            "format": FORMAT,
+            "name": channel.name,
+            "rings": dict(channel.rings),
+            "not_after": channel.not_after,
+        }
+        raw = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii")
         signature = sign(runner, raw, key, CHANNEL_NAMESPACE)
-        replace_file(self.full(channel_name(name) + ".sig"), signature)
-        replace_file(self.full(channel_name(name)), raw)
+        replace_file(self.full(channel_name(channel.name) + ".sig"), signature)
+        replace_file(self.full(channel_name(channel.name)), raw)
 
-    def doomed(self, name: str, keep: int) -> List[str]:
-        """The ids of the images beyond the newest *keep* of a name, without those that a ring should run."""
+    def signed_by(self, name: str, key: str, namespace: str) -> bool:
+        """Whether a file has a signature by this key: keys change, and what they signed must follow."""
+        public = key if key.endswith(".pub") else key + ".pub"
+        try:
+            with open(self.full(name + ".sig"), encoding="ascii") as file:
+                armoured = "".join(line for line in file.read().splitlines() if not line.startswith("-----"))
+            with open(public, encoding="ascii") as file:
+                blob = base64.b64decode(file.read().split()[1])
+            return blob in base64.b64decode(armoured) and namespace.encode() in base64.b64decode(armoured)
+        except FileNotFoundError:
+            return os.path.exists(self.full(name + ".sig")) and not os.path.exists(public)
+        except (OSError, ValueError, IndexError):
+            return False
+
+    def doomed(self, name: str, keep: int, spared: Collection[str]) -> List[str]:
+        """The ids of the images beyond the newest *keep* of a name, for each architecture.
+
+        :param spared: ids of images that stay in any case.
+        """
+        doomed: List[str] = []
         named = [each for each in self.index() if each.get("name") == name]
-        named.sort(key=lambda each: int(each.get("seq") or 0), reverse=True)
-        safe = set(self.channel(name).values())
-        return [str(each["id"]) for each in named[keep:] if each["id"] not in safe]
+        for arch in sorted({str(each.get("arch")) for each in named}):
+            of_arch = [each for each in named if str(each.get("arch")) == arch]
+            of_arch.sort(key=lambda each: int(each.get("seq") or 0), reverse=True)
+            doomed += [str(each["id"]) for each in of_arch[keep:] if each["id"] not in spared]
+        return doomed
 
     def remove(self, idents: Sequence[str]) -> None:
         """Take images out of the index, and then their files away. A host that runs one of them is not harmed."""

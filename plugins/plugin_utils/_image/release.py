@@ -10,6 +10,7 @@ before its manifest is signed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, replace
@@ -20,11 +21,15 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import codec
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
+    CHANNEL_NAMESPACE,
     GRID,
     IMAGE_JSON,
+    NAMESPACE,
     Artefact,
+    Channel,
     Manifest,
     Offer,
+    channel_name,
     find_in_index,
     parse_inside,
     parse_manifest,
@@ -239,7 +244,7 @@ def unpack_image(folder: Folder, manifest: Manifest, path: str, offers: Iterable
     with open(path, "wb") as file:
         file.truncate(manifest.size)
     only = replace(manifest, offers=tuple(offers))
-    writer = Writer(FolderRepository(folder.path), only, path, bases, Wishes())
+    writer = Writer(FolderRepository(folder.path), only, path, bases, Wishes(deltas=bool(bases)))
     outcome = writer.write()
     if outcome.notes or digest_image(path)[0] != manifest.id:
         raise FleetError(
@@ -270,26 +275,36 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
         found = None
     offers = list(found.offers) if found is not None else []
     files = dict(found.files) if found is not None else {}
+    not_after = order.not_after if found is None or order.not_after is not None else found.not_after
     todo = missing(folder, identity, ident, terms, offers)
-    if found is not None and not todo and ("medium" in files or not order.medium):
+    if found is not None and not todo and not lacks(folder, found, order, terms):
         return found, False
     folder.check_version(identity.name, identity.version, ident, terms.replace)
     if runner.check_mode:
         return found, True
-    os.makedirs(terms.output, exist_ok=True)
     press = Press(folder, image, ident, say)
-    replace_file(folder.full(ident + ".win"), windows)
-    files["windows"] = artefact_of(folder.path, ident + ".win")
+    if "windows" not in files:
+        replace_file(folder.full(ident + ".win"), windows)
+        files["windows"] = artefact_of(folder.path, ident + ".win")
     offers += [press.pack(name) for name, base in todo if base is None]
     offers += _deltas(folder, press, [each for each in todo if each[1] is not None], say)
     if order.medium and "medium" not in files:
         say("laying out a medium")
         files["medium"] = press.medium(code, order.swap_size)
     offers.sort(key=lambda offer: (offer.base or "", offer.codec))
-    not_after = order.not_after if found is None else found.not_after
     raw = Description(ident, size, identity, build, not_after, files, offers).encode()
     _try(folder, parse_manifest(raw), [offer for offer in offers if (offer.codec, offer.base) in todo], say)
     return folder.add(runner, raw, terms.signing_key, terms.replace), True
+
+
+def lacks(folder: Folder, found: Manifest, order: Order, terms: Terms) -> bool:
+    """Whether the manifest of an image has to be made anew, apart from offers that are missing."""
+    return (
+        "windows" not in found.files
+        or (order.medium and "medium" not in found.files)
+        or (order.not_after is not None and order.not_after != found.not_after)
+        or not folder.signed_by(manifest_name(found.id), terms.signing_key, NAMESPACE)
+    )
 
 
 def run(terms: Terms, order: Order, runner: Runner, say: Say) -> Dict[str, Any]:
@@ -302,12 +317,13 @@ def run(terms: Terms, order: Order, runner: Runner, say: Say) -> Dict[str, Any]:
     folder = Folder(terms.output)
     manifest, changed, name = None, False, order.name
     try:
-        if order.image is not None:
-            name = look_inside(order.image)[0].name
-            manifest, changed = publish(terms, order.image, order, runner, say)
-        elif order.version is not None and name is not None:
-            manifest, changed = _complete(terms, folder, name, order, runner, say)
-        tidied = finish(terms, str(name), runner, say)
+        with contextlib.nullcontext() if runner.check_mode else folder.locked():
+            if order.image is not None:
+                name = look_inside(order.image)[0].name
+                manifest, changed = publish(terms, order.image, order, runner, say)
+            elif order.version is not None and name is not None:
+                manifest, changed = _complete(terms, folder, name, order, runner, say)
+            tidied = finish(terms, str(name), manifest, changed, runner, say)
     except OSError as error:
         raise FleetError(
             "{0} cannot be written to: {1}".format(terms.output, error.strerror),
@@ -325,8 +341,8 @@ def _complete(
     identity = Identity(
         manifest.name, manifest.version, manifest.seq, manifest.min_seq, manifest.arch, manifest.abi, ""
     )
-    complete = "medium" in manifest.files or not order.medium
-    if complete and not missing(folder, identity, manifest.id, terms, manifest.offers):
+    manifest = folder.find(identity, manifest.build) or manifest
+    if not missing(folder, identity, manifest.id, terms, manifest.offers) and not lacks(folder, manifest, order, terms):
         return manifest, False
     if runner.check_mode:
         return manifest, True
@@ -387,28 +403,39 @@ def _try(folder: Folder, manifest: Manifest, offers: Sequence[Offer], say: Say) 
                 os.unlink(each)
 
 
-def finish(terms: Terms, identity_name: str, runner: Runner, say: Say) -> Dict[str, Any]:
+def finish(
+    terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, runner: Runner, say: Say
+) -> Dict[str, Any]:
     """What concerns the folder and no single image: the channel, and images that are not kept any longer.
 
+    :param manifest: what was published just now; it is kept, whatever else is.
+    :param changed: whether that is new. In check mode it is not in the folder, and only that can be said.
     :returns: ``rings``, ``removed``, and whether anything ``changed``.
     """
     folder = Folder(terms.output)
+    before = folder.channel(name)
+    rings = dict(before.rings) if before is not None else {}
+    if runner.check_mode and changed:
+        return {"changed": True, "rings": rings, "removed": []}
     index = tuple(folder.index())
-    before = folder.channel(identity_name)
-    rings = dict(before)
     for ring, version in terms.rings:
-        rings[ring] = find_in_index(index, version, identity_name)
-    changed = rings != before
-    if changed and not runner.check_mode:
+        rings[ring] = find_in_index(index, version, name)
+    not_after = terms.channel_not_after
+    if not_after is None and before is not None:
+        not_after = before.not_after
+    wanted = Channel(name, rings, not_after)
+    signed = folder.signed_by(channel_name(name), terms.signing_key, CHANNEL_NAMESPACE)
+    renewed = bool(rings) and (wanted != before or not signed)
+    if renewed and not runner.check_mode:
         say("signing the channel")
-        folder.set_channel(runner, identity_name, rings, terms.channel_not_after, terms.signing_key)
-    doomed = (
-        [each for each in folder.doomed(identity_name, terms.keep) if each not in rings.values()] if terms.keep else []
-    )
+        folder.set_channel(runner, wanted, terms.signing_key)
+    spared = set(rings.values()) | ({manifest.id} if manifest is not None else set())
+    spared |= {find_in_index(index, each, name) for each in terms.deltas_from}
+    doomed = folder.doomed(name, terms.keep, spared) if terms.keep else []
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
         folder.remove(doomed)
-    return {"changed": changed or bool(doomed), "rings": rings, "removed": doomed}
+    return {"changed": renewed or bool(doomed), "rings": rings, "removed": doomed}
 
 
 def result(folder: Folder, manifest: Manifest) -> Dict[str, Any]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import codec, device, fetch
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import choice, codec, device, fetch, writer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import BadMap, Frame, parse_map
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, parse_manifest
@@ -31,6 +33,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import
     PartRepository,
     SourceError,
     Throttle,
+    open_repository,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Part, Progress, WrongBytes
 from ansible_collections.nanozfs.fleet.tests.lab import web
@@ -131,6 +134,17 @@ class TestChoosing:
         writer._bases = {}
         outcome = writer.write()
         assert published.is_right(target) and outcome.plan is not None and outcome.plan.offer.kind == "pack"
+        assert "starts from what is on this host; the full pack was used instead" in outcome.notes[0]
+
+    def test_a_delta_rather_than_a_quicker_pack(self, published: Published) -> None:
+        """Bytes decide, not how quickly they are unpacked."""
+        pack = published.offer("pack")
+        quick = replace(pack, codec=codec.ZSTD)
+        manifest = replace(published.manifest, offers=(*published.manifest.offers, quick))
+        offers = {offer.codec for offer in manifest.offers} & set(codec.unpackers())
+        for fallback in ("full", "fail"):
+            found = choice.choose(manifest, {"build-1.0"}, SIZE, Wishes(fallback=fallback, line_rate=1e12))
+            assert found == published.offer("delta") and offers
 
     def test_the_pack_for_little(self, published: Published) -> None:
         """Where few windows are wrong and their part of the pack is smaller than a delta."""
@@ -187,17 +201,17 @@ class TestPowerCuts:
         for writes in range(WINDOWS):
             target = published.target()
             failing.writes, failing.torn = writes, torn
-            writer = published.writer(target)
-            writer._bases = writer._bases if base is None else base
+            first = published.writer(target)
+            first._bases = first._bases if base is None else base
             with pytest.raises(PowerCut):
-                writer.write()
+                first.write()
             failing.writes = None
             again = published.writer(target)
             again._bases = again._bases if base is None else base
             outcome = again.write()
             assert published.is_right(target)
             assert outcome.written == SIZE - writes * MIB, "what is right is not written again"
-            assert not outcome.notes
+            assert kind == "pack" or not outcome.notes
 
     def test_again_and_again(self, published: Published, failing: Any) -> None:
         """Every second window is one more try."""
@@ -253,7 +267,30 @@ class TestMedia:
         target = published.target()
         outcome = published.writer(target, base=base).write()
         assert published.is_right(target)
-        assert outcome.notes == ("1 MiB did not come out right and were fetched once more",)
+        assert outcome.notes == (
+            "1 MiB did not come out right and were made once more from the full pack (1048684 bytes)",
+        )
+
+    def test_a_base_that_is_another_one(self, published: Published, tmp_path: Any, monkeypatch: Any) -> None:
+        """It says that it is what the delta starts from and is not: no reason for a full download that is forbidden."""
+        base = str(tmp_path / "base")
+        with open(base, "wb") as file:
+            file.write(bytes(byte ^ 1 for byte in published.contents["1.0"]))
+        repository = FolderRepository(published.repository)
+        with pytest.raises(Refused, match=r"did not come out right.*fallback=fail"):
+            monkeypatch.setattr(writer, "SMALL_REPAIR", MIB)
+            published.writer(published.target(), repository, base=base, fallback="fail").write()
+        assert repository.fetched < published.offer("pack").data.size / 10
+        with pytest.raises(Refused, match=r"no more than .* may be fetched"):
+            published.writer(published.target(), base=base, max_transfer=100000).write()
+        target = published.target()
+        outcome = published.writer(target, base=base).write()
+        assert published.is_right(target) and "from the full pack" in outcome.notes[0]
+
+    def test_a_base_that_cannot_be_opened(self, published: Published, tmp_path: Any) -> None:
+        target = published.target()
+        outcome = published.writer(target, base=str(tmp_path / "none")).write()
+        assert published.is_right(target) and "cannot be opened for reading" in outcome.notes[0]
 
     @pytest.mark.parametrize("length", [0, 4096, 3 * MIB])
     def test_a_base_that_is_cut_off(self, published: Published, tmp_path: Any, length: int) -> None:
@@ -277,6 +314,38 @@ class TestMedia:
             pytest.skip("this machine has no /dev/full")
         with Device("/dev/full", writable=True) as full, pytest.raises(FleetError, match="cannot be written at byte 0"):
             full.write(0, b"x")
+
+    def test_a_medium_that_fails_on_the_way(self, published: Published, monkeypatch: Any) -> None:
+        """What was written is kept; once the medium works again, the rest is."""
+        target = published.target()
+        real, count = os.pwrite, [0]
+
+        def pwrite(*arguments: Any) -> int:
+            count[0] += 1
+            if count[0] > 3:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", pwrite)
+            with pytest.raises(FleetError, match="cannot be written at byte 3145728: Input/output error") as error:
+                published.writer(target).write()
+        assert "no boot flags" in str(error.value) and "replace it if it has write errors" in str(error.value)
+        assert published.writer(target).write().written == SIZE - 3 * MIB and published.is_right(target)
+
+    def test_a_medium_that_cannot_be_written(self, published: Published, monkeypatch: Any) -> None:
+        target = published.target()
+        real = os.open
+
+        def readonly(path: str, flags: int, *more: Any) -> int:
+            if path == target and flags & os.O_RDWR:
+                raise OSError(errno.EROFS, "Read-only file system")
+            return real(path, flags, *more)
+
+        monkeypatch.setattr(os, "open", readonly)
+        with pytest.raises(FleetError, match="cannot be opened for writing: Read-only file system") as error:
+            published.writer(target).write()
+        assert "nothing was written to it" in str(error.value)
 
     def test_a_slice_that_is_too_short(self, published: Published, tmp_path: Any) -> None:
         """image_write refuses it before; and even so nothing is taken for right that is not there."""
@@ -462,6 +531,45 @@ class TestServers:
         assert [each for each in server.served if each[0].endswith(".pack")][-1][1] == 0
         with pytest.raises(Refused, match="fallback=fail"):
             copy.writer(copy.target(bytes(content)), server.repository(), fallback="fail", deltas=False).write()
+
+    def test_a_budget_without_ranges(self, copy: Published, server: Server) -> None:
+        """A server that only gives whole files is no way around the limit."""
+        server.faults({offer.data.name: {"ignore_range": True} for offer in copy.manifest.offers})
+        content = bytearray(copy.contents["1.1"])
+        content[3 * MIB] ^= 1
+        repository = server.repository()
+        with pytest.raises(Refused, match=r"only delivers all of .* no more than 2000000 bytes"):
+            copy.writer(copy.target(bytes(content)), repository, deltas=False, max_transfer=2000000).write()
+        assert repository.fetched < MIB
+
+    def test_a_server_that_knows_no_lengths(self, copy: Published, server: Server) -> None:
+        fault = {"ignore_range": True, "no_length": True}
+        server.faults({offer.data.name: fault for offer in copy.manifest.offers})
+        target = copy.target()
+        outcome = copy.writer(target, server.repository()).write()
+        assert copy.is_right(target) and "read from its beginning" in outcome.notes[-1]
+
+    def test_a_delta_that_is_cut_on_the_server(self, copy: Published, server: Server) -> None:
+        name = copy.offer("delta").data.name
+        os.truncate(copy.file(name), copy.offer("delta").data.size - 10)
+        target = copy.target()
+        outcome = copy.writer(target, server.repository()).write()
+        assert copy.is_right(target) and "shorter than the manifest says" in outcome.notes[0]
+
+    def test_a_server_that_is_never_silent(self, copy: Published, server: Server) -> None:
+        """Headers that come one by one are cut off at the deadline."""
+        server.faults({copy.manifest.files["windows"].name: {"drip": 90}})
+        began = time.monotonic()
+        with pytest.raises(SourceError, match="was not complete after 1 s"):
+            copy.writer(copy.target(), server.repository(deadline=1.0)).write()
+        assert time.monotonic() - began < 15, "it was not cut off"
+
+    def test_addresses_that_are_none(self, tmp_path: Any) -> None:
+        for location, ca_file in (("http://[x", None), ("http://x:y/", None), ("http://x/", str(tmp_path / "none"))):
+            with pytest.raises(FleetError):
+                open_repository(location, Limits(retries=0), ca_file)
+        with pytest.raises(SourceError):
+            open_repository("http://a..b/", Limits(retries=0)).fetch("x", 10)
 
     def test_a_server_without_ranges_that_breaks(self, copy: Published, server: Server, monkeypatch: Any) -> None:
         monkeypatch.setattr("time.sleep", lambda seconds: None)

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from typing import Any, Iterator, List, Optional
@@ -19,11 +20,15 @@ from typing import Any, Iterator, List, Optional
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
+from ansible_collections.nanozfs.fleet.plugins.modules import image_write
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import supply_of
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot
@@ -371,6 +376,91 @@ class TestRings:
             shutil.copy(manifest + suffix, os.path.join(channel, "web.channel.json" + suffix))
         assert "not good" in host.refused("image_info", **arguments(images, "ring:stable", repository=channel))
 
+    def test_a_channel_is_renewed(self, host: ModuleHost, images: Images, channel: str) -> None:
+        """A new expiry alone is a change; no expiry given means that it stays."""
+        self.publish(images, channel, 2000000000, canary="1.2")
+        assert publish.Folder(channel).channel("web").not_after == 2000000000  # type: ignore[union-attr]
+        self.publish(images, channel, 2100000000, canary="1.2")
+        self.publish(images, channel, beta="1.0")
+        found = publish.Folder(channel).channel("web")
+        assert found is not None and found.not_after == 2100000000 and set(found.rings) == {"canary", "stable", "beta"}
+        assert host.ok("image_info", **arguments(images, "ring:beta", repository=channel))["image"]["version"] == "1.0"
+
+    def test_a_new_key_signs_anew(self, images: Images, channel: str, tmp_path: Any) -> None:
+        key = str(tmp_path / "other")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        folder = publish.Folder(channel)
+        assert folder.signed_by("web.channel.json", images.key, "nanozfs-channel")
+        assert not folder.signed_by("web.channel.json", key, "nanozfs-channel")
+        for changed in (True, False):
+            terms = images.terms(output=channel, signing_key=key)
+            result = release.run(terms, release.Order(name="web", version="1.1"), Runner(local_execute), quiet)
+            assert result["changed"] is changed
+        name = images.built["1.1"]["id"] + ".manifest.json"
+        assert folder.signed_by(name, key, "nanozfs-image") and folder.signed_by(
+            "web.channel.json", key, "nanozfs-channel"
+        )
+
+    def test_another_expiry(self, images: Images, channel: str) -> None:
+        for not_after, changed in ((2000000000, True), (2000000000, False), (None, False), (1500000000, True)):
+            order = release.Order(name="web", version="1.1", not_after=not_after)
+            result = release.run(images.terms(output=channel), order, Runner(local_execute), quiet)
+            assert (result["changed"] is changed and result["image"]["not_after"] == not_after) or not_after is None
+
+    def test_a_medium_that_somebody_deleted(self, images: Images, channel: str) -> None:
+        """Only that is made anew, and only where it is wanted."""
+        ident = images.built["1.1"]["id"]
+        os.unlink(os.path.join(channel, ident + ".disk.img.xz"))
+        said: List[str] = []
+        for medium, changed in ((False, False), (True, True), (True, False)):
+            order = release.Order(name="web", version="1.1", medium=medium)
+            result = release.run(images.terms(output=channel, deltas=0), order, Runner(local_execute), said.append)
+            assert result["changed"] is changed
+        assert not [text for text in said if text.startswith("trying")]
+
+    def test_what_is_named_is_not_pruned(self, images: Images, channel: str) -> None:
+        """An older image that was published just now, and one that deltas are wanted from: both stay."""
+        terms = images.terms(output=channel, keep=1, deltas=0, deltas_from=["1.0"])
+        for changed in (True, False):
+            result = release.run(terms, release.Order(name="web", version="1.1"), Runner(local_execute), quiet)
+            assert result["changed"] is changed and os.path.exists(result["manifest"])
+        assert {"1.0", "1.1"} <= {each["version"] for each in publish.Folder(channel).index()}
+
+    def test_pruning_counts_for_each_architecture(self, images: Images, channel: str) -> None:
+        folder = publish.Folder(channel)
+        entries = folder.index()
+        others = [dict(each, arch="aarch64", id=str(number) * 64) for number, each in enumerate(entries)]
+        folder._write_index(entries + others)
+        doomed = folder.doomed("web", len(entries) - 1, set())
+        assert len(doomed) == 2 and len(set(doomed) & {each["id"] for each in entries}) == 1
+
+    def test_what_is_replaced_is_taken_away(self, images: Images, channel: str) -> None:
+        before = images.built["1.1"]
+        terms = images.terms(output=channel, replace=True)
+        again = images.build("1.1", 13, terms=terms)
+        images.built["1.1"] = before
+        assert again["image"]["id"] != before["id"]
+        # the ring of the channel names it still
+        assert [name for name in os.listdir(channel) if name.startswith(before["id"])]
+        self.publish(images, channel, stable="1.1")
+        images.build("1.1", 14, terms=terms)
+        images.built["1.1"] = before
+        assert publish.Folder(channel).channel("web").rings["stable"] == again["image"]["id"]  # type: ignore[union-attr]
+
+    def test_one_publisher_at_a_time(self, images: Images, channel: str) -> None:
+        with publish.Folder(channel).locked(), pytest.raises(FleetError, match="somebody else is publishing"):
+            release.run(images.terms(output=channel), release.Order(name="web"), Runner(local_execute), quiet)
+
+    def test_check_mode_with_a_ring_for_what_is_to_come(self, images: Images, tmp_path: Any) -> None:
+        terms = images.terms(output=str(tmp_path / "new"), rings=(("canary", "1.1"),))
+        order = release.Order(image=str(tmp_path / "raw"))
+        (tmp_path / "raw").write_bytes(images.content("1.1"))
+        predicted = release.run(terms, order, Runner(local_execute, check_mode=True), quiet)
+        assert predicted["changed"] and not os.path.exists(str(tmp_path / "new"))
+        result = release.run(terms, order, Runner(local_execute), quiet)
+        assert result["changed"] and result["rings"] == {"canary": images.built["1.1"]["id"]}
+        assert not release.run(terms, order, Runner(local_execute), quiet)["changed"]
+
     def test_pruning_spares_the_rings(self, images: Images, channel: str) -> None:
         terms = images.terms(output=channel, keep=1, rings=(("canary", "1.1"),))
         result = release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)
@@ -437,6 +527,22 @@ class TestGoingOn:
         waited = host.ok("image_write", **arguments(images))
         assert waited["finished"] and slice_bytes(host) == images.content("1.1")
 
+    def test_an_old_record_is_not_taken_for_this_write(self, host: ModuleHost, images: Images) -> None:
+        """Somebody has taken the lock, and has not said yet what for; the record is that of an earlier write."""
+        done = host.ok("image_write", **arguments(images))
+        assert done["finished"]
+        host.monkeypatch.setattr(image_write, "NEW_RECORD", 0.3)
+        other = jobs.Job("nz-b")
+        assert other.lock()
+        message = host.run("image_write", **arguments(images, detach=True, wait=0))["msg"]
+        assert "is being written with something else" in message
+        other.unlock()
+        assert not host.ok("image_write", **arguments(images))["changed"]
+
+    @pytest.mark.parametrize("name", ["line_rate", "rate_limit", "connections", "deadline", "timeout"])
+    def test_numbers_that_mean_nothing(self, host: ModuleHost, images: Images, name: str) -> None:
+        assert "must be more than 0" in host.refused("image_write", **dict(arguments(images), **{name: 0}))
+
     def test_a_write_that_was_killed(self, host: ModuleHost, images: Images) -> None:
         self.slow(host, 0.7)
         first = host.ok("image_write", **arguments(images, detach=True, wait=0))
@@ -477,6 +583,33 @@ def writers() -> List[int]:
         if same and session != os.getsid(0):
             mine.append(int(name))
     return mine
+
+
+class TestSupply:
+    """What a controller brings: it must not believe an index that nobody has signed."""
+
+    def supply(self, repository: str, image: str, **more: Any) -> List[Any]:
+        return list(supply_of(dict({"repository": repository, "image": image}, **more)).manifest_files())
+
+    def test_small_files(self, images: Images) -> None:
+        ident = images.built["1.1"]["id"]
+        names = [name for name, _content in self.supply(images.repository, "1.1", name="web")]
+        assert names == [ident + ".manifest.json", ident + ".manifest.json.sig"]
+        assert [name for name, _content in self.supply(images.repository, ident)] == names
+
+    def test_an_index_that_points_elsewhere(self, images: Images, tmp_path: Any) -> None:
+        repository = images.copy(str(tmp_path))
+        path = os.path.join(repository, "index.json")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace(images.built["1.2"]["id"], images.built["1.1"]["id"]))
+        with pytest.raises(FleetError, match=r"offered web-1\.1 .* for 1\.2"):
+            self.supply(repository, "1.2")
+
+    def test_a_ring(self, images: Images) -> None:
+        with pytest.raises(FleetError, match="ring cannot be asked for"):
+            self.supply(images.repository, "ring:canary")
 
 
 class TestHttp:
