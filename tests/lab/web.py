@@ -5,9 +5,9 @@
 """A web server for published images that can do byte ranges, and can be told to misbehave.
 
 ``web.py FOLDER ADDRESS PORT``. A file ``.faults.json`` in the folder, if there is one, maps file names to faults:
-``{"<id>.pack": {"status": 500}}``, ``{"ignore_range": true}``, ``{"cut_after": 1000}`` (bytes of a body; the connection
-ends, or with ``"stall": 5`` is silent for so many seconds first), ``{"lie": 10}`` (a length that is so much too large),
-``{"no_length": true}``, ``{"drip": 10}`` (so many more headers, five in a second), and ``{"times": 3}`` (how often, then
+``{"<id>.pack": {"status": 500}}``, ``{"ignore_range": true}``, ``{"cut_after": 1000}`` (bytes of a body; it ends there,
+or with ``"stall": 5`` after a silence of so many seconds), ``{"lie": 10}`` (a length that is so much too large),
+``{"no_length": true}``, ``{"drip": 10}`` (so many more headers, five in a second), and ``{"times": 3}`` (how often; then
 the file is served as it should be). What was asked for is in ``served``.
 """
 

@@ -421,9 +421,10 @@ class TestRings:
     def test_what_is_named_is_not_pruned(self, images: Images, channel: str) -> None:
         """An older image that was published just now, and one that deltas are wanted from: both stay."""
         terms = images.terms(output=channel, keep=1, deltas=0, deltas_from=["1.0"])
-        for changed in (True, False):
+        for _time in range(2):
             result = release.run(terms, release.Order(name="web", version="1.1"), Runner(local_execute), quiet)
-            assert result["changed"] is changed and os.path.exists(result["manifest"])
+            assert os.path.exists(result["manifest"])
+        assert not result["changed"]
         assert {"1.0", "1.1"} <= {each["version"] for each in publish.Folder(channel).index()}
 
     def test_pruning_counts_for_each_architecture(self, images: Images, channel: str) -> None:
