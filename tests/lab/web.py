@@ -7,8 +7,8 @@
 ``web.py FOLDER ADDRESS PORT``. A file ``.faults.json`` in the folder, if there is one, maps file names to faults:
 ``{"<id>.pack": {"status": 500}}``, ``{"ignore_range": true}``, ``{"cut_after": 1000}`` (bytes of a body; it ends there,
 or with ``"stall": 5`` after a silence of so many seconds), ``{"lie": 10}`` (a length that is so much too large),
-``{"no_length": true}``, ``{"drip": 10}`` (so many more headers, five in a second), and ``{"times": 3}`` (how often; then
-the file is served as it should be). What was asked for is in ``served``.
+``{"no_length": true}``, ``{"drip": 10}`` (so many more headers, five in a second), and ``{"times": 3}`` (how often,
+then the file is served as it should be). What was asked for is in ``served``.
 """
 
 from __future__ import annotations

@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import lzma
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
@@ -30,22 +33,57 @@ ROLE = os.path.join(CHECKOUT, "roles", "image", "files")
 SLICE = 3 * MIB
 
 
+#: where what many tests begin with is made once; in the environment, so that processes of the same run find it
+PLACE = "NANOZFS_TESTS"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a place for what is made once. ansible-test runs every test in a process of its own."""
+    if PLACE not in os.environ:
+        os.environ[PLACE] = tempfile.mkdtemp(prefix="nanozfs-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(PLACE), ignore_errors=True))
+
+
+def once(name: str, target: str, make: Callable[[str], object]) -> None:
+    """A copy of what *make* puts into a folder; it is made by the first process of a run that asks for it."""
+    master = os.path.join(os.environ[PLACE], name)
+    with open(master + ".lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(master):
+            os.mkdir(master + ".part")
+            make(master + ".part")
+            os.rename(master + ".part", master)
+    shutil.copytree(master, target)
+
+
 class Images:
-    """Published test images, one repository for all, signed by one key."""
+    """Published test images, one repository for all, signed by one key.
+
+    :param folder: where they are; made when nothing is there.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.built: Dict[str, Dict[str, Any]] = {}
         self.repository = os.path.join(folder, "images")
         self.key = os.path.join(folder, "key")
         self.signers = os.path.join(folder, "allowed_signers")
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        fresh = not os.path.exists(self.key)
+        if fresh:
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         with open(self.key + ".pub", encoding="utf-8") as file:
             self.public = " ".join(file.read().split()[:2])
         self.signer = 'release@fleet namespaces="nanozfs-image,nanozfs-channel" ' + self.public
+        if fresh:
+            self._make()
+        else:
+            for each in Folder(self.repository).index():
+                self.built[each["version"]] = Folder(self.repository).manifest(each["id"]).as_dict()
+
+    def _make(self) -> None:
         with open(self.signers, "w", encoding="utf-8") as file:
             file.write(self.signer + "\n")
         self._tree()
-        self.built: Dict[str, Dict[str, Any]] = {}
         for version, seq in (("1.0", 10), ("1.1", 11), ("1.2", 12)):
             self.build(version, seq)
 
@@ -110,7 +148,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     for program in ("makefs", "ssh-keygen"):
         if shutil.which(program) is None:
             pytest.skip("{0} is not installed; `make test` installs it".format(program))
-    return Images(str(tmp_path_factory.mktemp("images")))
+    folder = str(tmp_path_factory.mktemp("images") / "images")
+    once("images", folder, Images)
+    return Images(folder)
 
 
 @pytest.fixture
@@ -147,4 +187,6 @@ def pooled(host: ModuleHost) -> ModuleHost:
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     """Two images without a file system, and everything that is published of them."""
-    return Published(str(tmp_path_factory.mktemp("published")))
+    folder = str(tmp_path_factory.mktemp("published") / "published")
+    once("published", folder, Published)
+    return Published(folder)

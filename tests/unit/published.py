@@ -33,7 +33,7 @@ SIZE = 5 * MIB + 3 * GRID
 def contents() -> Dict[str, bytes]:
     """An old and a new image: the new one has parts of the old at other places, changed parts, new and empty ones."""
     chance = random.Random(1)
-    old = bytearray(chance.getrandbits(8) for _number in range(2 * MIB)) * 2
+    old = bytearray(chance.getrandbits(8 * 2 * MIB).to_bytes(2 * MIB, "little")) * 2
     old += bytes(SIZE - len(old))
     for at in range(0, 2 * MIB, 5000):  # the second half of it is not just a copy of the first
         old[2 * MIB + at] ^= 85
@@ -57,13 +57,22 @@ class Published:
         self.contents = contents()
         self.paths = {version: os.path.join(folder, version + ".img") for version in self.contents}
         self.repository = os.path.join(folder, "images")
+        self._manifests = os.path.join(folder, "{0}.json")
+        if not os.path.exists(self.repository):
+            self._make()
+        self.old, self.manifest = (self._read(version) for version in ("1.0", "1.1"))
+
+    def _make(self) -> None:
         os.mkdir(self.repository)
         for version, content in self.contents.items():
             with open(self.paths[version], "wb") as file:
                 file.write(content)
         old = self._publish("1.0", 10, None)
-        self.manifest = self._publish("1.1", 11, old)
-        self.old = old
+        self._publish("1.1", 11, old)
+
+    def _read(self, version: str) -> Manifest:
+        with open(self._manifests.format(version), "rb") as file:
+            return parse_manifest(file.read())
 
     def _publish(self, version: str, seq: int, base: Optional[Manifest]) -> Manifest:
         ident, windows = digest_image(self.paths[version])
@@ -75,7 +84,9 @@ class Published:
             offers.append(press.delta("xz", base, self.paths[base.version]))
         identity = Identity("web", version, seq, 0, "amd64", "FreeBSD:13:amd64", "tank")
         files = {"windows": artefact_of(self.repository, ident + ".win")}
-        return parse_manifest(Description(ident, SIZE, identity, "build-" + version, None, files, offers).encode())
+        raw = Description(ident, SIZE, identity, "build-" + version, None, files, offers).encode()
+        replace_file(self._manifests.format(version), raw)
+        return parse_manifest(raw)
 
     def offer(self, kind: str) -> Offer:
         """The pack or the delta of the new image."""

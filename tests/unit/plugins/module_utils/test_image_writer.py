@@ -78,12 +78,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> type:
 def copy(published: Published, tmp_path: Any) -> Published:
     """What is published, for a test that damages it."""
     shutil.copytree(published.folder, str(tmp_path / "copy"))
-    twin = Published.__new__(Published)
-    twin.__dict__.update(published.__dict__)
-    twin.folder = str(tmp_path / "copy")
-    twin.repository = os.path.join(twin.folder, "images")
-    twin.paths = {version: os.path.join(twin.folder, version + ".img") for version in published.paths}
-    return twin
+    return Published(str(tmp_path / "copy"))
 
 
 class Server:

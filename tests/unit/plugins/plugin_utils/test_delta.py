@@ -139,7 +139,7 @@ def test_the_same_bytes_every_time(images: List[str], tmp_path: Any, monkeypatch
 def test_what_is_no_file_system_has_a_delta_as_well(tmp_path: Any) -> None:
     paths = []
     for number in (0, 1):
-        content = random.Random(5).getrandbits(8 * SIZE).to_bytes(SIZE, "little")
+        content = random.Random(5).getrandbits(8 * 4 * MIB).to_bytes(4 * MIB, "little") + bytes(SIZE - 4 * MIB)
         (tmp_path / str(number)).write_bytes(bytes([number]) + content[1:])
         paths.append(str(tmp_path / str(number)))
     manifest = publish(paths, str(tmp_path / "out"))
