@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo test lint sanity units unit molecule build lab-down requirements clean
+.PHONY: help setup demo test lint sanity units unit molecule bench build lab-down requirements clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ unit: setup ## the unit tests, quickly
 
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
+
+bench: setup ## the image benchmark (as root; about an hour)
+	@bench/image/run
 
 build: setup ## the collection's artefact
 	@cd "$$(tools/stage .cache/staged)" && $(CURDIR)/.cache/venv/bin/ansible-galaxy collection build --force --output-path $(CURDIR)
