@@ -17,19 +17,6 @@ description:
   - When exactly this image was published in the folder before, nothing is done.
 extends_documentation_fragment:
   - nanozfs.fleet.publish
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
-    support: none
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   name:
     description: Name of the image, the same for all its versions.

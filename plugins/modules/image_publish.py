@@ -17,19 +17,6 @@ description:
   - Runs on the controller, as any user. It needs C(ssh-keygen(1)), and for small deltas the Python package C(bsdiff4).
 extends_documentation_fragment:
   - nanozfs.fleet.publish
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
-    support: none
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   image:
     description: Raw bytes of the image of a slice, with the layout of the collection in it.
