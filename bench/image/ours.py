@@ -43,12 +43,15 @@ class Ours(Contender):
         return [self._python("publisher", folder, self.codec, str(self.deltas), image) for image in images]
 
     def prepare(self, pair: Pair, folder: str, work: str) -> List[Command]:
-        """A slice with room for the image, and nothing in it."""
+        """A slice with room for the image and nothing in it, and the keys that the running image trusts."""
         megabytes = str(os.path.getsize(pair.new) >> 20)
-        return [["dd", "if=/dev/zero", "of=" + target(work), "bs=1M", "count=" + megabytes, "status=none"]]
+        signers = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(folder))), "signers")
+        return [["cp", signers, work]] + [
+            ["dd", "if=/dev/zero", "of=" + target(work), "bs=1M", "count=" + megabytes, "status=none"]
+        ]
 
     def client(self, pair: Pair, url: str, work: str) -> List[Command]:
-        signers = os.path.join(os.path.dirname(os.path.dirname(work)), "signers")
+        signers = os.path.join(work, "signers")
         bases = [pair.old] if self.deltas else []
         return [self._python("client", url, pair.new_id, signers, target(work), *bases)]
 

@@ -18,7 +18,8 @@ from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction, Supply, supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import Supply, supply_of
 
 display = Display()
 

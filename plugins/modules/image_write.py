@@ -65,7 +65,9 @@ options:
     type: int
     default: 8388608
   interval:
-    description: Seconds between two lines about the progress.
+    description:
+      - Seconds between two lines about the progress at first. What takes long is asked about less often, down to every
+        thirty seconds, because asking costs bytes as well.
     type: int
     default: 5
   detach:

@@ -28,7 +28,7 @@ from ansible_collections.nanozfs.fleet.plugins.modules import image_write
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import supply_of
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot

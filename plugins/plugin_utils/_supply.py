@@ -1,0 +1,80 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a controller brings to a target that reaches no server."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, Optional, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import MAX_MAP
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, open_repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import (
+    INDEX,
+    RING,
+    check_named,
+    manifest_name,
+    signature_name,
+)
+
+
+class Supply:
+    """A repository as the controller sees it. Whom to trust is for the target to say, which verifies everything.
+
+    :param location: of the repository, for the controller.
+    :param wanted: which image.
+    :param name: only images of this name.
+    :ivar ident: id of the image.
+    """
+
+    def __init__(
+        self, location: str, wanted: str, name: Optional[str], limits: Limits, ca_file: Optional[str] = None
+    ) -> None:
+        self._repository = open_repository(location, limits, ca_file)
+        self._wanted, self._name = wanted, name
+        if wanted.startswith(RING):
+            raise FleetError(
+                "a ring cannot be asked for with push", todo="find the image with image_info, and give its id"
+            )
+        if manifests.is_digest(wanted):
+            self.ident = wanted
+        else:
+            index = manifests.parse_index(self._repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
+            self.ident = manifests.find_in_index(index, wanted, name)
+
+    def manifest_files(self) -> Iterator[Tuple[str, bytes]]:
+        """Name and content of the manifest and its signature."""
+        raw = self._repository.fetch(manifest_name(self.ident), manifests.MAX_SMALL_FILE)
+        # the target is told the id only, and cannot see what it was found by
+        check_named(manifests.parse_manifest(raw), self.ident, self._wanted, self._name)
+        yield manifest_name(self.ident), raw
+        name = signature_name(self.ident)
+        yield name, self._repository.fetch(name, manifests.MAX_SMALL_FILE)
+
+    def small_files(self) -> Iterator[Tuple[str, bytes]]:
+        """Name and content of everything but the payloads."""
+        both = list(self.manifest_files())
+        yield from both
+        manifest = manifests.parse_manifest(both[0][1])
+        windows = manifest.artefact("windows")
+        for artefact in [windows] + [offer.map for offer in manifest.offers]:
+            yield artefact.name, self._repository.fetch(artefact.name, min(artefact.size, MAX_MAP))
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """A part of a file, in bytes."""
+        return b"".join(self._repository.stream(name, offset, length))
+
+
+def supply_of(arguments: Mapping[str, Any]) -> Supply:
+    """The supply that the arguments of a task name."""
+    limits = Limits(
+        timeout=float(arguments.get("timeout") or 30),
+        retries=int(arguments.get("retries") or 5),
+        deadline=float(arguments.get("deadline") or 3600),
+    )
+    ca_file = str(arguments["ca_file"]) if arguments.get("ca_file") else None
+    name = str(arguments["name"]) if arguments.get("name") else None
+    return Supply(str(arguments.get("repository", "")), str(arguments.get("image", "")), name, limits, ca_file)
