@@ -46,9 +46,8 @@ class Ours(Contender):
         """A slice with room for the image and nothing in it, and the keys that the running image trusts."""
         megabytes = str(os.path.getsize(pair.new) >> 20)
         signers = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(folder))), "signers")
-        return [["cp", signers, work]] + [
-            ["dd", "if=/dev/zero", "of=" + target(work), "bs=1M", "count=" + megabytes, "status=none"]
-        ]
+        room = ["dd", "if=/dev/zero", "of=" + target(work), "bs=1M", "count=" + megabytes, "status=none"]
+        return [["cp", signers, work], room]
 
     def client(self, pair: Pair, url: str, work: str) -> List[Command]:
         signers = os.path.join(work, "signers")
