@@ -37,9 +37,6 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "signers": {"type": "list", "elements": "str", "required": True},
     "etc_size": {"type": "int", "default": 20971520},
     "epoch": {"type": "int"},
-    "not_after": {"type": "int"},
-    "medium": {"type": "bool", "default": True},
-    "swap_size": {"type": "int", "default": 0},
     "revoked": {"type": "list", "elements": "str", "default": []},
     **TERMS,
 }

@@ -24,9 +24,6 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "image": {"type": "path"},
     "name": {"type": "str"},
     "version": {"type": "str"},
-    "medium": {"type": "bool", "default": True},
-    "swap_size": {"type": "int", "default": 0},
-    "not_after": {"type": "int"},
     **TERMS,
 }
 

@@ -33,6 +33,17 @@ options:
     description: Private key to sign with, or a public key whose private half C(ssh-agent(1)) holds.
     type: path
     required: true
+  medium:
+    description: Also lay out a bootable medium.
+    type: bool
+    default: true
+  swap_size:
+    description: Size of a swap partition on the medium, in bytes; 0 for none.
+    type: int
+    default: 0
+  not_after:
+    description: Time after which hosts refuse to install the image, in seconds since the epoch.
+    type: int
   codecs:
     description:
       - How packs and deltas are compressed. V(xz) is the one that every host has and must be among them. V(zstd) is

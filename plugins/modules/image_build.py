@@ -84,17 +84,6 @@ options:
       - Latest time of any file in the image, in seconds since the epoch. By default the environment variable
         E(SOURCE_DATE_EPOCH), or else the first of January 2024.
     type: int
-  not_after:
-    description: Time after which hosts refuse to install the image, in seconds since the epoch.
-    type: int
-  medium:
-    description: Also lay out a bootable medium.
-    type: bool
-    default: true
-  swap_size:
-    description: Size of a swap partition on the medium, in bytes; 0 for none.
-    type: int
-    default: 0
 """
 
 EXAMPLES = r"""

@@ -27,17 +27,6 @@ options:
   version:
     description: Version of an image of O(name) that is published already, to complete it.
     type: str
-  medium:
-    description: Also lay out a bootable medium.
-    type: bool
-    default: true
-  swap_size:
-    description: Size of a swap partition on the medium, in bytes; 0 for none.
-    type: int
-    default: 0
-  not_after:
-    description: Time after which hosts refuse to install the image, in seconds since the epoch.
-    type: int
 """
 
 EXAMPLES = r"""

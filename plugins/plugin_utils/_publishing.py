@@ -13,6 +13,9 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release impor
 TERMS: Dict[str, Dict[str, Any]] = {
     "output": {"type": "path", "required": True},
     "signing_key": {"type": "path", "required": True},
+    "medium": {"type": "bool", "default": True},
+    "swap_size": {"type": "int", "default": 0},
+    "not_after": {"type": "int"},
     "codecs": {"type": "list", "elements": "str", "default": ["xz"]},
     "deltas": {"type": "int", "default": 3},
     "deltas_from": {"type": "list", "elements": "str", "default": []},

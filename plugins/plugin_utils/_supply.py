@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import MAX_MAP
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, open_repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import (
-    INDEX,
     RING,
     check_named,
+    find_id,
     manifest_name,
     signature_name,
 )
@@ -39,11 +40,7 @@ class Supply:
             raise FleetError(
                 "a ring cannot be asked for with push", todo="find the image with image_info, and give its id"
             )
-        if manifests.is_digest(wanted):
-            self.ident = wanted
-        else:
-            index = manifests.parse_index(self._repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
-            self.ident = manifests.find_in_index(index, wanted, name)
+        self.ident = find_id(self._repository, wanted, name)
 
     def manifest_files(self) -> Iterator[Tuple[str, bytes]]:
         """Name and content of the manifest and its signature."""
@@ -70,11 +67,12 @@ class Supply:
 
 def supply_of(arguments: Mapping[str, Any]) -> Supply:
     """The supply that the arguments of a task name."""
-    limits = Limits(
-        timeout=float(arguments.get("timeout") or 30),
-        retries=int(arguments.get("retries") or 5),
-        deadline=float(arguments.get("deadline") or 3600),
-    )
+    given: Dict[str, Any] = {
+        key: kind(arguments[key])
+        for key, kind in (("timeout", float), ("retries", int), ("deadline", float))
+        if arguments.get(key) is not None
+    }
+    limits = replace(Limits(), **given)
     ca_file = str(arguments["ca_file"]) if arguments.get("ca_file") else None
     name = str(arguments["name"]) if arguments.get("name") else None
     return Supply(str(arguments.get("repository", "")), str(arguments.get("image", "")), name, limits, ca_file)

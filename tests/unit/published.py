@@ -114,13 +114,19 @@ class Published:
         **wishes: Any,
     ) -> Writer:
         """A writer that brings the new image to a slice of a host that runs the old one."""
-        return Writer(
+        heard = told if told is not None else []
+
+        class Listening(Writer):
+            def _tell(self, phase: str, done: int) -> None:
+                super()._tell(phase, done)
+                heard.append(self.progress())
+
+        return Listening(
             repository or FolderRepository(self.repository),
             manifest or self.manifest,
             target,
             {"build-1.0": base or self.paths["1.0"]},
             Wishes(**wishes),
-            (told if told is not None else []).append,
         )
 
     def is_right(self, target: str) -> bool:

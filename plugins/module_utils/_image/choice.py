@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Collection, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -22,8 +21,15 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import
     parse_map,
     parse_recipe,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, WINDOW, Manifest, Offer
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository, TooLarge
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
+    GRID,
+    WINDOW,
+    BadManifest,
+    Manifest,
+    Offer,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import fetch_artefact
 
 #: how many bytes of output this much of processor time makes, measured on one core (bytes per second): only to choose
 #: between offers of the same image, where no more than their order counts
@@ -63,7 +69,6 @@ class Plan:
     frames: Sequence[Frame]
     payloads: Sequence[Frame]
     wishes: Wishes
-    notes: Tuple[str, ...] = field(default=())
 
     @property
     def size(self) -> int:
@@ -164,11 +169,9 @@ def read_map(repository: Repository, manifest: Manifest, offer: Offer) -> Map:
     if offer.map.size > MAX_MAP:
         raise BadMap("the map {0} would have {1} bytes".format(offer.map.name, offer.map.size))
     try:
-        raw = repository.fetch(offer.map.name, offer.map.size)
-    except TooLarge as error:
+        raw = fetch_artefact(repository, offer.map)
+    except BadManifest as error:
         raise BadMap(error.what)
-    if hashlib.sha256(raw).hexdigest() != offer.map.sha256:
-        raise BadMap("{0} in {1} does not match the signed manifest".format(offer.map.name, repository.location))
     found = parse_map(raw, offer.data.size)
     if (found.image, found.base, found.size) != (manifest.id, offer.base, manifest.size):
         raise BadMap("{0} in {1} belongs to another image".format(offer.map.name, repository.location))
@@ -190,7 +193,7 @@ def _needs_payload(found: Map, frame: Frame, wanted: Collection[int]) -> bool:
     return False
 
 
-def plan(offer: Offer, found: Map, wrong: Sequence[int], wishes: Wishes, notes: Tuple[str, ...] = ()) -> Plan:
+def plan(offer: Offer, found: Map, wrong: Sequence[int], wishes: Wishes) -> Plan:
     """What has to be fetched for some windows.
 
     :raises Refused: when it is more than what is allowed.
@@ -202,7 +205,7 @@ def plan(offer: Offer, found: Map, wrong: Sequence[int], wishes: Wishes, notes: 
         if any(index in wanted for index in range(frame.first, frame.first + frame.windows))
     ]
     payloads = [frame for frame in frames if _needs_payload(found, frame, wanted)]
-    made = Plan(offer, found, wrong, frames, payloads, wishes, notes)
+    made = Plan(offer, found, wrong, frames, payloads, wishes)
     if wishes.max_transfer is not None and made.size > wishes.max_transfer:
         raise Refused(
             "{0} is {1} bytes, and no more than {2} may be fetched (max_transfer)".format(

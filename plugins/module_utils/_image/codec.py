@@ -13,6 +13,7 @@ A payload never gets more memory than its map says it unpacks to, whatever it cl
 from __future__ import annotations
 
 import lzma
+from functools import lru_cache
 from typing import Callable, Dict, Optional, Tuple
 
 XZ, ZSTD = "xz", "zstd"
@@ -43,6 +44,7 @@ def _unpack_xz(payload: bytes, size: int) -> bytes:
     return data
 
 
+@lru_cache(maxsize=1)  # asked for each payload, and a module that is not there is looked for in every folder each time
 def _zstd() -> Optional[Tuple[Unpack, Callable[[bytes], bytes]]]:
     """Unpacking and packing with zstd, if this Python has it."""
     try:

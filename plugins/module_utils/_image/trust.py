@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, Manifest
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Artefact, BadManifest, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository, TooLarge
 
 INDEX = "index.json"
 
@@ -68,6 +69,35 @@ def _by_ring(runner: Runner, repository: Repository, ring: str, name: Optional[s
     return channel.rings[ring]
 
 
+def find_id(repository: Repository, wanted: str, name: Optional[str]) -> str:
+    """The id of an image, as the index says, which is not signed: see :func:`check_named`.
+
+    :param wanted: a whole image id, or what :func:`manifest.find_in_index` takes.
+    """
+    if manifests.is_digest(wanted):
+        return wanted
+    index = manifests.parse_index(repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
+    return manifests.find_in_index(index, wanted, name)
+
+
+def fetch_artefact(repository: Repository, artefact: Artefact) -> bytes:
+    """A small file that a signed manifest names.
+
+    :raises BadManifest: when it is not what the manifest says.
+    """
+    try:
+        raw = repository.fetch(artefact.name, artefact.size)
+    except TooLarge as error:
+        raise BadManifest(error.what)
+    if hashlib.sha256(raw).hexdigest() != artefact.sha256:
+        raise BadManifest(
+            "{0} in {1} does not match the signed manifest".format(artefact.name, repository.location),
+            safe="nothing was written",
+            todo="publish the image again; a file of it was damaged or swapped",
+        )
+    return raw
+
+
 def find_image(
     runner: Runner,
     repository: Repository,
@@ -84,11 +114,8 @@ def find_image(
     """
     if wanted.startswith(RING):
         ident = _by_ring(runner, repository, wanted[len(RING) :], name, keys, now)
-    elif manifests.is_digest(wanted):
-        ident = wanted
     else:
-        index = manifests.parse_index(repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
-        ident = manifests.find_in_index(index, wanted, name)
+        ident = find_id(repository, wanted, name)
     raw, signer = _signed(runner, repository, manifest_name(ident), keys, manifests.NAMESPACE)
     manifest = manifests.parse_manifest(raw)
     check_named(manifest, ident, wanted, name)

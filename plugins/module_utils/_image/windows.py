@@ -20,6 +20,7 @@ from typing import Callable, Iterable, List, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, BadManifest, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import fetch_artefact
 
 DIGEST = 32
 HINT = 4
@@ -78,13 +79,7 @@ def read_windows(repository: Repository, manifest: Manifest) -> Windows:
     expected = file_size(manifest.size, manifest.window)
     if artefact.size != expected:
         raise BadManifest("the window file of {0} has an impossible size".format(manifest.describe()))
-    raw = repository.fetch(artefact.name, expected)
-    if hashlib.sha256(raw).hexdigest() != artefact.sha256:
-        raise BadManifest(
-            "{0} in {1} does not match the signed manifest".format(artefact.name, repository.location),
-            safe="nothing was written",
-            todo="publish the image again; a file of it was damaged or swapped",
-        )
+    raw = fetch_artefact(repository, artefact)
     end = expected // (DIGEST + HINT) * DIGEST
     return Windows(
         manifest.size,

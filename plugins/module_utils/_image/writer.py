@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh
@@ -68,9 +68,6 @@ class Progress(NamedTuple):
     expected: int = 0
 
 
-Tell = Callable[[Progress], None]
-
-
 class WrongBytes(FleetError):
     """The medium returned other bytes than were written to it."""
 
@@ -98,7 +95,6 @@ class Writer:
 
     :param path: the device node of the slice.
     :param bases: device nodes of other slices by the build of what they hold, for deltas.
-    :param tell: told about the progress, after each window.
     """
 
     def __init__(
@@ -108,14 +104,12 @@ class Writer:
         path: str,
         bases: Mapping[str, str],
         wishes: Wishes,
-        tell: Optional[Tell] = None,
     ) -> None:
         self.repository = repository
         self.manifest = manifest
         self.path = path
         self._bases = bases
         self._wishes = wishes
-        self._listener = tell
         self._progress = Progress(COMPARE, 0, manifest.size)
         self._notes: List[str] = []
         self._windows: Optional[Windows] = None
@@ -136,8 +130,6 @@ class Writer:
 
     def _tell(self, phase: str, done: int) -> None:
         self._progress = Progress(phase, done, self.manifest.size)
-        if self._listener is not None:
-            self._listener(self.progress())
 
     def predict(self) -> Outcome:
         """Compare, and see what would have to be fetched. Nothing is written."""
@@ -231,9 +223,7 @@ class Writer:
             reason = "no delta to {0} starts from what is on this host".format(self.manifest.describe())
             if not wishes.deltas:
                 reason = "deltas are not wanted (deltas=false)"
-            refuse_full(self.manifest, reason, wishes)
-            if wishes.deltas:
-                self._notes.append(reason + "; the full pack was used instead")
+            self._settle(reason, "the full pack was used instead" if wishes.deltas else "")
         try:
             return plan(offer, read_map(self.repository, self.manifest, offer), wrong, wishes)
         except (NotThere, BadMap) as trouble:
@@ -259,9 +249,16 @@ class Writer:
         return made
 
     def _fall_back(self, trouble: FleetError, what: str) -> None:
-        reason = "{0} cannot be used: {1}".format(what, trouble.what)
+        self._settle("{0} cannot be used: {1}".format(what, trouble.what), "the full pack was used instead")
+
+    def _settle(self, reason: str, done: str) -> None:
+        """The one decision about the full pack: refuse it, or note that it was used unless that is what was wanted.
+
+        :raises Refused: with ``fallback: fail``.
+        """
         refuse_full(self.manifest, reason, self._wishes)
-        self._notes.append(reason + "; the full pack was used instead")
+        if done:
+            self._notes.append("{0}; {1}".format(reason, done))
 
     def _make(self, device: Device, made: Plan) -> int:
         """Make all windows of a plan; bytes that were written."""
@@ -278,8 +275,7 @@ class Writer:
             return written + self._execute(device, made, left)
         except NoRanges as trouble:
             written = self.windows.length(set(first.wrong) - left)
-            refuse_full(self.manifest, trouble.what, self._wishes)
-            self._notes.append(trouble.what + "; the full pack was read from its beginning")
+            self._settle(trouble.what, "the full pack was read from its beginning")
         return written + self._read_whole(device, made, left)
 
     def _read_whole(self, device: Device, made: Plan, left: Set[int]) -> int:

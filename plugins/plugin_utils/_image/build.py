@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import layout, publish, release, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, sources_of
@@ -98,45 +96,23 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
         tree, build = plan(definition, scratch)
-        with contextlib.nullcontext() if runner.check_mode else _locked(folder):
+        with folder.locked(runner.check_mode):
             found = folder.find(definition.identity, build)
-            if found is not None and found.size == definition.size and not _lacks(folder, definition, found):
+            if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
                 manifest, changed = found, False
             elif runner.check_mode:
                 return {"changed": True, "build": build, "image": None}
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
-            tidied = release.finish(terms, manifest.name, manifest, changed, runner, say)
-    return dict(
-        release.result(folder, manifest),
-        changed=changed or tidied["changed"],
-        rings=tidied["rings"],
-        removed=tidied["removed"],
-    )
-
-
-@contextlib.contextmanager
-def _locked(folder: publish.Folder) -> Iterator[None]:
-    """The lock of the folder, with trouble about it in words."""
-    try:
-        with folder.locked():
-            yield
-    except OSError as error:
-        raise FleetError(
-            "the image could not be written to {0}: {1}".format(folder.path, error.strerror),
-            safe="what was published before is as it was",
-        )
+            return release.finish(terms, manifest.name, manifest, changed, runner, say)
 
 
 def _order(definition: Definition) -> release.Order:
     return release.Order(medium=definition.medium, swap_size=definition.swap_size, not_after=definition.not_after)
 
 
-def _lacks(folder: publish.Folder, definition: Definition, found: Manifest) -> bool:
-    """Whether anything is to be published of an image besides what is."""
-    terms = definition.terms
-    missing = release.missing(folder, definition.identity, found.id, terms, found.offers)
-    return bool(missing) or release.lacks(folder, found, _order(definition), terms)
+def _wanting(folder: publish.Folder, definition: Definition, found: Manifest) -> bool:
+    return release.wanting(folder, definition.identity, found, _order(definition), definition.terms)
 
 
 def _make(
@@ -149,14 +125,10 @@ def _make(
     say: Say,
 ) -> Tuple[Manifest, bool]:
     # made in the output folder, so that putting it in place is a rename and needs no second copy
-    partial = folder.full(".{0}-{1}.part".format(definition.identity.name, build))
-    try:
+    with publish.passing(folder.full(".{0}-{1}.part".format(definition.identity.name, build))) as partial:
         say("making a file system of {0} MiB from {1} files".format(definition.size >> 20, len(tree.nodes)))
         ufs.make(tree, scratch, partial, definition.size, definition.epoch)
         manifest, changed = release.publish(definition.terms, partial, _order(definition), runner, say)
-        if manifest is None:  # only in check mode there is none
-            raise AssertionError("nothing was published")
-        return manifest, changed
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
+    if manifest is None:  # only in check mode there is none
+        raise AssertionError("nothing was published")
+    return manifest, changed

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -123,6 +123,16 @@ def replace_file(path: str, content: bytes) -> None:
     os.replace(partial, path)
 
 
+@contextlib.contextmanager
+def passing(path: str) -> Iterator[str]:
+    """A file that is gone afterwards, unless it was put in its place by then."""
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 class Folder:
     """A folder where images are published."""
 
@@ -159,10 +169,6 @@ class Folder:
         """Whether a file that a manifest names is there, in its size."""
         path = self.full(artefact.name)
         return os.path.isfile(path) and os.path.getsize(path) == artefact.size
-
-    def complete(self, manifest: Manifest) -> bool:
-        """Whether every file that a manifest names is there."""
-        return all(self.has(each) for each in manifest.published())
 
     def manifest(self, ident: str) -> Manifest:
         """The manifest of a published image.
@@ -239,22 +245,33 @@ class Folder:
         replace_file(self.full(INDEX), index.encode("ascii"))
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other publishers out of the folder; it is made if need be. Readers need no lock.
+    def locked(self, check_mode: bool = False) -> Iterator[None]:
+        """Keep other publishers out of the folder; it is made if need be. Readers need no lock, nor does check mode.
 
         :raises Refused: when another one is at work.
+        :raises FleetError: when the folder cannot be written to, now or by what is done meanwhile.
         """
-        os.makedirs(self.path, exist_ok=True)
-        with open(self.full(".lock"), "wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Refused(
-                    "somebody else is publishing in {0} at this moment".format(self.path),
-                    safe="nothing was published",
-                    todo="wait for that, then run the play again",
-                )
-            yield
+        try:
+            with contextlib.ExitStack() as stack:
+                if not check_mode:
+                    os.makedirs(self.path, exist_ok=True)
+                    self._lock(stack.enter_context(open(self.full(".lock"), "wb")))
+                yield
+        except OSError as error:
+            raise FleetError(
+                "{0} cannot be written to: {1}".format(self.path, error.strerror),
+                safe="what was published before is as it was",
+            )
+
+    def _lock(self, file: BinaryIO) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refused(
+                "somebody else is publishing in {0} at this moment".format(self.path),
+                safe="nothing was published",
+                todo="wait for that, then run the play again",
+            )
 
     def channel(self, name: str) -> Optional[Channel]:
         """The channel of the images with a name."""

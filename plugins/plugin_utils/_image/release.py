@@ -10,11 +10,10 @@ before its manifest is signed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -45,11 +44,15 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish impor
     Description,
     Folder,
     artefact_of,
+    digest_file,
     digest_image,
+    passing,
     replace_file,
 )
 
 Say = Callable[[str], None]
+#: codec and base of offers that are to be made; no base for a pack
+Todo = List[Tuple[str, Optional[str]]]
 
 #: how much time passes between two lines about the same step (seconds)
 SAY_EVERY = 5.0
@@ -181,16 +184,12 @@ class Press:
         self, name: str, frames: Callable[[Any], List[Placed]], base: Optional[str]
     ) -> Tuple[Artefact, Artefact]:
         """Write a file with payloads and its map; the map comes last, so that one without the other is never used."""
-        partial = self._folder.full("." + name + ".part")
-        try:
+        with passing(self._folder.full("." + name + ".part")) as partial:
             with open(partial, "w+b") as out:
                 placed = frames(out)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(partial, self._folder.full(name))
-        finally:
-            if os.path.exists(partial):
-                os.unlink(partial)
         replace_file(self._folder.full(name + ".map"), encode_map(self._ident, base, self._size, placed))
         return artefact_of(self._folder.path, name + ".map"), artefact_of(self._folder.path, name)
 
@@ -223,15 +222,28 @@ class Press:
     def medium(self, code: Dict[str, bytes], swap_size: int) -> Artefact:
         """The medium, out of the pack."""
         name = self._ident + ".disk.img.xz"
-        partial = self._folder.full("." + name + ".part")
         source = self._folder.full(_name(self._ident, "pack", codec.XZ))
-        try:
+        with passing(self._folder.full("." + name + ".part")) as partial:
             medium.make(partial, source, self._size, self._size, self._ident, code["pmbr"], code["gptboot"], swap_size)
             os.replace(partial, self._folder.full(name))
-        finally:
-            if os.path.exists(partial):
-                os.unlink(partial)
         return artefact_of(self._folder.path, name)
+
+    def prove(self, draft: Description, offer: Offer, bases: Dict[str, str], say: Say) -> None:
+        """See that an offer makes the image, before anything is signed.
+
+        :param draft: what the manifest will say of the image.
+        :param bases: path of the image that a delta starts from, by its build.
+        :raises FleetError: when it does not.
+        """
+        say("trying {0} ({1})".format(offer.describe(), offer.codec))
+        manifest = parse_manifest(replace(draft, offers=[offer]).encode())
+        with passing(self._folder.full(".{0}.try.part".format(self._ident))) as path:
+            unpack_image(self._folder, manifest, path, [offer], bases)
+
+
+def unpack_pack(folder: Folder, manifest: Manifest, path: str) -> None:
+    """Make an image out of its pack, which needs nothing else."""
+    unpack_image(folder, manifest, path, [each for each in manifest.offers if each.base is None], {})
 
 
 def unpack_image(folder: Folder, manifest: Manifest, path: str, offers: Iterable[Offer], bases: Dict[str, str]) -> None:
@@ -246,7 +258,7 @@ def unpack_image(folder: Folder, manifest: Manifest, path: str, offers: Iterable
     only = replace(manifest, offers=tuple(offers))
     writer = Writer(FolderRepository(folder.path), only, path, bases, Wishes(deltas=bool(bases)))
     outcome = writer.write()
-    if outcome.notes or digest_image(path)[0] != manifest.id:
+    if outcome.notes or digest_file(path) != manifest.id:
         raise FleetError(
             "what was published of {0} does not make it: {1}".format(
                 manifest.describe(), "; ".join(outcome.notes) or "other bytes"
@@ -276,8 +288,7 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     offers = list(found.offers) if found is not None else []
     files = dict(found.files) if found is not None else {}
     not_after = order.not_after if found is None or order.not_after is not None else found.not_after
-    todo = missing(folder, identity, ident, terms, offers)
-    if found is not None and not todo and not lacks(folder, found, order, terms):
+    if found is not None and not wanting(folder, identity, found, order, terms):
         return found, False
     folder.check_version(identity.name, identity.version, ident, terms.replace)
     if runner.check_mode:
@@ -286,21 +297,23 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     if "windows" not in files:
         replace_file(folder.full(ident + ".win"), windows)
         files["windows"] = artefact_of(folder.path, ident + ".win")
-    offers += [press.pack(name) for name, base in todo if base is None]
-    offers += _deltas(folder, press, [each for each in todo if each[1] is not None], say)
+    todo = missing(folder, identity, ident, terms, offers)
+    draft = Description(ident, size, identity, build, not_after, files, offers)
+    offers += _packs(press, draft, todo, say)
+    offers += _deltas(folder, press, draft, todo, say)
     if order.medium and "medium" not in files:
         say("laying out a medium")
         files["medium"] = press.medium(code, order.swap_size)
     offers.sort(key=lambda offer: (offer.base or "", offer.codec))
-    raw = Description(ident, size, identity, build, not_after, files, offers).encode()
-    _try(folder, parse_manifest(raw), [offer for offer in offers if (offer.codec, offer.base) in todo], say)
+    raw = replace(draft, files=files, offers=offers).encode()
     return folder.add(runner, raw, terms.signing_key, terms.replace), True
 
 
-def lacks(folder: Folder, found: Manifest, order: Order, terms: Terms) -> bool:
-    """Whether the manifest of an image has to be made anew, apart from offers that are missing."""
+def wanting(folder: Folder, identity: Identity, found: Manifest, order: Order, terms: Terms) -> bool:
+    """Whether anything has to be published of an image besides what is."""
     return (
-        "windows" not in found.files
+        bool(missing(folder, identity, found.id, terms, found.offers))
+        or "windows" not in found.files
         or (order.medium and "medium" not in found.files)
         or (order.not_after is not None and order.not_after != found.not_after)
         or not folder.signed_by(manifest_name(found.id), terms.signing_key, NAMESPACE)
@@ -316,21 +329,13 @@ def run(terms: Terms, order: Order, runner: Runner, say: Say) -> Dict[str, Any]:
     check_terms(terms)
     folder = Folder(terms.output)
     manifest, changed, name = None, False, order.name
-    try:
-        with contextlib.nullcontext() if runner.check_mode else folder.locked():
-            if order.image is not None:
-                name = look_inside(order.image)[0].name
-                manifest, changed = publish(terms, order.image, order, runner, say)
-            elif order.version is not None and name is not None:
-                manifest, changed = _complete(terms, folder, name, order, runner, say)
-            tidied = finish(terms, str(name), manifest, changed, runner, say)
-    except OSError as error:
-        raise FleetError(
-            "{0} cannot be written to: {1}".format(terms.output, error.strerror),
-            safe="what was published before is as it was",
-        )
-    described = result(folder, manifest) if manifest is not None else {"image": None}
-    return dict(described, changed=changed or tidied["changed"], rings=tidied["rings"], removed=tidied["removed"])
+    with folder.locked(runner.check_mode):
+        if order.image is not None:
+            name = look_inside(order.image)[0].name
+            manifest, changed = publish(terms, order.image, order, runner, say)
+        elif order.version is not None and name is not None:
+            manifest, changed = _complete(terms, folder, name, order, runner, say)
+        return finish(terms, str(name), manifest, changed, runner, say)
 
 
 def _complete(
@@ -342,23 +347,17 @@ def _complete(
         manifest.name, manifest.version, manifest.seq, manifest.min_seq, manifest.arch, manifest.abi, ""
     )
     manifest = folder.find(identity, manifest.build) or manifest
-    if not missing(folder, identity, manifest.id, terms, manifest.offers) and not lacks(folder, manifest, order, terms):
+    if not wanting(folder, identity, manifest, order, terms):
         return manifest, False
     if runner.check_mode:
         return manifest, True
-    path = folder.full(".{0}.again.part".format(manifest.id))
-    try:
+    with passing(folder.full(".{0}.again.part".format(manifest.id))) as path:
         say("unpacking {0}".format(manifest.describe()))
-        unpack_image(folder, manifest, path, [each for each in manifest.offers if each.base is None], {})
+        unpack_pack(folder, manifest, path)
         return publish(terms, path, order, runner, say)
-    finally:
-        if os.path.exists(path):
-            os.unlink(path)
 
 
-def missing(
-    folder: Folder, identity: Identity, ident: str, terms: Terms, offers: Sequence[Offer]
-) -> List[Tuple[str, Optional[str]]]:
+def missing(folder: Folder, identity: Identity, ident: str, terms: Terms, offers: Sequence[Offer]) -> Todo:
     """Codec and base of every offer that there should be and is not."""
     there = {(offer.codec, offer.base) for offer in offers}
     bases: List[Optional[str]] = [None]
@@ -366,57 +365,65 @@ def missing(
     return [(name, base) for base in bases for name in terms.codecs if (name, base) not in there]
 
 
-def _deltas(folder: Folder, press: Press, todo: Sequence[Tuple[str, Optional[str]]], say: Say) -> List[Offer]:
-    """Make deltas, each from an image that is unpacked for it."""
-    if todo and not delta.has_bsdiff():
-        say("the Python package bsdiff4 is not installed: deltas will be about three times as large")
+def _packs(press: Press, draft: Description, todo: Todo, say: Say) -> List[Offer]:
+    """Make and try the packs that are missing."""
     offers = []
-    for base in sorted({str(base) for _name_, base in todo}):
-        before = folder.manifest(base)
-        old = folder.full(".{0}.old.part".format(base))
-        try:
-            say("unpacking {0}".format(before.describe()))
-            unpack_image(folder, before, old, [each for each in before.offers if each.base is None], {})
-            offers += [press.delta(name, before, old) for name, each in todo if each == base]
-        finally:
-            if os.path.exists(old):
-                os.unlink(old)
+    for name in (name for name, base in todo if base is None):
+        offers.append(press.pack(name))
+        press.prove(draft, offers[-1], {}, say)
     return offers
 
 
-def _try(folder: Folder, manifest: Manifest, offers: Sequence[Offer], say: Say) -> None:
-    """See that every new offer makes the image."""
-    path = folder.full(".{0}.try.part".format(manifest.id))
-    old = folder.full(".{0}.old.part".format(manifest.id))
-    try:
-        for offer in offers:
-            say("trying {0} ({1})".format(offer.describe(), offer.codec))
-            bases = {}
-            if offer.base is not None:
-                before = folder.manifest(offer.base)
-                unpack_image(folder, before, old, [each for each in before.offers if each.base is None], {})
-                bases = {offer.build: old}
-            unpack_image(folder, manifest, path, [offer], bases)
-    finally:
-        for each in (path, old):
-            if os.path.exists(each):
-                os.unlink(each)
+def _deltas(folder: Folder, press: Press, draft: Description, todo: Todo, say: Say) -> List[Offer]:
+    """Make and try the deltas that are missing, each from an image that is unpacked for it."""
+    bases = sorted({base for _name_, base in todo if base is not None})
+    if bases and not delta.has_bsdiff():
+        say("the Python package bsdiff4 is not installed: deltas will be about three times as large")
+    offers = []
+    for base in bases:
+        before = folder.manifest(base)
+        with passing(folder.full(".{0}.old.part".format(base))) as old:
+            say("unpacking {0}".format(before.describe()))
+            unpack_pack(folder, before, old)
+            for name in (name for name, each in todo if each == base):
+                offers.append(press.delta(name, before, old))
+                press.prove(draft, offers[-1], {before.build: old}, say)
+    return offers
 
 
 def finish(
     terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, runner: Runner, say: Say
 ) -> Dict[str, Any]:
-    """What concerns the folder and no single image: the channel, and images that are not kept any longer.
+    """Do what concerns the folder and no single image, and report everything.
 
+    :param name: of the images.
     :param manifest: what was published just now; it is kept, whatever else is.
-    :param changed: whether that is new. In check mode it is not in the folder, and only that can be said.
-    :returns: ``rings``, ``removed``, and whether anything ``changed``.
+    :param changed: whether that is new.
+    :returns: the result of the module.
+    """
+    tidied = _tidy(terms, name, manifest, changed, runner, say)
+    described = result(Folder(terms.output), manifest) if manifest is not None else {"image": None}
+    return dict(described, rings=tidied.rings, removed=tidied.removed, changed=changed or tidied.changed)
+
+
+class Tidied(NamedTuple):
+    """The rings of the channel, the ids of images that were removed, and whether either changed anything."""
+
+    rings: Dict[str, str]
+    removed: List[str]
+    changed: bool
+
+
+def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, runner: Runner, say: Say) -> Tidied:
+    """Keep the channel, and remove images that are not kept any longer.
+
+    :param changed: in check mode what is new is not in the folder, and only that can be said.
     """
     folder = Folder(terms.output)
     before = folder.channel(name)
     rings = dict(before.rings) if before is not None else {}
     if runner.check_mode and changed:
-        return {"changed": True, "rings": rings, "removed": []}
+        return Tidied(rings, [], True)
     index = tuple(folder.index())
     for ring, version in terms.rings:
         rings[ring] = find_in_index(index, version, name)
@@ -435,7 +442,7 @@ def finish(
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
         folder.remove(doomed)
-    return {"changed": renewed or bool(doomed), "rings": rings, "removed": doomed}
+    return Tidied(rings, doomed, renewed or bool(doomed))
 
 
 def result(folder: Folder, manifest: Manifest) -> Dict[str, Any]:
