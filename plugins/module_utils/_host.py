@@ -10,7 +10,7 @@ Nothing here changes anything, and nothing here fails because a part of the host
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -93,12 +93,25 @@ def running_image(medium: Medium) -> Optional[Inside]:
     return read_slice(medium.slices[medium.running], False).inside
 
 
-def ring_name(runner: Runner, wanted: str) -> Optional[str]:
-    """The name of the image that a ring means on this host: that of the running one. ``None`` for anything else."""
+def other_builds(medium: Medium, target: Slice) -> Dict[str, str]:
+    """The device nodes of the slices besides one, by the build of what they hold: what a delta can start from."""
+    found = {}
+    for piece in medium.slices.values():
+        inside = read_slice(piece, False).inside if piece.label != target.label else None
+        if inside is not None:
+            found[inside.build] = piece.path
+    return found
+
+
+def ring_name(wanted: str, running: Callable[[], Optional[Inside]]) -> Optional[str]:
+    """The name of the image that a ring means on this host: that of the running one. ``None`` for anything else.
+
+    :param running: finds out which that is; only asked for a ring.
+    """
     if not wanted.startswith(RING):
         return None
-    running = running_image(read_medium(runner))
-    return running.name if running is not None else None
+    inside = running()
+    return inside.name if inside is not None else None
 
 
 def state_of(runner: Runner, medium: Optional[Medium]) -> Tuple[str, str]:

@@ -46,8 +46,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import ring_name
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import ring_name, running_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 
@@ -59,7 +60,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         repository_of(params),
         params["image"],
         keys_of(params, module.tmpdir),
-        name=params["name"] or ring_name(runner, params["image"]),
+        name=params["name"] or ring_name(params["image"], lambda: running_image(read_medium(runner))),
         now=time.time(),
     )
     return {"image": found.manifest.as_dict(), "signer": found.signer}

@@ -204,7 +204,7 @@ progress:
 
 import os
 import time
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -222,9 +222,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, Slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
-#: how long a write may have the lock before its record says what it is about (seconds)
-NEW_RECORD = 5.0
-
 
 def wishes_of(params: Mapping[str, Any]) -> Wishes:
     """What the arguments ask of the transfer."""
@@ -236,16 +233,6 @@ def wishes_of(params: Mapping[str, Any]) -> Wishes:
         line_rate=min(rates),
         deltas=params["deltas"],
     )
-
-
-def bases_of(medium: Medium, target: Slice) -> Dict[str, str]:
-    """The other slices, by the build of what they hold: what a delta can start from."""
-    found = {}
-    for piece in medium.slices.values():
-        inside = _host.read_slice(piece, False).inside if piece.label != target.label else None
-        if inside is not None:
-            found[inside.build] = piece.path
-    return found
 
 
 def result_of(trusted: Trusted, piece: Slice, writer: Writer, outcome: Outcome, before: str) -> Dict[str, Any]:
@@ -292,20 +279,26 @@ def answer(module: AnsibleModule, record: Dict[str, Any]) -> Dict[str, Any]:
     return result
 
 
-def run_detached(
-    module: AnsibleModule, job: jobs.Job, head: Dict[str, Any], writer: Writer, result: Any
-) -> Dict[str, Any]:
-    """Start the write in a process of its own, and wait a little."""
+def still(module: AnsibleModule, record: Dict[str, Any], label: str) -> Dict[str, Any]:
+    """What to tell about a write that somebody else has begun.
 
-    def work() -> None:
-        head["pid"] = os.getpid()  # for whoever has to stop it
-        with jobs.Watch(job, jobs.Meter(head), writer.progress):
-            told = jobs.outcome_of(lambda: result(writer.write()))
-        job.save(jobs.finished(head, told))
+    :raises FleetError: when it goes on, and the caller wanted to see its end.
+    """
+    if not record.get("finished") and not module.params["detach"]:
+        raise FleetError(
+            "{0} is still being written by an earlier play".format(label),
+            safe="that write goes on",
+            todo="run the play again later; it takes the write over",
+        )
+    return answer(module, record)
 
-    jobs.detach(work)
-    job.unlock()
-    record = jobs.await_change(job, head["job"], module.params["wait"])
+
+def begun(module: AnsibleModule, job: jobs.Job, ident: str) -> Dict[str, Any]:
+    """Wait a little for a write that was begun in a process of its own, and tell about it.
+
+    :raises FleetError: when it died at once.
+    """
+    record = jobs.await_change(job, ident, module.params["wait"])
     if record is None:
         raise FleetError(
             "the process that writes the image died",
@@ -313,35 +306,6 @@ def run_detached(
             todo="look for the reason (dmesg: out of memory?), then run the play again; it goes on from here",
         )
     return answer(module, record)
-
-
-def adopt(module: AnsibleModule, job: jobs.Job, trusted: Trusted, label: str) -> Optional[Dict[str, Any]]:
-    """Take the lock; or, when the same image is being written already, wait for that and tell about it."""
-    manifest = trusted.manifest
-    detach = module.params["detach"]
-    until = time.monotonic() + (module.params["wait"] if detach else module.params["deadline"])
-    patience = time.monotonic() + NEW_RECORD
-    while not job.lock():
-        record = job.read()
-        if record is None or record.get("finished"):
-            # whoever has the lock has only just taken it, or is about to let it go
-            if time.monotonic() > patience:
-                jobs.refuse_other(None, manifest.id, manifest.describe(), label)
-            time.sleep(0.1)
-            continue
-        jobs.refuse_other(record, manifest.id, manifest.describe(), label)
-        seen = jobs.await_change(job, record["job"], until - time.monotonic())
-        if seen is not None and seen.get("finished"):
-            return answer(module, seen)
-        if time.monotonic() >= until and seen is not None:
-            if detach:
-                return answer(module, seen)
-            raise FleetError(
-                "{0} is still being written by an earlier play".format(label),
-                safe="that write goes on",
-                todo="run the play again later; it takes the write over",
-            )
-    return None
 
 
 def check_numbers(params: Mapping[str, Any]) -> None:
@@ -374,7 +338,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         repository,
         params["image"],
         keys_of(params, module.tmpdir),
-        name=params["name"] or _host.ring_name(runner, params["image"]),
+        name=params["name"] or _host.ring_name(params["image"], lambda: running),
         now=time.time(),
     )
     manifest = trusted.manifest
@@ -389,9 +353,10 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         writer, result = prepare(module, runner, medium, piece, repository, trusted)
         predicted = writer.predict()
         return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
-    adopted = adopt(module, job, trusted, piece.label)
-    if adopted is not None:
-        return adopted
+    seconds = params["wait"] if params["detach"] else params["deadline"]
+    other = jobs.take(job, manifest.id, manifest.describe(), piece.label, seconds)
+    if other is not None:
+        return still(module, other, piece.label)
     head = {
         "job": "{0}-{1}".format(int(time.time()), os.getpid()),
         "image": manifest.id,
@@ -401,7 +366,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         job.save(dict(head, phase="starting", total=manifest.size, percent=0, finished=False))
         writer, result = prepare(module, runner, medium, piece, repository, trusted)
         if params["detach"]:
-            return run_detached(module, job, head, writer, result)
+            jobs.start(job, head, writer.progress, lambda: result(writer.write()))
+            return begun(module, job, head["job"])
         work = writer.write if not params["part"] else lambda: writer.write_part(Part(**params["part"]))
         record = jobs.finished(head, jobs.outcome_of(lambda: result(work())))
         job.save(record)
@@ -423,7 +389,9 @@ def prepare(
     check_target(read_mesh(runner), medium, piece.provider, will_disarm=module.check_mode)
     inside = _host.read_slice(piece, False).as_dict()
     before = "{name}-{version}".format(**inside) if inside else "no image"
-    writer = Writer(repository, trusted.manifest, piece.path, bases_of(medium, piece), wishes_of(module.params))
+    writer = Writer(
+        repository, trusted.manifest, piece.path, _host.other_builds(medium, piece), wishes_of(module.params)
+    )
     return writer, lambda outcome: result_of(trusted, piece, writer, outcome, before)
 
 

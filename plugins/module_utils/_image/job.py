@@ -29,6 +29,9 @@ RUN_DIR = "/var/run/nanozfs"
 EVERY = 1.0
 LOOK_BACK = 15.0
 
+#: how long a write may have the lock before its record says what it is about (seconds)
+NEW_RECORD = 5.0
+
 Record = Dict[str, Any]
 
 
@@ -213,6 +216,48 @@ def detach(work: Callable[[], None]) -> None:
         work()
     finally:
         os._exit(0)
+
+
+def start(job: Job, head: Record, progress: Callable[[], Progress], work: Callable[[], Record]) -> None:
+    """Do a write in a process of its own, which keeps the record and takes the lock over.
+
+    :param progress: how far the write is.
+    :param work: does it, and gives its result.
+    """
+
+    def write() -> None:
+        head["pid"] = os.getpid()  # for whoever has to stop it
+        with Watch(job, Meter(head), progress):
+            told = outcome_of(work)
+        job.save(finished(head, told))
+
+    detach(write)
+    job.unlock()
+
+
+def take(job: Job, image: str, describe: str, label: str, seconds: float) -> Optional[Record]:
+    """Take the lock; or, when the same image is being written already, wait for that.
+
+    :param image: id of the image that is wanted.
+    :param seconds: how long to wait for the end of the other write.
+    :returns: the record of the other write, at its end or after that time; ``None`` when the lock is ours.
+    :raises Refused: when something else is being written.
+    """
+    until = time.monotonic() + seconds
+    patience = time.monotonic() + NEW_RECORD
+    while not job.lock():
+        record = job.read()
+        if record is None or record.get("finished"):
+            # whoever has the lock has only just taken it, or is about to let it go
+            if time.monotonic() > patience:
+                refuse_other(None, image, describe, label)
+            time.sleep(0.1)
+            continue
+        refuse_other(record, image, describe, label)
+        seen = await_change(job, record["job"], until - time.monotonic())
+        if seen is not None and (seen.get("finished") or time.monotonic() >= until):
+            return seen
+    return None
 
 
 def await_change(job: Job, ident: str, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Optional[Record]:

@@ -24,7 +24,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
-from ansible_collections.nanozfs.fleet.plugins.modules import image_write
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
@@ -533,7 +532,7 @@ class TestGoingOn:
         """Somebody has taken the lock, and has not said yet what for; the record is that of an earlier write."""
         done = host.ok("image_write", **arguments(images))
         assert done["finished"]
-        host.monkeypatch.setattr(image_write, "NEW_RECORD", 0.3)
+        host.monkeypatch.setattr(jobs, "NEW_RECORD", 0.3)
         other = jobs.Job("nz-b")
         assert other.lock()
         message = host.run("image_write", **arguments(images, detach=True, wait=0))["msg"]
