@@ -43,5 +43,5 @@ requirements: ## make requirements/dev.txt anew from dev.in
 	@tools/requirements
 
 clean: ## take away what building and testing left
-	@rm -rf .cache .ansible tests/output nanozfs-fleet-*.tar.gz
+	@rm -rf .cache .ansible .hypothesis tests/output nanozfs-fleet-*.tar.gz
 	@find . -name __pycache__ -prune -exec rm -rf {} +
