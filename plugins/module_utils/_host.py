@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
@@ -28,6 +29,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Candidate, Zpool, in_use_elsewhere
 
 NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
+
+#: Set by the early hook in the kernel environment when the import of the pool did not end. What asks for a pool then
+#: waits for ever, in the kernel, for the lock that the import holds (``spa_namespace_lock`` in ``spa.c``).
+IMPORT, HUNG = "nanozfs.import", "hung"
 
 
 def kenv(runner: Runner, name: str) -> str:
@@ -159,6 +164,7 @@ def survey(
         "reason": reason,
         "running": _running(medium, contents),
         "medium": _medium_dict(medium, contents),
+        "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
     report.update(_pool_part(runner, name, warnings))
     report["warnings"] = warnings
@@ -228,6 +234,9 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         "failed": [],
         "journal": None,
     }
+    if kenv(runner, IMPORT) == HUNG:
+        warnings.append("the import of the pool hangs; commands about pools would hang as well and were not run")
+        return part
     pool = _try(warnings, lambda: zpool.pool(name)) if name else None
     if pool is None:
         part["importable"] = _try(warnings, lambda: [_importable(zpool, each) for each in zpool.candidates()]) or []

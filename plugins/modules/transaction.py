@@ -149,6 +149,12 @@ journal:
   returned: success
   type: dict
   sample: {phase: prepared, txn: 0007-3fa9c1d2, kind: upgrade}
+warnings:
+  description: Why the OS medium could not be told as well (C(nz-state)), if so. The journal itself is on the pool.
+  returned: except with O(state=planned)
+  type: list
+  elements: str
+  sample: []
 actions:
   description: The changing commands that were run; in check mode, that would have been run.
   returned: always
@@ -161,9 +167,9 @@ from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _state, _transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
     ROLLBACK,
     ImageRef,
@@ -172,6 +178,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
     root_of,
     snapshot_tag,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import (
     RESERVE,
@@ -314,10 +321,21 @@ class Transaction:
             return dict(result, **self.shown(before, txn, wish.target))
         after = self.moved(before)
         result["changed"] = after != before and self.store.write(after)
+        result["warnings"] = [] if self.runner.check_mode else self.mirror(after)
         if self.params["state"] == "prepared":
             result["step"] = _transaction.next_step(after, self.wish(after))
         result["diff"] = {"before": before.as_dict(), "after": after.as_dict()}
         return dict(result, **self.shown(after, after.txn, after.target))
+
+    def mirror(self, journal: Journal) -> List[str]:
+        """Let the OS medium know as well, for a start at which the pool is not there (yet); what went wrong with it."""
+        try:
+            medium = read_medium(self.runner)
+            pool = Zpool(self.runner).pool(self.params["pool"])
+        except FleetError as error:
+            return ["nz-state was not written: {0}".format(error.what)]
+        problem = _state.remember(medium, _state.mirror(journal, pool.guid if pool else None))
+        return ["nz-state was not written: {0}".format(problem)] if problem else []
 
     @staticmethod
     def shown(journal: Journal, txn: Optional[str], target: Optional[ImageRef]) -> Dict[str, Any]:
