@@ -28,7 +28,7 @@ options:
     default: true
   slices:
     description:
-      - Hash no other slices than these, with O(digest=true). V(running) and V(inactive) mean what they are at that moment.
+      - Hash no other slices than these, with O(digest=true). V(running) and V(inactive) mean those that are so now.
       - A slow medium takes minutes for each of them.
     type: list
     elements: str
