@@ -14,7 +14,7 @@ description:
   - On GPT, all changes go to the disk in one write of the partition table (C(gpart -f x) and C(gpart commit)), so
     that a power cut finds either the old attributes or the new ones.
   - Finds the medium by itself, from the device that / is mounted from. Slices have the GPT labels C(nz-recovery),
-    C(nz-a) and C(nz-b); on MBR they are the first three slices in this order.
+    C(nz-a) and C(nz-b); on MBR they are the partitions C(a) of the first three slices in this order.
 extends_documentation_fragment:
   - nanozfs.fleet.common
 options:
@@ -27,9 +27,9 @@ options:
     description:
       - V(active) boots from now on, and no other slice does.
       - V(trial) boots once. Unless it is made active then, the boot after that is the slice that runs now
-        (C(bootonce)). MBR has no such thing; there it is the same as V(active), and the image has to set it back by
-        itself.
-      - V(inactive) does not boot.
+        (C(bootonce)). MBR has no such thing; there it is the same as V(active), and the early hook of the image sets it
+        back.
+      - V(inactive) does not boot. MBR has one active slice always; there the slice that runs becomes that.
     type: str
     choices: [active, trial, inactive]
     required: true
@@ -119,6 +119,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runn
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import refuse_unfinished
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+    GPT,
     STATES,
     apply,
     edits,
@@ -126,6 +127,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
     pick,
     read_medium,
     recover,
+    settle,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -143,6 +145,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     before = flags_after(medium, [])
     expected = flags_after(medium, changes)
     apply(runner, medium, changes)
+    settled = settle(runner, medium, expected)
     after = expected
     if changes and not module.check_mode:
         after = flags_after(read_medium(runner), [])
@@ -153,13 +156,13 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
                 todo="look with `gpart show -l {0}`".format(medium.disk),
             )
     return {
-        "changed": bool(changes) or recovered,
+        "changed": bool(changes) or recovered or settled,
         "recovered": recovered,
         "slice": label,
         "running": medium.running,
         "disk": medium.disk,
         "scheme": medium.scheme,
-        "one_shot": medium.scheme == "GPT",
+        "one_shot": medium.scheme == GPT,
         "before": before,
         "after": after,
         "diff": {"before": before, "after": after},

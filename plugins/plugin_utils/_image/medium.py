@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass
-from typing import BinaryIO, Iterator, List, Mapping, Optional
+from typing import BinaryIO, Dict, Iterator, List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
@@ -160,8 +160,7 @@ def _need(code: Mapping[str, bytes], *names: str) -> None:
         )
 
 
-def _lay_gpt(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size: int, seed: str) -> List[int]:
-    """Everything of a GPT medium but what is in its slices."""
+def _lay_gpt(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size: int, seed: str) -> Dict[str, int]:
     efi = form.efi if form.efi is not None else bool(code.get("gptboot.efi"))
     _need(code, "pmbr", "gptboot", *(["gptboot.efi"] if efi else []))
     if len(code["gptboot"]) > BOOT_SIZE:
@@ -182,7 +181,7 @@ def _lay_gpt(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size
             medium.seek(table.entries[1].first * SECTOR)
             with open(path, "rb") as source:
                 shutil.copyfileobj(source, medium, MIB)
-    return [entry.first * SECTOR for entry in table.entries.values() if entry.label in FILLED]
+    return {entry.label: entry.first * SECTOR for entry in table.entries.values()}
 
 
 def mbr_layout(slice_size: int) -> List[_mbr.Slice]:
@@ -197,8 +196,7 @@ def mbr_layout(slice_size: int) -> List[_mbr.Slice]:
     return slices + [_mbr.Slice(_mbr.NON_FS, end, STATE_SIZE // SECTOR)]
 
 
-def _lay_mbr(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size: int) -> List[int]:
-    """Everything of an MBR medium but what is in its slices."""
+def _lay_mbr(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size: int) -> Dict[str, int]:
     _need(code, "boot", form.boot0)
     if form.swap_size:
         raise MediumError(
@@ -208,7 +206,7 @@ def _lay_mbr(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size
     slices = mbr_layout(slice_size)
     size = slice_size + LABEL_SIZE
     begin = ALIGN // SECTOR
-    filled = []
+    places = {}
     what = form.boot0
     try:
         record = _mbr.boot_record(code[form.boot0], slices, 1 + MBR_SLICES.index("nz-a"), BOOT0_TICKS, len(MBR_SLICES))
@@ -224,9 +222,23 @@ def _lay_mbr(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size
         at = (place.first + begin) * SECTOR
         medium.seek(at + size - SECTOR)
         medium.write(_mbr.label_sector(label, size))
-        if label in FILLED:
-            filled.append(at)
-    return filled
+        places[label] = at
+    return places
+
+
+def lay(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size: int, seed: str) -> Dict[str, int]:
+    """Write everything of a medium but what is in its slices, into a new file.
+
+    :param slice_size: of each slice in bytes; a multiple of 4096.
+    :param seed: what the identifiers of disk and partitions are made from.
+    :param code: contents of the files of :data:`CODE` that there are.
+    :returns: where the image belongs in each slice, in bytes from the start of the disk, by its label, in order.
+    :raises MediumError: when something does not fit, or boot code is missing.
+    :raises EspError: when the EFI system partition cannot be made.
+    """
+    if form.scheme == MBR:
+        return _lay_mbr(medium, form, code, slice_size)
+    return _lay_gpt(medium, form, code, slice_size, seed)
 
 
 def _compressed(skeleton: BinaryIO, start: int, end: int) -> Iterator[bytes]:
@@ -247,10 +259,7 @@ def make(
     :param out: path of the file to write; an .xz file. The slices are the streams of the pack as they are.
     :param pack: path of the image's pack, with xz.
     :param image_size: of the image in bytes.
-    :param slice_size: of each slice in bytes; a multiple of 4096.
-    :param seed: what the identifiers of disk and partitions are made from.
-    :param code: contents of the files of :data:`CODE` that the image has.
-    :param form: what kind of medium.
+    :param form: what kind of medium; this, *slice_size*, *seed* and *code* as :func:`lay` takes them.
     :raises MediumError: when something does not fit, or the image lacks boot code.
     :raises EspError: when the EFI system partition cannot be made.
     """
@@ -259,14 +268,11 @@ def make(
     bare = out + ".bare.part"
     try:
         with open(bare, "w+b") as skeleton:
-            if form.scheme == GPT:
-                filled = _lay_gpt(skeleton, form, code, slice_size, seed)
-            else:
-                filled = _lay_mbr(skeleton, form, code, slice_size)
+            places = lay(skeleton, form, code, slice_size, seed)
             size = skeleton.seek(0, os.SEEK_END)
             with open(out, "wb") as medium:
                 at = 0
-                for start in filled:
+                for start in (place for label, place in places.items() if label in FILLED):
                     medium.writelines(_compressed(skeleton, at, start))
                     with open(pack, "rb") as source:
                         shutil.copyfileobj(source, medium, MIB)

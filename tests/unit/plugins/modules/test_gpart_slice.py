@@ -9,8 +9,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
-from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot
+from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, boot_mbr, make_mbr_medium
 
 
 def flags(host: ModuleHost) -> dict:
@@ -159,30 +160,80 @@ class TestMbr:
 
     @pytest.fixture
     def host(self, machine: Machine, tmp_path, monkeypatch) -> ModuleHost:  # type: ignore[no-untyped-def]
-        machine.add_disk("ada0", 64 * MIB)
-        machine.run(["gpart", "create", "-s", "mbr", "ada0"])
-        for _number in range(3):
-            machine.run(["gpart", "add", "-t", "freebsd", "-s", "16m", "ada0"])
-        machine.run(["gpart", "set", "-a", "active", "-i", "2", "ada0"])
-        boot(machine, "nz-a")
-        machine.running["mounts"][0]["from"] = "/dev/ada0s2"
-        machine.save()
+        make_mbr_medium(machine, 2 * MIB, {})
+        boot_mbr(machine, "nz-a")
         return ModuleHost(machine, str(tmp_path), monkeypatch)
+
+    @staticmethod
+    def active(host: ModuleHost) -> str:
+        return next(name for name, value in host.flags().items() if "active" in value)
+
+    @staticmethod
+    def default(host: ModuleHost) -> int:
+        host.machine.load()
+        return int(host.machine.hardware["disks"]["ada0"]["boot0"])
 
     def test_activates(self, host: ModuleHost) -> None:
         result = host.same_in_check_mode("gpart_slice", slice="inactive", state="trial")
         assert result["slice"] == "nz-b" and not result["one_shot"]
         assert result["after"] == {"nz-recovery": [], "nz-a": [], "nz-b": ["active"]}
+        assert result["actions"] == ["gpart set -a active -i 3 ada0", "boot0cfg -s 3 ada0"]
+        assert (self.active(host), self.default(host)) == ("ada0s3", 3)
         assert not host.ok("gpart_slice", slice="nz-b", state="active")["changed"]
 
-    def test_sets_boot0_as_well_where_it_is(self, host: ModuleHost) -> None:
+    def test_the_plain_boot_code_has_no_choice_of_its_own(self, host: ModuleHost) -> None:
         host.machine.load()
-        host.machine.hardware["disks"]["ada0"]["boot0"] = 2
+        del host.machine.hardware["disks"]["ada0"]["boot0"]
         host.machine.save()
         host.ok("gpart_slice", slice="nz-b", state="active")
-        host.machine.load()
-        assert host.machine.hardware["disks"]["ada0"]["boot0"] == 3
+        assert self.active(host) == "ada0s3"
 
-    def test_refuses_to_leave_no_active_slice(self, host: ModuleHost) -> None:
+    def test_a_failure_of_boot0cfg_says_what_boots(self, host: ModuleHost) -> None:
+        run = host.machine.run
+
+        def failing(argv, stdin=None):  # type: ignore[no-untyped-def]
+            return run(["boot0cfg"] if argv[0] == "boot0cfg" else argv, stdin)
+
+        host.monkeypatch.setattr(host.machine, "run", failing)
+        result = host.run("gpart_slice", slice="nz-b", state="active")
+        assert result["failed"] and "slice 3 is the active one, and that is the one that boots" in result["msg"]
+        assert self.active(host) == "ada0s3"
+
+    def test_the_running_slice_stays_active(self, host: ModuleHost) -> None:
         assert "always has one active slice" in host.refused("gpart_slice", slice="nz-a", state="inactive")
         assert not host.ok("gpart_slice", slice="nz-b", state="inactive")["changed"]
+
+    def test_disarms(self, host: ModuleHost) -> None:
+        """Armed, but not restarted: nothing that was left by then says that this boot is a trial."""
+        host.ok("gpart_slice", slice="nz-b", state="trial")
+        result = host.same_in_check_mode("gpart_slice", slice="inactive", state="inactive")
+        assert result["changed"] and result["after"]["nz-a"] == ["active"]
+        assert (self.active(host), self.default(host)) == ("ada0s2", 2)
+
+    def test_a_trial(self, host: ModuleHost) -> None:
+        """The early hook has set it back; a commit makes it stay, and the next trial begins like the first."""
+        boot_mbr(host.machine, "nz-b", on_trial=True)
+        message = host.refused("gpart_slice", slice="inactive", state="inactive")
+        assert "nz-b is itself on trial, and nz-a is its way back" in message and "playbook commit" in message
+        assert "nz-a is its way back" in host.refused("gpart_slice", slice="nz-a", state="trial")
+        assert "cannot be put on trial" in host.refused("gpart_slice", slice="running", state="trial")
+        result = host.same_in_check_mode("gpart_slice", slice="running", state="active")
+        assert result["changed"] and result["actions"][-1] == "kenv -u nanozfs.trial"
+        assert self.active(host) == "ada0s3"
+        assert not host.same_in_check_mode("gpart_slice", slice="running", state="active")["changed"]
+        host.ok("gpart_slice", slice="inactive", state="trial")
+        host.ok("gpart_slice", slice="inactive", state="inactive")
+        assert self.active(host) == "ada0s3"
+
+    def test_a_commit_that_was_interrupted(self, host: ModuleHost) -> None:
+        boot_mbr(host.machine, "nz-b", on_trial=True)
+        host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        result = host.same_in_check_mode("gpart_slice", slice="running", state="active")
+        assert result["changed"] and result["actions"] == ["kenv -u nanozfs.trial"]
+
+    def test_a_slice_without_a_label_is_none(self, host: ModuleHost) -> None:
+        """boot2 would not boot it."""
+        with open(host.machine.image("ada0"), "r+b") as file:
+            file.seek(next(each for each in geom.layouts(host.machine)["ada0"].parts if each.index == 3).offset)
+            file.write(bytes(8192))
+        assert "has no slice nz-b" in host.refused("gpart_slice", slice="inactive", state="trial")

@@ -24,19 +24,11 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import esp, medium
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form, MediumError
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+from ansible_collections.nanozfs.fleet.tests.unit.harness import boot0
 
 GPT, MBR = Form(), Form("mbr")
 MIB = 1 << 20
 SIZE = 2 * MIB
-
-
-def boot0(mark: int, flags: int = 0xCF) -> bytes:
-    """A boot0 as boot0cfg(8) recognises it: its first instructions, and the string at the place of its version."""
-    raw = bytearray(b"\x90" * 510 + b"\x55\xaa")
-    raw[:12] = bytes.fromhex("fc31c08ec08ed88ed0bc007c")
-    raw[mark : mark + 6] = b"Drive "
-    raw[{0x1B2: 0x1BB, 0x1AE: 0x1B7}[mark]] = flags
-    return bytes(raw)
 
 
 CODE: Dict[str, bytes] = {
@@ -44,7 +36,7 @@ CODE: Dict[str, bytes] = {
     "gptboot": b"gptboot" * 1000,
     "gptboot.efi": b"MZ" + bytes(range(256)) * 500,
     "boot": b"1" * 510 + b"\x55\xaa" + bytes(512) + b"2" * 7168,
-    "boot0": boot0(0x1AE),
+    "boot0": boot0(),
     "boot0sio": boot0(0x1B2),
 }
 
