@@ -27,7 +27,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
     SLICES,
     Medium,
     Slice,
-    kenv,
     read_medium,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
@@ -35,6 +34,15 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Candidate, Zpool, in_use_elsewhere
 
 NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
+
+
+def kenv(runner: Runner, name: str) -> str:
+    """Read one variable of the kernel environment.
+
+    :returns: its value; an empty string when it is not set, where kenv(1) exits 255.
+    """
+    result = runner.query(["kenv", "-q", name])
+    return result.out.strip() if result.rc == 0 else ""
 
 
 def sysctl(runner: Runner, name: str) -> str:

@@ -13,6 +13,7 @@ Everything but :func:`read_medium` and :func:`apply` is pure.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -36,6 +37,9 @@ GPT, MBR, BSD = "GPT", "MBR", "BSD"
 MBR_INDEX = {1: RECOVERY, 2: "nz-a", 3: "nz-b"}
 #: the types of the four slices of such a medium
 MBR_TYPES = {1: "165", 2: "165", 3: "165", 4: "218"}
+
+#: the verb of an edit that concerns boot0 and no partition
+DEFAULT = "default"
 
 #: boot states that a slice can be asked to have
 STATES = ("active", "trial", "inactive")
@@ -65,7 +69,7 @@ class Slice:
 class Medium:
     """The disk that the host runs from, and its OS slices by label.
 
-    ``trial`` says that the early hook found this boot to be a trial, which on an MBR cannot be seen on the disk.
+    ``default`` is the number of the slice that boot0 takes by itself; ``None`` for a GPT, and for another boot code.
     """
 
     disk: str
@@ -75,7 +79,7 @@ class Medium:
     slices: Mapping[str, Slice]
     running: str
     duplicates: Tuple[str, ...] = ()
-    trial: bool = False
+    default: Optional[int] = None
 
     @property
     def inactive(self) -> Optional[Slice]:
@@ -100,12 +104,13 @@ class Medium:
     def on_trial(self) -> bool:
         """Whether this very boot is a trial that nobody has committed.
 
-        gptboot leaves bootonce alone on the slice that it tries. On an MBR the early hook has made the old slice the
-        active one again; the flag alone does not say it, for a slice is not active either when the other one was armed.
+        gptboot leaves bootonce alone on the slice that it tries. With an MBR the early hook has made the old slice the
+        active one again, which is boot0's default as well: see :func:`_mbr_edits`.
         """
-        flags = self.slices[self.running].flags
+        piece = self.slices[self.running]
+        flags = piece.flags
         if self.scheme == MBR:
-            return self.trial and ACTIVE not in flags
+            return ACTIVE not in flags and self.default not in (None, piece.index)
         return BOOTONCE in flags and BOOTME not in flags
 
 
@@ -207,13 +212,19 @@ def root_device(runner: Runner) -> str:
     raise FleetError("`mount -p` does not list /")
 
 
-def kenv(runner: Runner, name: str) -> str:
-    """Read one variable of the kernel environment.
+def boot0_default(runner: Runner, disk: str) -> Optional[int]:
+    """The number of the slice that boot0 takes by itself, by ``boot0cfg -v``; ``None`` where there is no boot0.
 
-    :returns: its value; an empty string when it is not set, where kenv(1) exits 255.
+    :raises CommandError: when it cannot be read.
     """
-    result = runner.query(["kenv", "-q", name])
-    return result.out.strip() if result.rc == 0 else ""
+    result = runner.query(["boot0cfg", "-v", disk])
+    if result.rc != 0 and "unknown or incompatible boot code" in result.err:
+        return None
+    for line in result.lines():
+        match = re.match(r"default_selection=F(\d) ", line)
+        if match:
+            return int(match.group(1))
+    raise unexpected(result, "read the settings of boot0 on {0}".format(disk))
 
 
 def read_medium(runner: Runner) -> Medium:
@@ -223,7 +234,7 @@ def read_medium(runner: Runner) -> Medium:
     """
     medium = find_medium(read_mesh(runner), root_device(runner))
     if medium.scheme == MBR:
-        return replace(medium, trial=kenv(runner, "nanozfs.trial") == "1")
+        return replace(medium, default=boot0_default(runner, medium.disk))
     return medium
 
 
@@ -246,7 +257,10 @@ def recover(runner: Runner, medium: Medium) -> bool:
 
 
 class Edit(NamedTuple):
-    """One change of a boot attribute: ``gpart set|unset -a <attribute> -i <index> <disk>``."""
+    """One change of a boot attribute: ``gpart set|unset -a <attribute> -i <index> <disk>``.
+
+    With the verb :data:`DEFAULT` it is that of boot0's default: ``boot0cfg -s <index> <disk>``.
+    """
 
     verb: str
     attribute: str
@@ -345,10 +359,28 @@ def _gpt_edits(medium: Medium, target: Slice, state: str) -> List[Edit]:
 
 
 def _mbr_edits(medium: Medium, target: Slice, state: str) -> List[Edit]:
+    """Edits for an MBR, which has two places to say which slice boots.
+
+    boot1 boots the active slice, whichever boot0 chose. So boot0's default can say which slice is committed:
+
+    ========== ======= ========== =======
+    a host is  active  default    running
+    ========== ======= ========== =======
+    normal     A       A          A
+    armed      B       A          A
+    on trial   A       A          B
+    committed  B       B          B
+    ========== ======= ========== =======
+
+    An early hook that finds another slice active than the default is on trial, and makes the default active at once.
+    The two are two writes; the order of them is such that a power cut between leads to one more trial, of the slice
+    that ran.
+    """
     running = medium.slices[medium.running]
     activate = [] if ACTIVE in target.flags else [Edit("set", ACTIVE, target.index)]
     if state == "active":
-        return activate
+        default = [] if medium.default in (None, target.index) else [Edit(DEFAULT, "boot0", target.index)]
+        return activate + default if target.label == running.label else default + activate
     if target.label == running.label:
         raise Refused(
             "{0} is the running slice and cannot be put on trial".format(target.label)
@@ -363,15 +395,29 @@ def _mbr_edits(medium: Medium, target: Slice, state: str) -> List[Edit]:
             safe="nothing was changed",
             todo="commit the running slice (playbook commit), or reboot to let it revert",
         )
-    if state == "trial":
-        return activate
-    return [] if activate else [Edit("set", ACTIVE, running.index)]
+    if state == "inactive":
+        return [] if activate else _mbr_edits(medium, running, "active")
+    if medium.default != running.index:
+        raise Refused(
+            "the default of boot0 on {0} is {1} and not the running slice {2}: the new system would not know which "
+            "one to go back to".format(
+                medium.disk,
+                "not there" if medium.default is None else "slice {0}".format(medium.default),
+                running.label,
+            ),
+            safe="nothing was changed",
+            todo="make the running slice active (gpart_slice with slice=running and state=active); a medium with "
+            "another boot manager than boot0 must be replaced",
+        )
+    return activate
 
 
 def flags_after(medium: Medium, changes: Sequence[Edit]) -> Dict[str, List[str]]:
     """The flags of every slice, by label, as they will be after the changes."""
     after = {piece.index: set(piece.flags) for piece in medium.slices.values()}
     for change in changes:
+        if change.verb == DEFAULT:
+            continue
         if change.verb == "unset":
             after[change.part].discard(change.attribute)
             continue
@@ -396,42 +442,20 @@ def apply(runner: Runner, medium: Medium, changes: Sequence[Edit]) -> None:
     safe = "the boot flags on {0} are as they were".format(medium.disk)
     for change in changes:
         argv = ["gpart", change.verb, "-a", change.attribute, "-i", str(change.part)]
+        if change.verb == DEFAULT:
+            argv = ["boot0cfg", "-s", str(change.part)]
         result = runner.attempt(argv + (["-f", "x"] if together else []) + [medium.disk])
         if result.rc != 0:
             if together:
                 runner.query(["gpart", "undo", medium.disk])
             raise unexpected(result, "change the boot flags of {0}".format(medium.disk), safe=safe)
+        if medium.scheme == MBR:
+            safe = "the host still boots, at the worst one more trial of the slice that runs"
     if together:
         result = runner.attempt(["gpart", "commit", medium.disk])
         if result.rc != 0:
             runner.query(["gpart", "undo", medium.disk])
             raise unexpected(result, "write the boot flags of {0}".format(medium.disk), safe=safe)
-    if medium.scheme == MBR and changes:
-        # boot0 loads boot1 of its own default slice, and that boots the active one (stand/i386/boot2/boot1.S): this is
-        # for boot0's menu, and for the case that boot1 of the other slice is damaged. A medium with the plain boot code
-        # has no such default, and boot0cfg says so
-        result = runner.attempt(["boot0cfg", "-s", str(changes[0].part), medium.disk])
-        if result.rc != 0 and "unknown or incompatible boot code" not in result.err:
-            raise unexpected(
-                result,
-                "set the default slice of boot0 on {0}".format(medium.disk),
-                safe="slice {0} is the active one, and that is the one that boots".format(changes[0].part),
-            )
-
-
-def settle(runner: Runner, medium: Medium, after: Mapping[str, Sequence[str]]) -> bool:
-    """Note that the trial is over, once the slice that was tried is the active one of an MBR.
-
-    What the early hook left in the kernel environment would otherwise say for the rest of this boot that it is a trial,
-    as soon as the other slice is armed.
-
-    :param after: the flags of the slices by label, after all changes.
-    :returns: whether that was needed.
-    """
-    if not medium.trial or ACTIVE not in after[medium.running]:
-        return False
-    runner.change(["kenv", "-u", "nanozfs.trial"], "note that the trial is over", safe="the running slice is kept")
-    return True
 
 
 def pick(medium: Medium, wanted: str) -> str:

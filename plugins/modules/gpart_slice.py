@@ -27,8 +27,8 @@ options:
     description:
       - V(active) boots from now on, and no other slice does.
       - V(trial) boots once. Unless it is made active then, the boot after that is the slice that runs now
-        (C(bootonce)). MBR has no such thing; there it is the same as V(active), and the early hook of the image sets it
-        back.
+        (C(bootonce)). MBR has no such thing; there the slice becomes the active one, and the early hook of the image
+        sets it back when it finds that boot0 has another default (C(boot0cfg)).
       - V(inactive) does not boot. MBR has one active slice always; there the slice that runs becomes that.
     type: str
     choices: [active, trial, inactive]
@@ -127,7 +127,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
     pick,
     read_medium,
     recover,
-    settle,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -145,7 +144,6 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     before = flags_after(medium, [])
     expected = flags_after(medium, changes)
     apply(runner, medium, changes)
-    settled = settle(runner, medium, expected)
     after = expected
     if changes and not module.check_mode:
         after = flags_after(read_medium(runner), [])
@@ -156,7 +154,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
                 todo="look with `gpart show -l {0}`".format(medium.disk),
             )
     return {
-        "changed": bool(changes) or recovered or settled,
+        "changed": bool(changes) or recovered,
         "recovered": recovered,
         "slice": label,
         "running": medium.running,

@@ -70,7 +70,8 @@ def boot_record(boot0: bytes, slices: Sequence[Slice], default: int, ticks: int,
     """The first sector of the disk: boot0, its settings, and the table of slices.
 
     boot0's writing of what was chosen stays on: boot1 boots the slice that is active *on the disk*, so without it a
-    choice at the menu would have no effect. What is booted without a choice is never written.
+    choice at the menu would have no effect. What is booted without a choice is never written, so the default stays
+    what a commit made it: the early hook tells from it whether it is on trial.
 
     :param boot0: content of ``/boot/boot0`` or ``/boot/boot0sio``.
     :param default: number of the slice that boots without a choice, from 1.

@@ -135,7 +135,7 @@ def _labelled(session: Session) -> None:
     session.edit(change)
 
 
-_BOOT0 = "prints or changes more of the boot code than the slice that it boots by itself"
+_BOOT0 = "changes more of boot0 than the slice that it boots by itself"
 _LABEL = "making BSD labels inside of slices is not modelled: media have them"
 
 MBR = Script(
@@ -144,9 +144,6 @@ MBR = Script(
     before={"031": _boot0, "056": _no_boot0, "058": _boot0, "062": _labelled, "067": _mount_slice},
     excluded={
         "031-bootcode-boot0": _FILES,
-        "032-boot0cfg-v": _BOOT0,
-        "033-boot0cfg-v-dev": _BOOT0,
-        "03[5-8]-boot0cfg-*": _BOOT0,
         "04[0-7]-boot0cfg-*": _BOOT0,
         "056-bootcode-mbr": _FILES,
         "058-bootcode-boot0-back": _FILES,
@@ -154,7 +151,6 @@ MBR = Script(
         "06[015]-bsd-*": _LABEL,
         "066-newfs": "newfs is not modelled",
         "067-mount": _LABEL,
-        "069-boot0cfg-s2-while-mounted": _BOOT0,
         "071-gpart-bootcode-while-mounted": _FILES,
         "072-dd-mbr-while-mounted": "dd onto a device",
         "07[6-9]-fdisk*": "fdisk is not modelled",

@@ -73,19 +73,23 @@ class Layout:
 
 
 class Mbr:
-    """A master boot record on a disk: four slices, one of them active."""
+    """A master boot record on a disk: four slices, one of them active.
 
-    def __init__(self, raw: bytes) -> None:
+    :param geometry: heads of the disk and sectors of a track.
+    """
+
+    def __init__(self, raw: bytes, geometry: Tuple[int, int]) -> None:
         self.raw = bytearray(raw)
+        self.geometry = geometry
 
     @classmethod
-    def read(cls, file: BinaryIO) -> Optional[Mbr]:
+    def read(cls, file: BinaryIO, geometry: Tuple[int, int]) -> Optional[Mbr]:
         """The MBR of a disk that has one and is no GPT disk."""
         file.seek(0)
         raw = file.read(SECTOR)
         if len(raw) < SECTOR or raw[510:] != b"\x55\xaa" or raw[450] == 0xEE:
             return None
-        return cls(raw)
+        return cls(raw, geometry)
 
     def slices(self) -> Iterator[Tuple[int, int, int, int, int]]:
         """Index, flag, type, first sector and length of the slices that are used."""
@@ -96,9 +100,33 @@ class Mbr:
 
     def put(self, index: int, flag: int, kind: int, first: int, length: int) -> None:
         """Write a slice."""
-        struct.pack_into(
-            "<B3sB3sII", self.raw, 446 + 16 * (index - 1), flag, b"\0\1\1", kind, b"\xfe\xff\xff", first, length
-        )
+        ends = (self._chs(first), self._chs(first + length - 1)) if kind else (bytes(3), bytes(3))
+        struct.pack_into("<B3sB3sII", self.raw, 446 + 16 * (index - 1), flag, ends[0], kind, ends[1], first, length)
+
+    def _chs(self, sector: int) -> bytes:
+        """Head, sector and cylinder as g_part_mbr.c writes them (mbr_set_chs)."""
+        heads, track = self.geometry
+        cylinder, head = divmod(sector // track, heads)
+        if cylinder > 1023:
+            return b"\xff\xff\xff"
+        return bytes([head, sector % track + 1 | cylinder >> 2 & 0xC0, cylinder & 0xFF])
+
+    def shown(self) -> str:
+        """The slices as boot0cfg(8) shows them."""
+
+        def address(raw: bytes) -> str:
+            return "{0:4}:{1:3}:{2:2}".format(raw[2] + ((raw[1] & 0xC0) << 2), raw[0], raw[1] & 0x3F)
+
+        lines = ["#   flag     start chs   type       end chs       offset         size"]
+        for index, flag, kind, first, length in self.slices():
+            at = 446 + 16 * (index - 1)
+            start, end = address(bytes(self.raw[at + 1 : at + 4])), address(bytes(self.raw[at + 5 : at + 8]))
+            lines.append(
+                "{0}   0x{1:02x}   {2}   0x{3:02x}   {4}   {5:10}   {6:10}".format(
+                    index, flag, start, kind, end, first, length
+                )
+            )
+        return "\n".join(lines) + "\n\n"
 
     def write(self, file: BinaryIO) -> None:
         """Write it back."""
@@ -118,7 +146,7 @@ def read_layout(machine: Machine, disk: str) -> Optional[Layout]:
         return None
     pending = machine.running["pending"].get(disk)
     with open(machine.image(disk), "rb") as file:
-        mbr = Mbr.read(file)
+        mbr = Mbr.read(file, firmware(disk))
         if mbr is not None:
             return _mbr_layout(disk, mbr, size // SECTOR, bool(pending))
         try:

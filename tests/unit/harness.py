@@ -231,12 +231,10 @@ def make_mbr_medium(machine: Machine, slice_size: int, images: Dict[str, bytes])
     machine.save()
 
 
-def boot_mbr(machine: Machine, label: str, on_trial: bool = False) -> None:
+def boot_mbr(machine: Machine, label: str) -> None:
     """Like :func:`boot`, from a medium with an MBR. On a trial the early hook has made the old slice active again."""
     boot(machine, label)
     machine.running["mounts"][0]["from"] = "/dev/label/" + label
-    if on_trial:
-        machine.running["kenv"]["nanozfs.trial"] = "1"
     machine.save()
 
 

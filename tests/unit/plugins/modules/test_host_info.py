@@ -152,11 +152,18 @@ class TestMbr:
         assert [each for each in seen["warnings"] if "would not go back by itself" in each]
 
     def test_on_trial(self, host: ModuleHost) -> None:
-        """Only where the early hook said so and the slice is not the active one."""
-        boot_mbr(host.machine, "nz-b", on_trial=True)
+        """Neither the active slice nor the default of boot0: the early hook has set it back."""
+        boot_mbr(host.machine, "nz-b")
         seen = look(host)
         assert seen["state"] == "trial" and seen["running"]["on_trial"] and seen["medium"]["inactive"] == "nz-a"
         host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        assert look(host)["state"] == "normal"
+
+    def test_without_boot0_there_is_no_trial(self, host: ModuleHost) -> None:
+        host.machine.load()
+        del host.machine.hardware["disks"]["ada0"]["boot0"]
+        host.machine.save()
+        boot_mbr(host.machine, "nz-b")
         assert look(host)["state"] == "normal"
 
     def test_armed_is_not_on_trial(self, host: ModuleHost) -> None:
