@@ -74,7 +74,8 @@ class Slice:
 class Medium:
     """The disk that the host runs from, and its OS slices by label.
 
-    ``state`` is the device node of nz-state, where there is one (``_state.py``). ``default`` is the number of the slice that boot0 takes by itself; ``None`` for a GPT, and for another boot code.
+    ``state`` is the device node of nz-state, where there is one (``_state.py``). ``default`` is the number of the slice
+    that boot0 takes by itself; ``None`` for a GPT, and for another boot code.
     """
 
     disk: str

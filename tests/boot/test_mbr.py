@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.nanozfs.fleet.tests.boot.stage import Stage
 from ansible_collections.nanozfs.fleet.tests.boot.test_hook import installed, is_itself, is_recovery
 
-
 pytestmark = pytest.mark.mbr
 
 
