@@ -49,6 +49,9 @@ REASONS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("the image does not name its pool", ("does not say which pool",)),
 )
 
+#: the number of the reason that is known without the early boot hook's words
+HANGS = 3
+
 _MOST = 15
 _PAYLOAD_BITS = 16
 _CHECK_BITS = 11

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Iterable, List, Optional, Sequence, Tuple, TypeVar
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion, codes, status
@@ -24,7 +24,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runn
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import read_slice, sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import JournalStore, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import OTHER, flags_after, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+    ACTIVE,
+    BOOTME,
+    BOOTONCE,
+    OTHER,
+    RECOVERY,
+    read_medium,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
     Candidate,
@@ -254,12 +261,12 @@ class Session:
 
     def which_starts(self) -> str:
         """The slice that the boot code will take, in its order (gptboot(8))."""
-        flags: Dict[str, List[str]] = flags_after(read_medium(self.runner), [])
-        for wanted in ({"bootonce", "bootme"}, {"bootme"}):
-            found = [label for label in sorted(flags) if wanted <= set(flags[label])]
-            if found:
-                return found[0]
-        return "nz-recovery"
+        slices = sorted(read_medium(self.runner).slices.values(), key=lambda each: each.index)
+        for wanted in ({BOOTONCE, BOOTME}, {BOOTME}, {ACTIVE}):
+            for each in slices:
+                if wanted <= each.flags:
+                    return each.label
+        return RECOVERY
 
     def system_in(self, label: str) -> str:
         """What a slice holds, in words."""

@@ -76,7 +76,7 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         status["unsaved"] = [each._asdict() for each in changes] if changes is not None else None
         if problem:
             host["warnings"].append("what of /etc is not saved cannot be told: {0}".format(problem))
-    number = 3 if status["hung"] else codes.reason_number(host["reason"])
+    number = codes.HANGS if status["hung"] else codes.reason_number(host["reason"])
     disks = host["disks"] or {"found": 0, "expected": 0}
     place = _dig(host, "running", "slice") or kenv(runner, "nanozfs.slice")
     status["code"] = codes.encode(codes.Facts(host["state"], place, disks["found"], disks["expected"], number))
@@ -128,6 +128,8 @@ def next_step(status: Status) -> Tuple[bool, str]:
         return True, "Repair the pool: `zpool status` says what is wrong with it."
     if journal.get("phase") not in (None,) + journals.CLOSED:
         return True, "Run the playbook again that was interrupted, or give it up with the playbook abandon."
+    if _dig(host, "medium", "corrupt"):
+        return True, "Type `gpart recover {0}`: one of its partition tables is damaged.".format(host["medium"]["disk"])
     if host["warnings"]:
         return True, "See to the warnings."
     if any(each["kind"] == "changed" for each in status["unsaved"] or ()):
