@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import re
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.codes import Facts, decode, encode, reason_number
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import CHECKOUT
 
 SAMPLE = Facts("recovery", "nz-b", 3, 4, 5)
 
@@ -94,3 +97,11 @@ def test_the_words_for_a_code() -> None:
     assert SAMPLE.describe() == ("state recovery, slice nz-b, 3 of 4 data disks found, disks are missing or damaged")
     assert "data disks unknown" in Facts("recovery", "nz-a", 0, 0, 2).describe()
     assert codes.REASONS[codes.HANGS][0] == "the import of the pool hangs"
+
+
+def test_the_example_in_the_manual_is_a_real_one() -> None:
+    with open(os.path.join(CHECKOUT, "docs", "agent.md"), encoding="utf-8") as file:
+        manual = file.read()
+    shown = re.findall(r"  CODE       (.*)\n", manual)
+    assert [decode(code) for code in shown] == [Facts("recovery", "nz-a", 2, 4, 5)]
+    assert "decode {0}`".format(shown[0]) in manual
