@@ -19,7 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion, codes, status
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, Closed, Screen
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, Closed, Screen, wrapped
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import read_slice, sysctl
@@ -113,11 +113,11 @@ class Session:
         try:
             do()
         except FleetError as error:
-            self.screen.say("", "THAT DID NOT WORK.", "  " + error.what)
+            self.screen.say("", "THAT DID NOT WORK.", *wrapped(error.what, "  ", "  "))
             if error.safe:
-                self.screen.say("  Safe now: " + error.safe)
+                self.screen.say(*wrapped(error.safe, "  Safe now: ", "    "))
             if error.todo:
-                self.screen.say("  Next: " + error.todo)
+                self.screen.say(*wrapped(error.todo, "  Next: ", "    "))
         except KeyboardInterrupt:
             self.screen.say("", "Broken off.")
 
@@ -136,7 +136,9 @@ class Session:
     def confirm(self, *what: str) -> bool:
         """Say what will be done, and do it only when the digits are typed that are shown."""
         code = "".join(secrets.choice(codes.CONFIRMING) for _digit in range(codes.LENGTH))
-        self.screen.say("", "THIS WILL BE DONE:", *("  - " + each for each in what))
+        self.screen.say("", "THIS WILL BE DONE:")
+        for each in what:
+            self.screen.say(*wrapped(each, "  - ", "    "))
         self.screen.say("", "To do it, type these six digits: {0}".format(codes.spaced(code)))
         answer = self.screen.ask("Digits (or just Enter to go back): ")
         if answer.replace(" ", "") == code:
@@ -179,7 +181,7 @@ class Session:
         lines = ["POOL {0}: {1}".format(pool.name, disks.describe().upper()), "  zpool says: {0}".format(pool.state)]
         lines += ["  missing: {0}".format(each) for each in disks.missing]
         if pool.status:
-            lines.append("  " + pool.status)
+            lines += wrapped(pool.status, "  ", "  ")
         return lines
 
     def look(self) -> None:
@@ -227,10 +229,17 @@ class Session:
     def try_pool(self) -> None:
         """Import read-only, look, export."""
         pool = self.candidate()
-        if pool is None or not self.confirm(
-            "The pool {0} ({1}) is opened read-only. Nothing is written to it.".format(
-                pool.name, count_disks(pool.vdevs).describe()
-            ),
+        if pool is None:
+            return
+        disks = count_disks(pool.vdevs)
+        if pool.state == "UNAVAIL" and disks.missing:
+            raise Refused(
+                "the pool {0} cannot be opened: {1}".format(pool.name, disks.describe()),
+                safe="nothing was written to any disk",
+                todo="shut down (10), look at power and cables of the disks, switch on",
+            )
+        if not self.confirm(
+            "The pool {0} ({1}) is opened read-only. Nothing is written to it.".format(pool.name, disks.describe()),
             "What is on it is shown, and it is closed again.",
         ):
             return

@@ -6,12 +6,22 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+import textwrap
+from typing import List, TextIO
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
 #: of the console of a server (columns)
 WIDTH = 78
+
+
+def wrapped(text: str, first: str = "", then: str = "") -> List[str]:
+    """A text as lines that fit on the console.
+
+    :param first: before the first line.
+    :param then: before the others.
+    """
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
 
 
 class Closed(Exception):

@@ -10,13 +10,12 @@ Nothing here fails because a part of the host is broken: what cannot be told is 
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places, unsaved
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
     NORMAL,
@@ -230,7 +229,5 @@ def render(status: Status) -> List[str]:
     lines = [bar]
     for label, text in rows:
         if text:
-            wrapped = textwrap.wrap(text, WIDTH - 13, break_on_hyphens=False)
-            lines.append("  {0:<9}  {1}".format(label, wrapped[0]))
-            lines += [" " * 13 + more for more in wrapped[1:]]
+            lines += wrapped(text, "  {0:<9}  ".format(label), " " * 13)
     return lines + [bar]

@@ -27,17 +27,17 @@ READING = ("list", "get", "status", "holds")
 
 
 def session(agent: AgentHost, *typed: str) -> str:
-    """What somebody sees who types that; he must see the menu to the end."""
+    """What somebody sees who types that, as one line; he must see the menu to the end."""
     answer = agent.run("recovery", typed=typed)
     assert answer.rc == 0 and answer.err == "", answer
     assert "To come back to this menu, type: nanozfs recovery" in answer.out
-    return answer.out
+    return " ".join(answer.out.split())
 
 
 def after(text: str, words: str) -> str:
-    """What comes after the last of some words, as one line."""
+    """What comes after the last of some words."""
     assert words in text, text
-    return " ".join(text.rsplit(words, 1)[1].split())
+    return text.rsplit(words, 1)[1].strip()
 
 
 def pool_changes(agent: AgentHost) -> List[Tuple[str, ...]]:
@@ -125,7 +125,7 @@ def test_a_whole_session(lost: AgentHost) -> None:
         "It goes down now",
     ):
         assert words in seen, words
-    assert "line 20\n" not in seen
+    assert "line 20 " not in seen
     assert lost.ran[-1] == ("shutdown", "-r", "now")
     assert lost.host.flags()["nz-b"] == ["bootme"] and lost.host.flags()["nz-a"] == []
     assert pool_changes(lost) == [("zpool", "export", "tank")], "the pool was only read, and let go"
@@ -140,7 +140,7 @@ class TestMenu:
 
     def test_the_digits_are_others_each_time(self, lost: AgentHost) -> None:
         seen = session(lost, *(RESTART, "") * 8)
-        digits = re.findall(r"digits: ([2-9]{3} [2-9]{3})\n", seen)
+        digits = re.findall(r"digits: ([2-9]{3} [2-9]{3}) ", seen)
         assert len(digits) == 8 and len(set(digits)) > 6
 
     def test_nothing_is_done_without_the_digits(self, lost: AgentHost) -> None:
@@ -171,14 +171,13 @@ class TestPool:
         agent.lose_pool("ada1", "ada2", "ada3")
         seen = session(agent, LOOK, TRY)
         assert "NO DISK OF THE POOL tank WAS FOUND" in seen and "THE MACHINE SEES 1 DISKS" in seen
-        assert "no disk of the pool tank was found. Next: choose 2" not in seen
         assert after(seen, "THAT DID NOT WORK.").startswith("no disk of the pool tank was found Next: choose 2")
 
     def test_too_few_disks(self, agent: AgentHost) -> None:
         agent.lose_pool("ada1", "ada2")
-        seen = session(agent, LOOK, TRY, DIGITS)
+        seen = session(agent, LOOK, TRY)
         assert "POOL tank: 1 OF 3 DATA DISKS FOUND" in seen and "missing: " in seen
-        assert "the pool was not imported and nothing was written to it" in after(seen, "THAT DID NOT WORK.")
+        assert "cannot be opened: 1 of 3 data disks found Safe now: nothing was" in after(seen, "THAT DID NOT WORK.")
         assert "WHAT NEXT?" in after(seen, "THAT DID NOT WORK.")
 
     def test_an_import_that_hangs(self, lost: AgentHost) -> None:
@@ -209,7 +208,7 @@ class TestPool:
         agent.lose_pool(reason="cannot import 'tank': more than one matching pool")
         seen = session(agent, TRY, "2", DIGITS, TRY, "1", DIGITS, TRY, "3")
         assert "THERE ARE 2 POOLS OF THAT NAME." in seen and "2 of 2 data disks found, last used on web-1" in seen
-        assert seen.count("THE POOL CAN BE OPENED.") == 2 and seen.count("It is closed again.\n\n") == 2
+        assert seen.count("THE POOL CAN BE OPENED.") == 2 and seen.count("It is closed again. WHAT") == 2
         assert "Its journal: idle" in seen and "It has no datasets of a host of this fleet" in seen
         assert "That is no number from 1 to 2" in seen
 
@@ -257,19 +256,15 @@ class TestOtherSystem:
 
 
 class TestNetwork:
-    @pytest.mark.parametrize(
-        "typed, said",
-        [
+    def test_what_was_mistyped(self, lost: AgentHost) -> None:
+        for typed, said in (
             (["3"], "That is no number from 1 to 2"),
-            (["1", "192.0.2.300/24"], "choose 7 again"),
-            (["1", "192.0.2.10"], "the prefix length is missing"),
+            (["1", "192.0.2.300/24", ""], "choose 7 again"),
+            (["1", "192.0.2.10", ""], "the prefix length is missing"),
             (["1", "192.0.2.10/24", "2001:db8::1"], "of different kinds"),
             (["1", "192.0.2.10/24", "x"], "choose 7 again"),
-        ],
-    )
-    def test_what_was_mistyped(self, lost: AgentHost, typed: List[str], said: str) -> None:
-        answers = typed + ([""] if len(typed) == 2 else [])
-        assert said in session(lost, SET_NET, *answers)
+        ):
+            assert said in session(lost, SET_NET, *typed)
         assert not [argv for argv in lost.ran if argv[0] in ("route", "service")]
 
     def test_version_6(self, lost: AgentHost) -> None:

@@ -135,18 +135,21 @@ def test_a_trial_with_its_seconds(agent: AgentHost, images: Images) -> None:
     assert status(agent)["seconds_left"] is None
 
 
-@pytest.mark.parametrize("broken", ["gpart table", "sysctl", "mount", "zpool", "zfs", "kenv", "everything"])
-def test_broken_parts(agent: AgentHost, broken: str) -> None:
-    if broken == "gpart table":
-        agent.host.machine.load()
-        with open(agent.host.machine.image("ada0"), "r+b") as file:
-            file.write(bytes(40 * 512))
-    names = ["sysctl", "mount", "zpool", "zfs", "kenv"] if broken == "everything" else [broken]
-    for name in names:
-        agent.replies[name] = lambda argv: (1, "", "{0}: Input/output error\n".format(argv[0]))
-    answer = agent.run("status", "--json")
-    assert answer.rc == 1 and answer.json()["next"], answer
-    assert "  NEXT" in agent.run("status").out
+def test_broken_parts(agent: AgentHost) -> None:
+    parts = ["sysctl", "mount", "zpool", "zfs", "kenv"]
+    for broken in [*([each] for each in parts), parts]:
+        for name in broken:
+            agent.replies[name] = lambda argv: (1, "", "{0}: Input/output error\n".format(argv[0]))
+        answer = agent.run("status", "--json")
+        assert answer.rc == 1 and answer.json()["next"], (broken, answer)
+        assert "  NEXT" in agent.run("status").out
+        agent.replies.clear()
+
+
+def test_a_damaged_partition_table(agent: AgentHost) -> None:
+    with open(agent.host.machine.image("ada0"), "r+b") as file:
+        file.write(bytes(40 * 512))
+    assert "gpart recover ada0" in status(agent)["next"]
 
 
 def test_etc_cannot_be_compared(agent: AgentHost) -> None:
