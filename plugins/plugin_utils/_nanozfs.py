@@ -11,6 +11,7 @@ ansible_collections.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Optional, Sequence, Tuple
 
@@ -27,6 +28,9 @@ def execute(argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str,
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Entry point; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file in /etc may have any name, a console not any letter
     return cli.main(argv, execute, Screen(sys.stdin, sys.stdout, sys.stderr))
 
 

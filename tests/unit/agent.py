@@ -27,6 +27,9 @@ Reply = Tuple[int, str, str]
 #: stands for the six digits that were shown last
 DIGITS = "the digits"
 
+#: stands for Ctrl-C
+INTERRUPT = "Ctrl-C"
+
 _SHOWN = re.compile(r"type these six digits: (\d{3} \d{3})")
 
 
@@ -57,6 +60,8 @@ class Typist(io.StringIO):
         if not self._lines:
             return ""
         line = self._lines.pop(0)
+        if line == INTERRUPT:
+            raise KeyboardInterrupt
         if line == DIGITS:
             line = _SHOWN.findall(self._screen.getvalue())[-1]
         self._screen.write(line + "\n")

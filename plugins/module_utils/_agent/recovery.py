@@ -99,14 +99,18 @@ class Session:
         try:
             self.show_status()
             while True:
-                items = self.items()
-                self.screen.say("", "WHAT NEXT? Type a number, then Enter.", "")
-                self.number(words for words, _do in items)
-                do = self.pick("\nNumber: ", [each for _words, each in items])
-                if do is not None:
-                    self.guarded(do)
+                self.guarded(self.choose)
         except (Closed, Leave):
             self.screen.say("", "To come back to this menu, type: nanozfs recovery")
+
+    def choose(self) -> None:
+        """The menu once, and the step that was chosen."""
+        items = self.items()
+        self.screen.say("", "WHAT NEXT? Type a number, then Enter.", "")
+        self.number(words for words, _do in items)
+        do = self.pick("\nNumber: ", [each for _words, each in items])
+        if do is not None:
+            do()
 
     def guarded(self, do: Callable[[], None]) -> None:
         """One step; an error leads back to the menu."""

@@ -184,12 +184,16 @@ def _journal_words(host: Dict[str, Any]) -> str:
     )
 
 
-def _fallback_words(host: Dict[str, Any]) -> str:
+def _other_slice(host: Dict[str, Any]) -> Tuple[str, str]:
+    """What the other slice is to the host, and what it holds. The way back only if the journal says so."""
     other = _dig(host, "medium", "inactive")
     if not other:
-        return ""
+        return "OTHER", ""
     place = host["medium"]["slices"][other]
-    return "{0} in slice {1}".format(image_words(place["image"]) if place["image"] else place["problem"], other)
+    before = "from" if _dig(host, "journal", "phase") == journals.TRIAL else "fallback"
+    build = _dig(host, "journal", before, "build")
+    words = "{0} in slice {1}".format(image_words(place["image"]) if place["image"] else place["problem"], other)
+    return ("FALLBACK" if build and build == _dig(place, "image", "build") else "OTHER"), words
 
 
 def _unsaved_words(status: Status) -> str:
@@ -219,7 +223,7 @@ def render(status: Status) -> List[str]:
         ("POOL", _pool_words(host)),
         ("UPGRADE", _journal_words(host)),
         ("", _dig(host, "journal", "reason") or ""),
-        ("FALLBACK", _fallback_words(host)),
+        _other_slice(host),
         ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),
         ("UNSAVED", _unsaved_words(status)),
     ]

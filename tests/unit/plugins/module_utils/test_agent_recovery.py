@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.tests.unit.agent import DIGITS, AgentHost, Reply
+from ansible_collections.nanozfs.fleet.tests.unit.agent import DIGITS, INTERRUPT, AgentHost, Reply
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB
 
@@ -160,6 +160,8 @@ class TestMenu:
 
         lost.replies["dmesg"] = broken
         assert "WHAT NEXT?" in session(lost, LOG).split("Broken off.")[1]
+        assert session(lost, INTERRUPT, RESTART, INTERRUPT, STATUS).count("Broken off.") == 2
+        assert lost.ran[-1][0] != "shutdown"
 
     def test_switching_off(self, lost: AgentHost) -> None:
         session(lost, OFF, DIGITS)

@@ -62,7 +62,9 @@ def upgrade(agent: AgentHost, images: Images) -> Upgrade:
 class TestCommit:
     def test_as_the_play_does_it(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()
+        assert "  FALLBACK   web-1.0 in slice nz-a" in agent.run("status").out
         assert "is committed: it boots from now on, from nz-b" in agent.ok("commit")
+        assert "  FALLBACK   web-1.0 in slice nz-a" in agent.run("status").out
         assert upgrade.flags() == [[], ["bootme"]]
         journal = upgrade.journal()
         assert journal.phase == "committed" and journal.revert == ()
@@ -84,6 +86,7 @@ class TestCommit:
         assert "there is no trial to commit: the host runs web-1.0 from nz-a" in agent.refused("commit")
 
     def test_not_before_the_trial(self, upgrade: Upgrade) -> None:
+        assert "  OTHER      web-1.1 in slice nz-b" in upgrade.agent.run("status").out
         assert "the journal is in phase armed" in upgrade.agent.refused("commit")
 
     def test_only_the_image_of_the_transaction(self, upgrade: Upgrade, images: Images) -> None:
