@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo test lint sanity units unit molecule bench build lab-down requirements clean
+.PHONY: help setup demo test lint sanity units unit molecule test-freebsd bench build lab-down requirements clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,10 +25,13 @@ units: setup ## ansible-test units, on every Python that is there
 
 unit: setup ## the unit tests, quickly
 	@cd .cache/collections/ansible_collections/nanozfs/fleet && \
-		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract
+		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot
 
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
+
+test-freebsd: setup ## the main jobs on a real FreeBSD under QEMU; NANOZFS_FREEBSD_SETS says where its release sets are
+	@tools/freebsd
 
 bench: setup ## the image benchmark (as root; about an hour)
 	@bench/image/run

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
@@ -34,6 +35,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
 )
 
 NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
+
+#: Set by the early hook in the kernel environment when the import of the pool did not end. What asks for a pool then
+#: waits for ever, in the kernel, for the lock that the import holds (``spa_namespace_lock`` in ``spa.c``).
+IMPORT, HUNG = "nanozfs.import", "hung"
 
 
 def kenv(runner: Runner, name: str) -> str:
@@ -165,6 +170,7 @@ def survey(
         "reason": reason,
         "running": _running(medium, contents),
         "medium": _medium_dict(medium, contents),
+        "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
     report.update(_pool_part(runner, name, warnings))
     report["warnings"] = warnings
@@ -230,7 +236,7 @@ def import_hung(runner: Runner) -> bool:
     Every zpool, zfs and zdb command would then wait behind it for ever: the import holds ``spa_namespace_lock``
     (``sys/contrib/openzfs/module/zfs/spa.c``).
     """
-    return kenv(runner, "nanozfs.import") == "hung"
+    return kenv(runner, IMPORT) == HUNG
 
 
 def _disks(disks: Disks) -> Dict[str, Any]:
@@ -249,7 +255,7 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         "journal": None,
     }
     if import_hung(runner):
-        warnings.append("an import of the pool hangs in the kernel: nothing could be asked of ZFS until a restart")
+        warnings.append("the import of the pool hangs; commands about pools would hang as well and were not run")
         return part
     pool = _try(warnings, lambda: zpool.pool(name)) if name else None
     if pool is None:

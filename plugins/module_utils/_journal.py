@@ -78,7 +78,9 @@ class Journal:
     """The journal of one host.
 
     ``image`` is what was committed last; ``fallback`` what ran before that and ``fallback_txn`` the transaction whose
-    snapshot belongs to it. ``timeout`` is how long a trial may take, in seconds.
+    snapshot belongs to it. ``timeout`` is how long a trial may take, in seconds. ``revived`` is when the host came up
+    from a medium that was new to its pool, by the host's clock; the early hook notes it, and the next play that records
+    what runs takes note of it.
     """
 
     phase: str = IDLE
@@ -92,6 +94,7 @@ class Journal:
     fallback_txn: Optional[str] = None
     timeout: int = 0
     reason: str = ""
+    revived: str = ""
     bad: Tuple[str, ...] = ()
     apply: Tuple[Step, ...] = ()
     revert: Tuple[Step, ...] = ()
@@ -122,6 +125,7 @@ class Journal:
             "fallback_txn": self.fallback_txn,
             "timeout": self.timeout,
             "reason": self.reason,
+            "revived": self.revived or None,
             "bad": list(self.bad),
             "apply": [str(step) for step in self.apply],
             "revert": [str(step) for step in self.revert],
@@ -173,6 +177,7 @@ def parse(properties: Mapping[str, str]) -> Journal:
         fallback_txn=values.get("fallback_txn") or None,
         timeout=_whole(values.get("timeout", "0")),
         reason=values.get("reason", ""),
+        revived=values.get("revived", ""),
         bad=tuple(each for each in values.get("bad", "").split(",") if each),
         apply=_steps(values, _APPLY),
         revert=_steps(values, _REVERT),
@@ -194,6 +199,7 @@ def render(journal: Journal) -> Dict[str, str]:
         "fallback_txn": journal.fallback_txn or "",
         "timeout": str(journal.timeout),
         "reason": journal.reason.replace("\n", " ").replace("\t", " ")[:1000],
+        "revived": journal.revived,
         "bad": ",".join(journal.bad[:MAX_BAD]),
     }
     for name, image in (

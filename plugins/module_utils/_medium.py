@@ -21,6 +21,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Geom, M
 
 RECOVERY = "nz-recovery"
 SLICES = (RECOVERY, "nz-a", "nz-b")
+
+#: what the medium remembers by itself (_state.py)
+STATE = "nz-state"
 #: the pair, each with the other one
 OTHER = {"nz-a": "nz-b", "nz-b": "nz-a"}
 
@@ -55,7 +58,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Medium:
-    """The disk that the host runs from, and its OS slices by label."""
+    """The disk that the host runs from, and its OS slices by label.
+
+    ``state`` is the device node of nz-state, where there is one (``_state.py``).
+    """
 
     disk: str
     scheme: str
@@ -64,6 +70,7 @@ class Medium:
     slices: Mapping[str, Slice]
     running: str
     duplicates: Tuple[str, ...] = ()
+    state: Optional[str] = None
 
     @property
     def inactive(self) -> Optional[Slice]:
@@ -114,6 +121,16 @@ def _slices(table: Geom, mesh: Mesh) -> Dict[str, Slice]:
     return slices
 
 
+def _state_device(table: Geom, mesh: Mesh) -> Optional[str]:
+    """The device node of nz-state: by its label, if that one is of this table."""
+    for provider in table.provides:
+        if provider.value("label") == STATE:
+            labelled = mesh.find("gpt/" + STATE)
+            mine = labelled is not None and mesh.base(labelled).name == provider.name
+            return "/dev/" + (labelled.name if labelled is not None and mine else provider.name)
+    return None
+
+
 def find_medium(mesh: Mesh, root: str) -> Medium:
     """The OS medium, found from the device that ``/`` is mounted from.
 
@@ -151,6 +168,7 @@ def find_medium(mesh: Mesh, root: str) -> Medium:
         slices=slices,
         running=running[0],
         duplicates=tuple(duplicates),
+        state=_state_device(table, mesh),
     )
 
 

@@ -158,6 +158,7 @@ def prepare(journal: Journal, wish: Wish) -> Journal:
         target=wish.target,
         timeout=wish.timeout,
         reason="",
+        revived="",
         bad=tuple(each for each in journal.bad if each != wish.target.id),
         apply=(),
         revert=(),
@@ -237,12 +238,15 @@ def abandon(journal: Journal, running: Optional[ImageRef] = None) -> Journal:
 
 def record(journal: Journal, running: ImageRef) -> Journal:
     """Note what runs, where no transaction is open: after an installation, or after a medium was replaced."""
-    if journal.is_open or (journal.image is not None and journal.image.id == running.id):
+    if journal.is_open:
         return journal
+    if journal.image is not None and journal.image.id == running.id:
+        return replace(journal, revived="") if journal.revived else journal
     known = journal.fallback is not None and journal.fallback.id == running.id
     return replace(
         journal,
         image=running,
+        revived="",
         # the snapshot belongs to a pair of images; after a medium of a third version it fits neither
         fallback=journal.image if known else None,
         fallback_txn=journal.fallback_txn if known else None,

@@ -82,6 +82,12 @@ host:
       description: The OS medium with its slices, their sizes in bytes, boot attributes and images.
       type: dict
       returned: always
+    remembered:
+      description: >-
+        What the OS medium itself remembers in C(nz-state) - starts in a row that did not get through the import of the
+        pool (C(boots)), the guid of its pool, and a copy of the journal's phase. It is there when the pool is not.
+      type: dict
+      returned: always
     pool:
       description: The system pool, null when it is not imported. Sizes in bytes.
       type: dict

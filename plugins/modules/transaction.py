@@ -149,6 +149,12 @@ journal:
   returned: success
   type: dict
   sample: {phase: prepared, txn: 0007-3fa9c1d2, kind: upgrade}
+warnings:
+  description: Why the OS medium could not be told as well (C(nz-state)), if so. The journal itself is on the pool.
+  returned: except with O(state=planned)
+  type: list
+  elements: str
+  sample: []
 actions:
   description: The changing commands that were run; in check mode, that would have been run.
   returned: always
@@ -161,7 +167,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _state, _transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
@@ -314,6 +320,7 @@ class Transaction:
             return dict(result, **self.shown(before, txn, wish.target))
         after = self.moved(before)
         result["changed"] = after != before and self.store.write(after)
+        result["warnings"] = [] if self.runner.check_mode else _state.tell(self.runner, self.params["pool"], after)
         if self.params["state"] == "prepared":
             result["step"] = _transaction.next_step(after, self.wish(after))
         result["diff"] = {"before": before.as_dict(), "after": after.as_dict()}

@@ -39,6 +39,8 @@ def remarks(host: Mapping[str, Any]) -> List[str]:
     if host.get("reason"):
         found.append(host["reason"])
     journal = host.get("journal") or {}
+    if journal.get("revived"):
+        found.append("revived by a new medium at {0}".format(journal["revived"]))
     if journal.get("reason"):
         found.append("last taken back: {0}".format(journal["reason"]))
     kept = len(host.get("failed") or [])

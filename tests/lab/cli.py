@@ -14,7 +14,8 @@ from typing import List
 
 from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError
-from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, PlayFailed, Site, buy, make_site
+from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, Site, buy, make_site
+from ansible_collections.nanozfs.fleet.tests.site import PlayFailed
 
 
 def _parser() -> argparse.ArgumentParser:

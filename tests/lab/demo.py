@@ -9,90 +9,29 @@ Every step runs the plays as an operator does, then looks at the hosts and fails
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List
+from typing import List
 
 from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, LabError
-from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, VERSIONS, PlayFailed, Site, buy
-
-MIB = 1 << 20
-
-
-class NotAsItShouldBe(Exception):
-    """A check of the demo failed."""
+from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, Site, buy
+from ansible_collections.nanozfs.fleet.tests.site import VERSIONS, PlayFailed
+from ansible_collections.nanozfs.fleet.tests.walkthrough import NotAsItShouldBe, Walkthrough
 
 
-class Demo:
+class Demo(Walkthrough):
     """The demo, step by step."""
 
     def __init__(self, tarball: str) -> None:
         self.tarball = tarball
         self.lab = Lab()
         self.work = os.path.join(paths.HOME, "demo")
-        self.site = Site(os.path.join(self.work, "site"), installed=True)
-        self.log = os.environ.get("NANOZFS_DEMO_LOG", os.path.join(os.path.dirname(tarball), "demo.log"))
-        self.started = time.monotonic()
-        self.number = 0
-        self.checks = 0
-
-    # the screen
-
-    def say(self, text: str = "") -> None:
-        """A line on the screen."""
-        print(text, flush=True)
-
-    def step(self, title: str, work: Callable[[], None]) -> None:
-        """One step, with its time."""
-        self.number += 1
-        self.say("\n{0:>2}. {1}".format(self.number, title))
-        began = time.monotonic()
-        work()
-        self.say("    {0:.0f} s".format(time.monotonic() - began))
-
-    def shows(self, text: str, right: bool, seen: Any = "") -> None:
-        """A fact that must hold.
-
-        :raises NotAsItShouldBe: when it does not.
-        """
-        self.checks += 1
-        if not right:
-            raise NotAsItShouldBe("{0}; seen: {1}".format(text, seen))
-        self.say("    ok  {0}".format(text))
-
-    def play(self, play: str, *arguments: str, fails: bool = False) -> str:
-        """Run a play in the site's folder, and show what was typed."""
-        self.say("    $ {0}".format(" ".join(self.site.command(play, *arguments))))
-        return self.site.play(play, *arguments, fails=fails, log=self.log)
-
-    # looking at hosts
-
-    def state(self, *hosts: str) -> Dict[str, Any]:
-        """What host_info says of hosts."""
-        return self.site.look(*hosts)
-
-    def data(self, host: str) -> Dict[str, Any]:
-        """What the application keeps in /var, from the file itself."""
-        return json.loads(self.site.ssh(host, "cat /var/db/fleetapp/data.json"))
-
-    def note(self, host: str, text: str) -> None:
-        """Write marker data into /var and /cfg, as the application and an administrator would."""
-        script = (
-            "import json; p='/var/db/fleetapp/data.json'; d=json.load(open(p)); "
-            "d['notes'].append({0!r}); json.dump(d, open(p, 'w'))"
-        ).format(text)
-        self.site.ssh(host, '/usr/local/bin/python3 -c "{0}"'.format(script))
-        self.site.ssh(host, "mount -u -o rw /cfg && echo '{0}' > /cfg/marker && mount -u -o ro /cfg".format(text))
-        self.site.ssh(host, "echo '{0}' >> /var/log/marker".format(text))
-
-    def markers(self, host: str) -> List[str]:
-        """The marker of /cfg, and the notes of the application."""
-        return [self.site.ssh(host, "cat /cfg/marker").strip(), *self.data(host)["notes"]]
+        log = os.environ.get("NANOZFS_DEMO_LOG", os.path.join(os.path.dirname(tarball), "demo.log"))
+        super().__init__(Site(os.path.join(self.work, "site"), installed=True), log)
 
     # the steps
 

@@ -12,8 +12,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional
+
+from dissect.ffs import FFS
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.lab import slices
@@ -22,11 +25,18 @@ from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 UFS = _gpt.TYPES["freebsd-ufs"]
 ME, ONCE, FAILED = (_gpt.ATTRIBUTES[name] for name in ("bootme", "bootonce", "bootfailed"))
 
+#: what the loader reads of a slice
+_LOADER_FILES = ("/boot/nanozfs/image.conf", "/boot/kernel/kernel", "/boot/lua/local.lua")
+
 Say = Callable[[str], None]
 
 
 class Stopped(Exception):
     """The machine stands still: no medium, a prompt that nobody answers."""
+
+
+class Restarted(Exception):
+    """The machine restarts by itself, before its system is up."""
 
 
 class GptBoot:
@@ -92,18 +102,49 @@ class Booted:
     kenv: Dict[str, str]
 
 
+#: What the stock loader's scripts do around local.lua, as far as it touches them: stand/lua/{loader,config,core}.lua. A
+#: slice is a folder ``p<index>`` with what the loader would find in it.
 _LUA = """
-local env = {}
+local env, home = {}, arg[1]
+local function here(path) return home .. "/p" .. (env.currdev:match("p(%d+):?$") or "") .. path end
+local open = io.open
+io.open = function(path) return open(here(path)) end
+io.read = function(file) return file:read("a"), 0 end
+io.close = function(file) file:close() end
 loader = {
   getenv = function(name) return env[name] end,
   setenv = function(name, value) env[name] = value end,
-  perform = function(command) print("perform\\t" .. command) end,
+  delay = function() end,
+  perform = function(command)
+    if command == "reboot" then print("reboot") os.exit(0) end
+    if command == "unload" then env.kernelname = nil end
+  end,
 }
-for line in io.lines(arg[1]) do
+package.preload.color = function() return {highlight = function(text) return text end} end
+package.preload.core = function()
+  return {MENU_ENTRY = "entry", boot = function() require("config").loadelf() end,
+    isMenuSkipped = function() return (env.beastie_disable or ""):lower() == "yes" end}
+end
+package.preload.menu = function()
+  return {welcome = {entries = function() return {"boot", "single", "prompt", "reboot"} end}}
+end
+package.preload.config = function()
+  return {loadelf = function()
+    local file = open(here("/boot/kernel/kernel"))
+    if file then file:close() env.kernelname = "/boot/kernel/kernel" end
+    return file ~= nil
+  end}
+end
+for line in open(home .. "/env"):lines() do
   local name, value = line:match("^([^\\t]+)\\t(.*)$")
   env[name] = value
 end
 dofile(arg[2])
+local chosen = arg[3] and require("menu").welcome.entries()
+for _, entry in ipairs(chosen or {}) do
+  if type(entry) == "table" and entry.alias[1] == arg[3] then entry.func() end
+end
+if not chosen then require("config").loadelf() end
 for name, value in pairs(env) do print("env\\t" .. name .. "\\t" .. value) end
 """
 
@@ -112,25 +153,29 @@ def _loader_conf(text: str) -> Dict[str, str]:
     return dict(re.findall(r'^([\w.]+)="([^"]*)"', text, re.MULTILINE))
 
 
-def run_local_lua(script: bytes, env: Dict[str, str], scratch: str) -> Dict[str, str]:
-    """Run the image's ``local.lua`` as the loader does; the environment after it."""
-    files = {name: os.path.join(scratch, name) for name in ("stub.lua", "env", "local.lua")}
-    with open(files["stub.lua"], "w", encoding="utf-8") as file:
-        file.write(_LUA)
-    with open(files["env"], "w", encoding="utf-8") as file:
+def run_loader(script: str, env: Dict[str, str], home: str, key: str = "") -> Dict[str, str]:
+    """Run an image's ``local.lua`` as the loader does, and load a kernel as it does then; the environment after it.
+
+    :param script: path of the script.
+    :param home: a folder with a folder ``p<index>`` for every slice, which holds what the loader needs of it.
+    :param key: what somebody presses in the menu.
+    :raises Restarted: when the script asks for a restart.
+    """
+    with open(os.path.join(home, "env"), "w", encoding="utf-8") as file:
         file.writelines("{0}\t{1}\n".format(*pair) for pair in env.items())
-    with open(files["local.lua"], "wb") as raw:
-        raw.write(script)
-    done = subprocess.run(
-        ["lua5.4", files["stub.lua"], files["env"], files["local.lua"]], capture_output=True, text=True, check=True
-    )
+    stub = os.path.join(home, "stub.lua")
+    with open(stub, "w", encoding="utf-8") as file:
+        file.write(_LUA)
+    argv = ["lua5.4", stub, home, script] + ([key] if key else [])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Stopped("loader: {0}; it waits at its prompt".format(done.stderr.strip()))
     after = {}
     for line in done.stdout.splitlines():
-        kind, _tab, rest = line.partition("\t")
-        if kind == "perform" and rest == "reboot":
-            raise Stopped("the loader asked for a reboot")
-        if kind == "env":
-            name, _tab, value = rest.partition("\t")
+        if line == "reboot":
+            raise Restarted("the loader restarts the machine")
+        if line.startswith("env\t"):
+            name, _tab, value = line[4:].partition("\t")
             after[name] = value
     return after
 
@@ -139,6 +184,7 @@ def boot(machine: Machine, say: Say) -> Booted:
     """From power-on to the kernel.
 
     :raises Stopped: when the machine gets no further.
+    :raises Restarted: when it starts anew by itself.
     """
     for disk in sorted(machine.hardware["disks"]):
         if not machine.has_image(disk):
@@ -166,18 +212,38 @@ def _boot_disk(machine: Machine, disk: str, gptboot: GptBoot, say: Say) -> Boote
     say("gptboot: booting partition {0} ({1})".format(index, entry.label))
     env = {"loaddev": "disk0p{0}:".format(index), "currdev": "disk0p{0}:".format(index)}
     env.update(_loader_conf(slices.read_file(filesystem, "/boot/loader.conf").decode("utf-8", "replace")))
-    script = slices.read_file(filesystem, "/boot/lua/local.lua")
-    if script:
-        env = run_local_lua(script, env, machine.home)
-    if not slices.has_file(filesystem, "/boot/kernel/kernel"):
+    with tempfile.TemporaryDirectory(dir=machine.home) as home:
+        for number, each in gptboot.table.entries.items():
+            if each.kind == UFS:
+                _lay_out(
+                    slices.open_slice(machine.image(disk), each.first * 512, each.sectors * 512),
+                    os.path.join(home, "p{0}".format(number)),
+                )
+        script = os.path.join(home, "p{0}/boot/lua/local.lua".format(index))
+        if os.path.exists(script):
+            env = run_loader(script, env, home)
+        elif os.path.exists(os.path.join(home, "p{0}/boot/kernel/kernel".format(index))):
+            env["kernelname"] = "/boot/kernel/kernel"
+    if "kernelname" not in env:
         raise Stopped("loader: can't load 'kernel'; it waits at its prompt")
     for wanted in env.get("vfs.root.mountfrom", "").split():
+        if wanted.startswith("."):
+            raise Restarted("panic: mountroot: unable to (re-)mount root.")
         say("kernel: trying to mount root from {0}".format(wanted))
         root = wanted.partition(":")[2]
         if _is_mountable(machine, disk, gptboot, root):
             return Booted(disk, index, root, env)
         say("kernel: mounting from {0} failed".format(wanted))
     raise Stopped("kernel: no root file system could be mounted; it waits at mountroot>")
+
+
+def _lay_out(filesystem: Optional[FFS], folder: str) -> None:
+    """What the loader needs of a slice, as files."""
+    for path in _LOADER_FILES:
+        if slices.has_file(filesystem, path):
+            os.makedirs(os.path.dirname(folder + path), exist_ok=True)
+            with open(folder + path, "wb") as file:
+                file.write(b"" if path.endswith("kernel") else slices.read_file(filesystem, path))
 
 
 def _is_mountable(machine: Machine, disk: str, gptboot: GptBoot, root: str) -> bool:

@@ -28,6 +28,8 @@ from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, Mach
 _SHARED = (
     "plugins/plugin_utils/_gpt.py",
     "tests/__init__.py",
+    "tests/boot/__init__.py",
+    "tests/boot/host.py",
     "tests/lab/__init__.py",
     "tests/lab/init.py",
     "tests/lab/kernel.py",
@@ -61,6 +63,8 @@ sys.exit(int(status))
 #: small commands of FreeBSD that are no part of the model
 _SCRIPTS = {
     "sbin/md5": '#!/bin/sh\nmd5sum "$@" | cut -d" " -f1\n',
+    "sbin/sha256": '#!/bin/sh\nshift\nsha256sum "$@" | cut -d" " -f1\n',
+    "usr/bin/pgrep": "#!/bin/sh\nexit 1\n",
     "sbin/dhclient": '#!/bin/sh\nip link set "$1" up\nip addr replace "$(cat /lab/host/address)" dev "$1"\n',
     "usr/bin/hostname": '#!/bin/sh\n[ $# = 0 ] || /sbin/sysctl kern.hostname="$1" > /dev/null\n'
     'exec /lab/skel/bin/hostname "$@"\n',
@@ -289,6 +293,15 @@ class Lab:
         if os.geteuid() != 0:
             raise LabError("the lab needs root (namespaces, loop devices): run it with sudo")
         self.down()
+        self.lay_out()
+        sh("ip", "netns", "add", paths.NETNS)
+        sh("ip", "-n", paths.NETNS, "link", "set", "lo", "up")
+        sh("ip", "-n", paths.NETNS, "link", "add", paths.BRIDGE, "type", "bridge")
+        sh("ip", "-n", paths.NETNS, "addr", "add", paths.GATEWAY + "/24", "dev", paths.BRIDGE)
+        sh("ip", "-n", paths.NETNS, "link", "set", paths.BRIDGE, "up")
+
+    def lay_out(self) -> None:
+        """Make what hosts need of this machine to start, without a network."""
         for folder in (paths.HOSTS, paths.SHELF, paths.MEMORY):
             os.makedirs(folder, exist_ok=True)
         sh("mount", "-t", "tmpfs", "-o", "mode=755", "nanozfs-lab", paths.MEMORY)
@@ -297,11 +310,6 @@ class Lab:
         self._share()
         self._shims()
         self._skeleton()
-        sh("ip", "netns", "add", paths.NETNS)
-        sh("ip", "-n", paths.NETNS, "link", "set", "lo", "up")
-        sh("ip", "-n", paths.NETNS, "link", "add", paths.BRIDGE, "type", "bridge")
-        sh("ip", "-n", paths.NETNS, "addr", "add", paths.GATEWAY + "/24", "dev", paths.BRIDGE)
-        sh("ip", "-n", paths.NETNS, "link", "set", paths.BRIDGE, "up")
 
     @staticmethod
     def _share() -> None:

@@ -78,7 +78,16 @@ def _share(root: str, host: str) -> None:
         mount(file.read().strip(), inside + "/packages", flags=syscalls.BIND)
 
 
-def _enter(root: str) -> None:
+def enter_host(host: str, root: str, image: str) -> None:
+    """Make the root of a host and go there, in a mount namespace of this process's own.
+
+    :param host: its folder in the lab; inside it is ``/lab/host``.
+    :param root: where the root is put together.
+    :param image: the folder with what its slice holds.
+    """
+    _build_root(root, image)
+    _build_dev(root, host)
+    _share(root, host)
     os.chdir(root)
     # the old root is stacked on the new one and taken off again: the root is read-only, there is no folder to put it
     syscalls.pivot_root(".", ".")
@@ -86,7 +95,7 @@ def _enter(root: str) -> None:
     os.chdir("/")
 
 
-def _answer(machine: Machine, argv: List[str]) -> bytes:
+def answer(machine: Machine, argv: List[str]) -> bytes:
     """Run one command of the model; what the stand-in is to print."""
     try:
         output = machine.run(argv)
@@ -140,7 +149,7 @@ def _live() -> NoReturn:
             request = b"".join(iter(lambda: link.recv(1 << 16), b""))  # noqa: B023 - read at once
             argv = request.decode("utf-8", "surrogateescape").split("\0")
             fuse.check(argv)
-            link.sendall(_answer(machine, argv))
+            link.sendall(answer(machine, argv))
 
 
 def main(argv: List[str]) -> NoReturn:
@@ -151,10 +160,7 @@ def main(argv: List[str]) -> NoReturn:
     for module in set(COMMANDS.values()):  # all there is to import, while it can be found where this was started
         importlib.import_module("ansible_collections.nanozfs.fleet.tests.model.commands." + module)
     subprocess.run(["/usr/bin/hostname", "unnamed"], check=True)
-    _build_root(root, image)
-    _build_dev(root, host)
-    _share(root, host)
-    _enter(root)
+    enter_host(host, root, image)
     _live()
 
 

@@ -12,7 +12,7 @@ import sys
 #: state of the lab on disk: machines, media, pools, logs
 HOME = os.environ.get("NANOZFS_LAB", "/var/tmp/nanozfs-lab")
 #: a tmpfs of its own: what hosts have as their root must not lie below /, which is a layer of it as well
-MEMORY = "/run/nanozfs-lab"
+MEMORY = os.environ.get("NANOZFS_LAB_MEMORY", "/run/nanozfs-lab")
 
 NETNS = "nzlab"
 BRIDGE = "br0"

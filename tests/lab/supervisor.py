@@ -121,6 +121,10 @@ class Supervisor:
             self.say("--- power on at {0}".format(time.strftime("%H:%M:%S")))
             try:
                 ended = self.boot()
+            except firmware.Restarted as reason:
+                self.say("--- {0}".format(reason))
+                time.sleep(1)
+                continue
             except firmware.Stopped as reason:
                 self.say("*** {0}".format(reason))
                 while True:

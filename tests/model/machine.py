@@ -55,6 +55,7 @@ COMMANDS = {
     "sysctl": "system",
     "kldload": "system",
     "kldstat": "system",
+    "watchdog": "system",
     "shutdown": "system",
     "reboot": "system",
     "halt": "system",

@@ -46,8 +46,7 @@ NEVER = (
     "machine-id",
     "md_size",
     "nanozfs.log",
-    "nanozfs.tmp",
-    "nanozfs.tmp.*",
+    "nanozfs.tmp/*",
     STAGING + "/*",
 )
 

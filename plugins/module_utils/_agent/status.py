@@ -45,7 +45,7 @@ def _dig(report: Any, *keys: str) -> Any:
 def seconds_left(runner: Runner, host: Dict[str, Any], now: float) -> Optional[int]:
     """Until the trial ends by itself, about; ``None`` where that cannot be told.
 
-    The timer of rc.d/nanozfs_trial begins some seconds after the kernel, so there is rather more time than less.
+    The dead-man timer begins with the early hook, some seconds after the kernel.
 
     :param now: seconds since the epoch.
     """
@@ -172,7 +172,11 @@ def _pool_words(host: Dict[str, Any]) -> str:
 def _journal_words(host: Dict[str, Any]) -> str:
     journal = host["journal"]
     if journal is None:
-        return ""
+        kept = host["remembered"] or {}
+        if kept.get("phase", journals.IDLE) in journals.CLOSED:
+            return ""
+        words = "the OS medium remembers: {0} {1} from {2} to {3}, phase {4}"
+        return words.format(*(kept.get(key) for key in ("kind", "txn", "from_version", "to_version", "phase")))
     if journal["phase"] in journals.CLOSED:
         return "none open ({0})".format(journal["phase"])
     return "{0} {1} from {2} to {3}, phase {4}".format(

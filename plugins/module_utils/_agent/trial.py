@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _journal as journals
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection, _transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection, _state, _transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
@@ -37,6 +37,7 @@ _NOTHING = "nothing was changed"
 class Situation:
     """What has to be known of a host before its trial is ended, one way or the other."""
 
+    runner: Runner
     medium: Medium
     image: Inside
     state: str
@@ -51,6 +52,11 @@ class Situation:
         Compared by build: ``_transaction.next_step`` refuses two images that name the same one.
         """
         return self.journal.target is not None and self.journal.target.build == self.image.build
+
+    def write(self, journal: Journal) -> None:
+        """Write the journal, and let the OS medium know. Should that not work, the journal counts all the same."""
+        self.store.write(journal)
+        _state.tell(self.runner, self.image.pool, journal)
 
     @property
     def half_committed(self) -> bool:
@@ -74,7 +80,7 @@ def look(runner: Runner) -> Situation:
         )
     state, reason = state_of(runner, medium)
     store = JournalStore(Zfs(runner), image.pool)
-    return Situation(medium, image, state, reason, store, store.read())
+    return Situation(runner, medium, image, state, reason, store, store.read())
 
 
 def commit(runner: Runner) -> str:
@@ -122,7 +128,7 @@ def commit(runner: Runner) -> str:
 
 
 def _close(here: Situation) -> str:
-    here.store.write(_transaction.commit(here.journal))
+    here.write(_transaction.commit(here.journal))
     return "{0} is committed: it boots from now on, from {1}".format(here.journal.target, here.medium.running)
 
 
@@ -161,13 +167,13 @@ def revert(runner: Runner, reason: str) -> str:
             todo="to go back to the system of before a finished upgrade, run the playbook rollback",
         )
     if not here.runs_target:
-        here.store.write(_transaction.revert(here.journal, reason))
+        here.write(_transaction.revert(here.journal, reason))
         # armed, but not restarted: the old system runs and shall do so after the restart as well
         _selection.choose(runner, "inactive", "inactive")
         return "the trial of {0} is given up; the data is put back at the next start".format(here.journal.target)
     if not medium.on_trial():
         _refuse_without_old_system(here)
-    here.store.write(_transaction.revert(here.journal, reason))
+    here.write(_transaction.revert(here.journal, reason))
     if not medium.on_trial():  # half a commit: the flags were turned round already
         _selection.choose(runner, "inactive", "active")
     return "{0} is taken back; {1} starts, and finds its data as it was".format(

@@ -27,6 +27,15 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import D
 
 IMAGE_CONF = "boot/nanozfs/image.conf"
 
+#: what must be there for a host to come up at all
+HOOK = (
+    "conf/default/etc/extract",
+    "boot/nanozfs/early.subr",
+    "boot/nanozfs/pool.subr",
+    "boot/nanozfs/deadman",
+    "boot/lua/local.lua",
+)
+
 #: settings that make the layout work; an image-level file, because /cfg replaces rc.conf. Source of the file itself:
 #: the last lines of /etc/defaults/rc.conf ("allow vendors to override")
 VENDOR_CONF = "etc/defaults/vendor.conf"
@@ -36,7 +45,6 @@ VENDOR_SETTINGS = {
     "entropy_boot_file": "NO",
     "gptboot_enable": "NO",  # rc.d/gptboot would clear the trial flags before a single service has started
     "zfs_enable": "YES",  # also in recovery mode, where no configuration of the host says so
-    "nanozfs_trial_enable": "YES",
     "nanozfs_enable": "YES",
     "update_motd": "NO",
     "sendmail_enable": "NONE",
@@ -48,6 +56,7 @@ LOADER_SETTINGS = {
     "kern.geom.label.disk_ident.enable": "0",  # these two would hide the GPT labels of a disk
     "kern.geom.label.gptid.enable": "0",
     "vfs.root_mount_always_wait": "1",
+    "debug.debugger_on_panic": "0",  # a panic is a restart, also with a kernel that has a debugger (ddb(4))
 }
 
 #: where the agent's Python lies, and which of the collection it is: what runs on targets, without the edge to Ansible,
@@ -128,8 +137,9 @@ def _check(tree: Tree) -> None:
                 "the tree is no FreeBSD system: it has no {0}".format(path),
                 todo="give base.txz and kernel.txz of a release, or the destination of an installworld",
             )
-    if "conf/default/etc/extract" not in tree:
-        raise TreeError("the early boot hook is missing (conf/default/etc/extract)")
+    for path in HOOK:
+        if path not in tree:
+            raise TreeError("a part of the early boot hook is missing ({0})".format(path))
     for path in ("etc/zfs/zpool.cache", "boot/zfs/zpool.cache"):
         if path in tree:
             raise TreeError("{0} must not be in an image: it would import pools past the early hook".format(path))

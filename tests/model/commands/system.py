@@ -99,6 +99,18 @@ def kldload(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     return Output()
 
 
+def watchdog(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
+    """``watchdog -t SECONDS``, on a machine with or without a hardware watchdog.
+
+    Source: transcript ``boot/026-b6-before``; ``err(EX_OSERR, "patting the dog")`` in ``watchdogd.c`` and
+    ``kern_watchdog.c`` (EOPNOTSUPP when no driver has answered).
+    """
+    if not machine.hardware.get("watchdog"):
+        raise Fail("watchdog: patting the dog: Operation not supported", rc=71)
+    machine.running["watchdog"] = int(argv[argv.index("-t") + 1])
+    return Output()
+
+
 def kldstat(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``kldstat -q -m zfs``."""
     if argv[-1:] == ["zfs"]:

@@ -66,7 +66,7 @@ class TestDiff:
         for tree in ("cfg", "etc"):
             agent.put(tree, "nanozfs/save.exclude", "# ours\n/etc/local/private/\n\n")
         paths = ["fstab", "zfs/zpool.cache", "zfs/exports", "hostid", "machine-id", "md_size", "nanozfs.log"]
-        paths += ["nanozfs.tmp.all", "ssh/ssh_host_rsa_key", "ssh/ssh_host_rsa_key.pub", "local/private/key"]
+        paths += ["nanozfs.tmp/all", "ssh/ssh_host_rsa_key", "ssh/ssh_host_rsa_key.pub", "local/private/key"]
         for path in paths:
             agent.put("etc", path, "x\n")
         assert found(agent) == []

@@ -60,6 +60,11 @@ def upgrade(agent: AgentHost, images: Images) -> Upgrade:
 
 
 class TestCommit:
+    def remembered(self, agent: AgentHost) -> Dict[str, str]:
+        """What nz-state says."""
+        kept: Dict[str, str] = agent.host.ok("host_info", digest=False)["host"]["remembered"]
+        return kept
+
     def test_as_the_play_does_it(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()
         assert "  FALLBACK   web-1.0 in slice nz-a" in agent.run("status").out
@@ -70,6 +75,7 @@ class TestCommit:
         assert journal.phase == "committed" and journal.revert == ()
         assert journal.image is not None and journal.image.as_dict() == upgrade.refs["1.1"]
         assert journal.fallback is not None and journal.fallback.as_dict() == upgrade.refs["1.0"]
+        assert self.remembered(agent)["phase"] == "committed"
         before = agent.host.fingerprint()
         assert "is committed already" in agent.ok("commit")
         assert agent.host.fingerprint() == before
@@ -154,6 +160,13 @@ class TestReconcile:
 class TestRevert:
     def restarts(self, agent: AgentHost) -> bool:
         return agent.ran[-1] == ("shutdown", "-r", "now")
+
+    def test_without_the_pool_the_medium_remembers(self, upgrade: Upgrade) -> None:
+        agent = upgrade.try_it()
+        agent.ok("revert")
+        agent.lose_pool("ada1", "ada2")
+        said = " ".join(agent.run("status").out.split())
+        assert "the OS medium remembers: upgrade 0001-" in said and "from 1.0 to 1.1, phase reverting" in said
 
     def test_a_trial(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()

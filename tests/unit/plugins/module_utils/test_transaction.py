@@ -139,6 +139,7 @@ def test_the_bad_list_does_not_grow_for_ever() -> None:
 def test_noting_what_runs() -> None:
     journal = transaction.record(Journal(), OLD)
     assert journal.image == OLD and transaction.record(journal, OLD) is journal
+    assert transaction.record(replace(journal, revived="2026-11-24T22:00:00Z"), OLD) == journal
     after_upgrade = Journal(phase="committed", image=NEW, fallback=OLD, fallback_txn="0001-bbbbbbbb")
     swapped = transaction.record(after_upgrade, OLD)
     assert (swapped.image, swapped.fallback, swapped.fallback_txn) == (OLD, NEW, "0001-bbbbbbbb")

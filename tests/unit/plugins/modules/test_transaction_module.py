@@ -314,3 +314,54 @@ def test_recorded(fleet: Fleet) -> None:
     noted = fleet.move("recorded", running=fleet.refs["1.0"])
     assert noted["changed"] and noted["journal"]["image"] == fleet.refs["1.0"]
     assert not fleet.move("recorded", running=fleet.refs["1.0"])["changed"]
+
+
+class TestMedium:
+    """What the OS medium is told, for a start at which the pool is not there."""
+
+    def remembered(self, fleet: Fleet) -> Dict[str, str]:
+        return dict(fleet.host.ok("host_info", pool="tank", digest=False)["host"]["remembered"])
+
+    def test_it_knows_the_transaction_and_the_pool(self, fleet: Fleet) -> None:
+        fleet.until_armed("1.0", "1.1")
+        known = self.remembered(fleet)
+        assert (known["phase"], known["to_version"], known["from_version"]) == ("armed", "1.1", "1.0")
+        assert known["timeout"] == "600"
+        assert known["to_build"] == fleet.refs["1.1"]["build"]
+        assert known["guid"] == fleet.host.command("zpool", "get", "-H", "-o", "value", "guid", "tank").strip()
+
+    def test_it_is_told_also_where_the_journal_stays_as_it_is(self, fleet: Fleet) -> None:
+        fleet.move("recorded", running=fleet.refs["1.0"])
+        device = fleet.host.open_device("/dev/gpt/nz-state", writable=True)
+        device.write(0, bytes(MIB))
+        assert self.remembered(fleet) == {}
+        assert not fleet.host.ok("transaction", pool="tank", state="recorded", running=fleet.refs["1.0"])["changed"]
+        assert self.remembered(fleet)["guid"]
+
+    def test_check_mode_tells_it_nothing(self, fleet: Fleet) -> None:
+        fleet.host.ok("transaction", check=True, pool="tank", state="recorded", running=fleet.refs["1.0"])
+        assert self.remembered(fleet) == {}
+
+    def test_a_medium_that_cannot_be_written_stops_nothing(self, fleet: Fleet) -> None:
+        real = fleet.host.open_device
+
+        def failing(path: str, writable: bool = False) -> Any:
+            if writable and path.endswith("nz-state"):
+                raise FleetError("{0} cannot be opened for writing: Input/output error".format(path))
+            return real(path, writable)
+
+        fleet.host.monkeypatch.setattr(
+            "ansible_collections.nanozfs.fleet.plugins.module_utils._image.device.open_device", failing
+        )
+        result = fleet.host.ok("transaction", pool="tank", state="recorded", running=fleet.refs["1.0"])
+        assert result["changed"] and result["journal"]["image"] == fleet.refs["1.0"]
+        assert "Input/output error" in result["warnings"][0]
+
+
+def test_a_hanging_import_is_left_alone(fleet: Fleet) -> None:
+    """Any command about pools would wait for it, in the kernel, for ever."""
+    fleet.host.command("kenv", "nanozfs.import=hung")
+    fleet.host.machine.calls.clear()
+    host = fleet.host.ok("host_info", pool="tank", digest=False)["host"]
+    assert host["pool"] is None and "hangs" in " ".join(host["warnings"])
+    assert not [call for call in fleet.host.machine.calls if call[0] in ("zpool", "zfs", "zdb")]

@@ -1,0 +1,433 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The early boot hook, run for real: what a host does at its start when all is well, and when it is not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
+from ansible_collections.nanozfs.fleet.tests.boot.stage import NEW, OLD, Boot, Stage
+from ansible_collections.nanozfs.fleet.tests.model.machine import copy_sparse
+
+NAME = 'hostname="web-1"\n'
+
+
+def installed(stage: Stage) -> None:
+    """A host that was installed and is switched off."""
+    stage.pool()
+    stage.remember(guid=stage.guid())
+
+
+def is_itself(up: Boot) -> bool:
+    """Whether the host came up with its configuration and its data."""
+    mine = up.files.get("/etc/rc.conf") == NAME and "/var/data" in up.files
+    return (up.ended, up.state, mine) == ("up", "normal", True)
+
+
+def is_recovery(up: Boot) -> bool:
+    """Whether the host came up for recovery, with nothing of its own in /etc and nothing of the pool mounted."""
+    text = up.files.get("/etc/rc.conf", "")
+    other = 'hostname="recovery"' in text and "/var/data" not in up.files
+    return (up.ended, up.state, other) == ("up", "recovery", True)
+
+
+# when all is well
+
+
+def test_a_host_comes_up_as_itself(stage: Stage) -> None:
+    installed(stage)
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert up.label == "nz-a"
+    assert "nanozfs.trial" not in up.kenv and "nanozfs.revived" not in up.kenv
+    assert "importing tank" in up.files["/var/log/nanozfs.log"]
+    assert stage.remembered.values["boots"] == "0"
+    assert not [path for path in up.files if path.startswith("/etc/nanozfs.tmp")]
+
+
+def test_a_trial_is_begun_and_one_that_nobody_kept_is_taken_back(stage: Stage) -> None:
+    installed(stage)
+    stage.arm()
+    trial = stage.boot()
+    assert is_itself(trial), trial.console
+    assert (trial.label, trial.kenv["nanozfs.trial"]) == ("nz-b", "1")
+    assert "a trial, for 60 seconds" in trial.console
+    assert stage.journal("phase") == stage.remembered.values["phase"] == "trial"
+    stage.write("tank/nanozfs/var", "data", "new\n")
+    stage.write("tank/nanozfs/var/log", "kept", "line\n")
+
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert (back.label, back.flags["nz-b"]) == ("nz-a", ["bootfailed"])
+    assert "nanozfs.trial" not in back.kenv
+    assert back.files["/var/data"] == "old\n"
+    assert back.files["/var/log/kept"] == "line\n", "a dataset that is to be kept went back"
+    assert stage.journal("phase") == stage.remembered.values["phase"] == "reverted"
+    assert stage.read("tank/nanozfs/failed/0001-bbbbbbbb/var", "data") == "new\n", "what the trial wrote is lost"
+
+
+def test_the_recovery_slice_leaves_the_pool_alone(stage: Stage) -> None:
+    installed(stage)
+    stage.command("gpart", "unset", "-a", "bootme", "-i", "4", "ada0")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert (up.label, up.reason) == ("nz-recovery", "booted from the recovery slice")
+    assert stage.machine.running["pools"] == {}
+
+
+# the pool
+
+
+def test_pool_absent(stage: Stage) -> None:
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason == "no disks of the pool tank were found"
+
+
+def test_one_disk_missing(stage: Stage) -> None:
+    installed(stage)
+    stage.on_the_desk("ada2")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert "DEGRADED" in up.console
+
+
+def test_two_disks_missing_and_back_again(stage: Stage) -> None:
+    installed(stage)
+    disks = stage.on_the_desk("ada1", "ada2")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert "tank" in up.reason
+    for disk in disks:
+        stage.machine.attach_disk(disk)
+    assert is_itself(stage.boot())
+
+
+def test_late_disks_are_waited_for(stage: Stage) -> None:
+    installed(stage)
+    stage.setting("NZ_DISK_TIMEOUT=4")
+    disk = stage.on_the_desk("ada2")[0]
+    stage.fault("attach", "zpool", "import", after=1)
+    stage.faults[-1]["disk"] = disk
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert "ONLINE" in up.console, up.console
+
+
+def test_two_pools_of_the_name(stage: Stage, ground: object) -> None:
+    installed(stage)
+    mine = stage.guid()
+    stage.command("zpool", "export", "tank")
+    for disk in ("da1", "da2"):
+        stage.machine.add_disk(disk, 512 << 20, disk.upper())
+    stage.command("zpool", "create", "-f", "tank", "mirror", "da1", "da2")
+    stage.command("zpool", "export", "tank")
+    up = stage.boot()
+    assert is_itself(up), "the pool that this medium knows was not taken: " + up.console
+    assert stage.guid() == mine
+
+    stage.remember(guid="")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason.startswith("there are several pools tank: ") and mine in up.reason
+
+
+def test_pool_last_used_elsewhere(stage: Stage) -> None:
+    installed(stage)
+    stage.machine.load()
+    stage.machine.hardware["uuid"] = "11111111-2222-4333-8444-555555555555"
+    stage.machine.save()
+    up = stage.boot()
+    assert is_itself(up), up.console
+
+
+def test_import_that_hangs(stage: Stage) -> None:
+    installed(stage)
+    stage.setting("NZ_POOL_TIMEOUT=2")
+    stage.fault("hang", "zpool", "import", "-f")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason == "the pool tank did not come up in 2 seconds"
+    assert up.kenv["nanozfs.import"] == "hung"
+    assert up.files["/etc/rc.conf"].endswith('zfs_enable="NO"\n'), "rc.d/zfs would hang"
+    assert is_itself(stage.boot()), "it does not try again"
+
+
+def test_import_that_panics_twice(stage: Stage) -> None:
+    installed(stage)
+    stage.fault("panic", "zpool", "import", "-f")
+    assert stage.boot(once=False).ended == "panic"
+    assert stage.boot(once=False).ended == "panic"
+    up = stage.boot(once=False)
+    assert is_recovery(up), up.console
+    assert "two starts in a row" in up.reason
+    assert stage.boot(once=False).ended == "panic", "it never tries again"
+    stage.faults = []
+    assert is_itself(stage.boot())
+
+
+def test_import_that_panics_in_the_new_system_only(stage: Stage) -> None:
+    installed(stage)
+    stage.arm()
+    stage.fault("panic", "zpool", "import", "-f")
+    assert stage.boot().ended == "panic"
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert (back.label, stage.journal("phase")) == ("nz-a", "reverted")
+
+
+# the configuration
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "the configuration has no rc.conf"),
+        ("", "the configuration has no rc.conf"),
+        ('hostname="web-1\nsshd_enable="YES"\n', "/cfg/rc.conf is broken"),
+        ('hostname="web-1"\nexit 1\n', "/cfg/rc.conf is broken"),
+    ],
+    ids=["missing", "empty", "syntax", "exit"],
+)
+def test_broken_configuration(stage: Stage, text: str, said: str) -> None:
+    installed(stage)
+    stage.write("tank/nanozfs/cfg", "rc.conf", text)
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason.startswith(said)
+
+
+def test_broken_file_beside_rc_conf(stage: Stage) -> None:
+    installed(stage)
+    stage.write("tank/nanozfs/cfg", "rc.conf.d/sshd", "if then\n")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason.startswith("/cfg/rc.conf.d/sshd is broken")
+
+
+def test_configuration_larger_than_etc(stage: Stage) -> None:
+    installed(stage)
+    stage.write("tank/nanozfs/cfg", "a-large-file", "x" * (16 << 20))
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason == "the configuration does not fit into /etc"
+    assert "/etc/rc.subr" in up.files, "what the image has in /etc is gone"
+
+
+def test_cfg_is_full(stage: Stage) -> None:
+    installed(stage)
+    stage.command("zfs", "set", "quota=1M", "tank/nanozfs/cfg")
+    stage.write("tank/nanozfs/cfg", "filler", "x" * (1 << 20))
+    up = stage.boot()
+    assert is_itself(up), up.console
+
+
+def test_data_that_cannot_be_mounted(stage: Stage) -> None:
+    installed(stage)
+    stage.fault("fail", "mount", "-t", "zfs", "tank/nanozfs/var/log")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason == "the dataset tank/nanozfs/var/log cannot be mounted"
+
+
+# the medium
+
+
+def test_backup_table_misplaced(stage: Stage) -> None:
+    installed(stage)
+    disk = stage.machine.remove_disk("ada0")
+    with open(disk["image"], "r+b") as file:
+        file.truncate(disk["size"] + (16 << 20))
+    disk["size"] += 16 << 20
+    stage.machine.attach_disk(disk)
+    assert "CORRUPT" in stage.command("gpart", "show", "ada0")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert "the partition table of ada0 was corrected" in up.console
+    assert "CORRUPT" not in stage.command("gpart", "show", "ada0")
+
+
+def test_new_medium_revives_the_host(stage: Stage) -> None:
+    installed(stage)
+    assert is_itself(stage.boot())
+    stage.fresh_medium()
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert up.kenv["nanozfs.revived"] == "1"
+    assert stage.journal("revived")[:2] == "20"
+    assert stage.remembered.values["guid"] == stage.guid()
+    assert "nanozfs.revived" not in stage.boot().kenv, "revived once more"
+
+
+def test_stick_of_the_fleet_beside_the_medium(stage: Stage) -> None:
+    """Its slices have the same labels, and one of them is armed: neither may be taken for this host's."""
+    installed(stage)
+    copy_sparse(stage.machine.image("ada0"), os.path.join(stage.home, "stick.img"))
+    stage.machine.insert_disk("da0", os.path.join(stage.home, "stick.img"))
+    stage.command("gpart", "set", "-a", "bootonce", "-i", "4", "da0")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert up.kenv["nanozfs.disk"] == "ada0"
+    assert "nanozfs.trial" not in up.kenv
+
+
+def test_stale_bootfailed(stage: Stage) -> None:
+    installed(stage)
+    stage.command("gpart", "set", "-a", "bootfailed", "-i", "5", "ada0")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert stage.journal("phase") == "idle"
+
+
+@pytest.mark.parametrize("damage", ["newer", "both", "torn"])
+def test_damaged_state(stage: Stage, damage: str) -> None:
+    installed(stage)
+    stage.remember(mark="here")
+    path = os.path.join(stage.home, "state.img")
+    newer = stage.remembered.place * _state.COPY
+    with open(path, "r+b") as file:
+        for offset in (0, _state.COPY) if damage == "both" else (newer,):
+            file.seek(offset + 10)
+            file.write(b"?" if damage != "torn" else bytes(_state.COPY - 10))
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert ("nanozfs.revived" in up.kenv) == (damage == "both")
+    assert stage.remembered.values["guid"] == stage.guid()
+
+
+def test_state_that_cannot_be_written(stage: Stage) -> None:
+    installed(stage)
+    os.unlink(os.path.join(stage.home, "state.img"))
+    with open(os.path.join(stage.home, "state.img"), "wb"):
+        pass  # as long as nothing: dd finds no room in it once it is a device
+    os.chmod(os.path.join(stage.home, "state.img"), 0o400)
+    up = stage.boot()
+    assert is_itself(up), up.console
+
+
+def test_the_hook_and_python_write_the_same_state(stage: Stage) -> None:
+    installed(stage)
+    assert stage.boot().state == "normal"
+    path = os.path.join(stage.home, "state.img")
+    state = stage.remembered
+    with open(path, "rb") as file:
+        file.seek(state.place * _state.COPY)
+        assert file.read(_state.COPY) == _state.render_copy(state.values, state.serial)
+    stage.remember(boots="1", guid=state.values["guid"])
+    assert stage.boot().state == "normal"
+    assert stage.remembered.serial > state.serial + 1
+
+
+# a slice that does not come up
+
+
+@pytest.mark.parametrize(
+    ("kenv", "root"),
+    [({}, "nz-recovery"), ({"nanozfs.build": "0c" * 8}, None), ({"nanozfs.failed": "nz-b"}, "nz-recovery")],
+    ids=["root-not-mountable", "kernel-of-another-build", "kernel-not-loadable"],
+)
+def test_trial_that_does_not_come_up(stage: Stage, kenv: dict, root: str) -> None:
+    installed(stage)
+    stage.arm()
+    if "nanozfs.failed" in kenv:
+        kenv = dict(kenv, **{"nanozfs.slice": "nz-recovery"})
+    first = stage.boot(kenv=kenv, root=root)
+    assert (first.label, first.ended) == ("nz-b", "restart")
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert (back.label, stage.journal("phase")) == ("nz-a", "reverted")
+    assert stage.journal("reason") == "the new system did not boot"
+
+
+@pytest.mark.parametrize(
+    ("kenv", "root", "said"),
+    [
+        ({}, "nz-recovery", "the kernel is from nz-a, the root file system from nz-recovery"),
+        ({"nanozfs.build": NEW}, None, "the kernel is from build {0}, the root file system from {1}".format(NEW, OLD)),
+        (
+            {"nanozfs.failed": "nz-a", "nanozfs.slice": "nz-recovery"},
+            "nz-recovery",
+            "the kernel of nz-a cannot be loaded",
+        ),
+    ],
+    ids=["root-not-mountable", "kernel-of-another-build", "kernel-not-loadable"],
+)
+def test_committed_slice_that_does_not_come_up(stage: Stage, kenv: dict, root: str, said: str) -> None:
+    """No restart: it would be the same again, for ever."""
+    installed(stage)
+    up = stage.boot(kenv=kenv, root=root)
+    assert is_recovery(up), up.console
+    assert up.reason == said
+
+
+def test_boot_code_that_cannot_write_tries_no_slice_for_ever(stage: Stage) -> None:
+    """All that gptboot does is to say that it could not write: bootme stays, and it would take the slice for ever."""
+    installed(stage)
+    stage.arm()
+    assert stage.boot().state == "normal"
+    stage.command("gpart", "set", "-a", "bootme", "-i", "5", "ada0")  # as if it had never been taken away
+    stage.command("gpart", "set", "-a", "bootonce", "-i", "5", "ada0")
+    again = stage.boot()
+    assert (again.label, again.ended) == ("nz-b", "restart"), again.console
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert (back.label, stage.journal("phase")) == ("nz-a", "reverted")
+
+
+def test_two_trials_in_a_row(stage: Stage) -> None:
+    installed(stage)
+    stage.arm()
+    stage.boot()
+    assert is_itself(stage.boot())
+    stage.command("gpart", "unset", "-a", "bootfailed", "-i", "5", "ada0")
+    stage.command("zfs", "destroy", "tank/nanozfs/reserve")
+    stage.arm()
+    trial = stage.boot()
+    assert (trial.label, stage.journal("phase"), stage.journal("txn")) == ("nz-b", "trial", "0002-bbbbbbbb")
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert stage.journal("phase") == "reverted"
+
+
+# watchdogs
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_hardware_watchdog(stage: Stage, trial: bool) -> None:
+    installed(stage)
+    stage.machine.hardware["watchdog"] = True
+    stage.machine.save()
+    if trial:
+        stage.arm()
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert (up.kenv["nanozfs.watchdog"], stage.machine.running["watchdog"] > 0) == ("1", trial)
+
+
+# power cuts
+
+
+def test_power_cut_at_every_command_of_a_revert(stage: Stage, tmp_path: Path) -> None:
+    installed(stage)
+    stage.arm()
+    stage.boot()
+    stage.write("tank/nanozfs/var", "data", "new\n")
+    stage.copy(str(tmp_path))
+    for number in range(100):
+        stage.restore(str(tmp_path))
+        stage.cut_at(number)
+        first = stage.boot()
+        back = first if first.ended == "up" else stage.boot()
+        assert is_itself(back), (number, back.console)
+        assert back.files["/var/data"] == "old\n", number
+        assert stage.journal("phase") == "reverted", number
+        assert stage.read("tank/nanozfs/failed/0001-bbbbbbbb/var", "data") == "new\n", number
+        if first.ended == "up":
+            break
+    assert number > 10, "so few commands cannot have put anything back"

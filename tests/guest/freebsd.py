@@ -1,0 +1,215 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A FreeBSD host as a guest: the sets that its image is built from, its medium, its data disks, its site."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import tarfile
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import SECTOR, TYPES, read_table
+from ansible_collections.nanozfs.fleet.tests import site as common
+from ansible_collections.nanozfs.fleet.tests.guest import qemu
+from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, MIB
+
+#: the one host of the site
+HOST = "web-1"
+
+#: as FreeBSD names the data disks; vtbd0 is the medium
+DISKS = ("vtbd1", "vtbd2", "vtbd3")
+
+#: where Debian's package ovmf has UEFI code and an empty store of variables
+OVMF = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+#: how much larger than the published file a medium is, in bytes: sticks are never of one size
+SPARE = 64 * MIB
+
+#: what a name of the Python tarball looks like in a folder, and the only name for it below a URL
+PYTHON_PREFIX, PYTHON_NAME = "python", "python.tar.xz"
+
+
+class SetsError(Exception):
+    """The release sets are not where they should be."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Paths of the archives that an image is built from."""
+
+    base: str
+    kernel: str
+    python: str
+
+    @property
+    def all(self) -> List[str]:
+        """In the order in which they are laid over each other."""
+        return [self.base, self.kernel, self.python]
+
+
+def find_sets(where: str, cache: str) -> Sets:
+    """The sets in a folder or below a URL.
+
+    :param where: a folder, or a ``file://``, ``http://`` or ``https://`` URL of one.
+    :param cache: a folder for what has to be fetched.
+    :raises SetsError: when one is missing; says which.
+    """
+    parts = urllib.parse.urlsplit(where)
+    if parts.scheme in ("http", "https"):
+        return Sets(*(_fetched(where, name, cache) for name in ("base.txz", "kernel.txz", PYTHON_NAME)))
+    folder = urllib.request.url2pathname(parts.path) if parts.scheme == "file" else where
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise SetsError("the sets cannot be read: {0}".format(error))
+    python = [name for name in names if name.startswith(PYTHON_PREFIX) and ".t" in name]
+    missing = [name for name in ("base.txz", "kernel.txz") if name not in names] + ([] if python else [PYTHON_NAME])
+    if missing:
+        raise SetsError("{0} has no {1}".format(folder, " and no ".join(missing)))
+    return Sets(*(os.path.join(folder, name) for name in ("base.txz", "kernel.txz", python[0])))
+
+
+def _fetched(where: str, name: str, cache: str) -> str:
+    url = "{0}/{1}".format(where.rstrip("/"), name)
+    path = os.path.join(cache, urllib.parse.quote(url, safe=""))
+    if not os.path.exists(path):
+        os.makedirs(cache, exist_ok=True)
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer, open(path + ".part", "wb") as file:
+                shutil.copyfileobj(answer, file, MIB)
+        except OSError as error:
+            raise SetsError("{0} cannot be fetched: {1}".format(url, error))
+        os.rename(path + ".part", path)
+    return path
+
+
+def image_size(sizes: Iterable[int]) -> int:
+    """The size of an image that holds files of these sizes, in bytes, with a fifth to spare."""
+    used = sum(-(-size // 4096) * 4096 + 512 for size in sizes)
+    return -(-(used * 6 // 5 + 32 * MIB) // (16 * MIB)) * 16 * MIB
+
+
+def sizes_in(archives: Iterable[str]) -> List[int]:
+    """The sizes of all files in tar archives, in bytes."""
+    found = []
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            found += [member.size for member in tar if member.isfile()]
+    return found
+
+
+def write_medium(published: str, path: str, spare: int = SPARE) -> None:
+    """Write a published medium, as ``xz -dc … | dd of=`` does, to one that is *spare* bytes larger; a sparse file."""
+    with lzma.open(published) as source, open(path + ".part", "wb") as medium:
+        for piece in iter(lambda: source.read(MIB), b""):
+            if piece.count(0) == len(piece):
+                medium.seek(len(piece), os.SEEK_CUR)
+            else:
+                medium.write(piece)
+        medium.truncate(medium.tell() + spare)
+    os.rename(path + ".part", path)
+
+
+def has_esp(path: str) -> bool:
+    """Whether a medium has an EFI system partition.
+
+    :raises GptError: when it has no partition table.
+    """
+    with open(path, "rb") as file:
+        table = read_table(file, os.path.getsize(path) // SECTOR)
+    return any(entry.kind == TYPES["efi"] for entry in table.entries.values())
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports of 127.0.0.1 on this machine: the guest's ssh, and the published images."""
+
+    ssh: int
+    web: int
+
+
+class Site(common.Site):
+    """A site with one host, whose image is made of real sets.
+
+    :param size: of the image in bytes.
+    """
+
+    def __init__(self, folder: str, sets: Sets, size: int, ports: Ports) -> None:
+        super().__init__(folder)
+        self.sets = sets
+        self.size = size
+        self.ports = ports
+
+    def address(self, host: str) -> Dict[str, Any]:
+        """Where the guest is."""
+        return {"ansible_host": "127.0.0.1", "ansible_port": self.ports.ssh}
+
+    def variables(self) -> Dict[str, Any]:
+        """What is different for a guest. Times in seconds; under software emulation a boot takes a minute or two."""
+        slow = {"trial_timeout": 600, "boot_timeout": 420, "health_retries": 6, "health_delay": 5}
+        return {
+            **self.common(os.path.join(CHECKOUT, "tests", "guest", "overlay")),
+            "nanozfs_repository": "http://{0}:{1}".format(qemu.HOST_ADDRESS, self.ports.web),
+            "image_size": self.size,
+            "image_sources": self.sets.all,
+            "deploy_pool_vdevs": [{"type": "raidz", "disks": list(DISKS)}],
+            "deploy_reboot_timeout": slow["boot_timeout"],
+            **{"{0}_{1}".format(role, key): value for role in ("upgrade", "rollback") for key, value in slow.items()},
+        }
+
+    def create(self, hosts: Any = (HOST,)) -> None:
+        """Make the site, with its one host."""
+        super().create(hosts)
+        self.write("inventory.yml", "all:\n  hosts:\n" + "".join("    {0}:\n".format(each) for each in hosts))
+
+
+class Machine:
+    """A computer with a slot for a medium and three data disks.
+
+    :param folder: where its disks are.
+    :param logs: where the log of its console is kept.
+    """
+
+    def __init__(self, folder: str, logs: str, ports: Ports, accel: str) -> None:
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+        self.medium = os.path.join(folder, "medium.img")
+        self.disks = [os.path.join(folder, disk + ".img") for disk in DISKS]
+        self._ports, self._accel = ports, accel
+        self.guest = qemu.Guest(HOST, logs, self.hardware())
+
+    def hardware(self, disks: Optional[List[str]] = None, firmware: Optional[List[str]] = None) -> qemu.Hardware:
+        """What it is made of.
+
+        :param disks: the data disks that are in it; all of them by default.
+        """
+        return qemu.Hardware(
+            drives=[self.medium, *(self.disks if disks is None else disks)],
+            forwards={22: self._ports.ssh},
+            accel=self._accel,
+            firmware=firmware,
+        )
+
+    def buy_disks(self, size: int) -> None:
+        """Empty data disks of *size* bytes."""
+        for path in self.disks:
+            with open(path, "wb") as file:
+                file.truncate(size)
+
+    def uefi(self) -> List[str]:
+        """UEFI firmware with a store of variables of its own.
+
+        :raises SetsError: when Debian's package ovmf is not installed.
+        """
+        if not all(os.path.exists(path) for path in OVMF):
+            raise SetsError("there is no UEFI firmware at {0}; on Debian: apt-get install ovmf".format(OVMF[0]))
+        store = os.path.join(self.folder, "uefi-variables.fd")
+        shutil.copy(OVMF[1], store)
+        return [OVMF[0], store]

@@ -1,0 +1,475 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The main jobs on a real FreeBSD under QEMU: ``lane.py --sets WHERE``; ``--help`` says what else there is.
+
+The image is built here from release sets, by the collection's own role; the plays are run as an operator runs them.
+Each step looks at the host afterwards, and fails unless everything is as it should be. Needs no root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from ansible_collections.nanozfs.fleet.tests.guest import freebsd, qemu
+from ansible_collections.nanozfs.fleet.tests.guest.freebsd import HOST
+from ansible_collections.nanozfs.fleet.tests.guest.qemu import GuestError, Line, Transcript
+from ansible_collections.nanozfs.fleet.tests.lab import web
+from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, MIB, SSH_OPTIONS, VERSIONS, PlayFailed
+from ansible_collections.nanozfs.fleet.tests.walkthrough import NotAsItShouldBe, Walkthrough
+
+#: of each data disk, in bytes
+DISK_SIZE = 1024 * MIB
+
+#: deadlines in seconds, for software emulation on a machine that has other things to do
+BOOT = 420
+PLAY = 2400
+
+#: what tells the story of a boot on the console
+KEY_LINES = re.compile(
+    r"BTX loader|^FreeBSD \d|Trying to mount root|nanozfs: |trial|mischief|panic:|Shutdown|login:|Uptime|watchdog"
+)
+
+
+def key_lines(lines: Sequence[Line]) -> List[Line]:
+    """Those of a console's lines that tell the story, each said once in a row."""
+    found: List[Line] = []
+    for line in lines:
+        if KEY_LINES.search(line.text) and (not found or found[-1].text != line.text):
+            found.append(line)
+    return found
+
+
+def table(steps: Sequence[Any]) -> List[str]:
+    """The steps with their times in seconds, as lines."""
+    width = max([len(title) for title, _seconds in steps] + [5])
+    lines = ["{0:<{1}} {2:>6.0f} s".format(title, width, seconds) for title, seconds in steps]
+    return lines + ["{0:<{1}} {2:>6.0f} s".format("all", width, sum(seconds for _title, seconds in steps))]
+
+
+class Cut(NamedTuple):
+    """A moment at which the power fails.
+
+    :param when: in words.
+    :param where: ``play`` or ``console``: what tells that the moment has come.
+    :param pattern: the line there.
+    """
+
+    when: str
+    where: str
+    pattern: str
+
+
+#: The runs of one upgrade with the moments at which the power fails in each. What the host is after a run: its version,
+#: and the phases that its journal may be in.
+POWER_CUTS = (
+    (
+        [Cut("while the image is written", "play", r"writing web-1\.1 .* [1-9]\d* %")],
+        ("1.0", ("prepared", "written")),
+    ),
+    (
+        [
+            Cut("early in the boot of the trial", "console", r"nanozfs: .* is on trial"),
+            Cut("while the data is put back", "console", r"nanozfs: taking .* back"),
+        ],
+        ("1.0", ("reverted",)),
+    ),
+    (
+        [
+            Cut("while the host goes down for the trial", "console", r"Shutdown NOW|shutting down|Stopping sshd"),
+            Cut("between the two halves of the commit", "play", r"TASK .*Close the transaction"),
+        ],
+        ("1.1", ("trial", "committed")),
+    ),
+)
+
+
+#: in order; each begins with what the one before it leaves
+STEPS = {
+    "build": "Build 1.0, 1.1, and a 1.2 that does not work",
+    "arrive": "A new machine with a medium of 1.0",
+    "deploy": "Deploy, from recovery mode, with a pool of three disks",
+    "good": "Upgrade to 1.1",
+    "rollback": "Roll back to 1.0, with the data",
+    "service": "Upgrade to 1.2, whose service does not start",
+    "panic": "Upgrade to 1.2, whose kernel panics",
+    "hang": "Upgrade to 1.2, which hangs until its timer ends it",
+    "cuts": "Upgrade to 1.1; the power fails five times",
+    "medium": "The medium dies and is replaced",
+    "pool": "Two of three data disks are gone, and come back",
+    "off": "Switch off by the button",
+    "uefi": "Start under UEFI",
+}
+
+
+class Lane(Walkthrough):
+    """The run.
+
+    :param work: a folder for media, disks and images.
+    :param logs: a folder for logs.
+    :param sets: what the image is built from.
+    :param accel: see :class:`qemu.Hardware`.
+    """
+
+    site: freebsd.Site
+
+    def __init__(self, work: str, logs: str, sets: freebsd.Sets, accel: str) -> None:
+        self.work = work
+        self.memory = os.path.join(work, "lane.json")
+        ports = freebsd.Ports(qemu.free_port(), qemu.free_port())
+        site = freebsd.Site(os.path.join(work, "site"), sets, self._size(sets), ports)
+        super().__init__(site, os.path.join(logs, "plays.log"))
+        self.ports = ports
+        self.machine = freebsd.Machine(os.path.join(work, "machine"), logs, ports, accel)
+        self.guest = self.machine.guest
+        self.plays = Transcript(os.path.join(logs, "interrupted-plays.log"))
+        self.seen = 0
+
+    def _size(self, sets: freebsd.Sets) -> int:
+        """The size of the image: what the sets hold, looked up once."""
+        with suppress(OSError), open(self.memory, encoding="utf-8") as file:
+            return int(json.load(file)["size"])
+        size = freebsd.image_size(freebsd.sizes_in(sets.all)) + 16 * MIB
+        os.makedirs(self.work, exist_ok=True)
+        with open(self.memory, "w", encoding="utf-8") as file:
+            json.dump({"size": size}, file)
+        return size
+
+    # small things
+
+    def story(self) -> None:
+        """Show what the console has told since this was called last."""
+        lines = key_lines(self.guest.console.lines[self.seen :])
+        self.seen = self.guest.console.end
+        for line in lines:
+            self.say("      {0:7.1f} s  {1}".format(line.at, line.text[:110]))
+
+    def step(self, title: str, work: Callable[[], None]) -> None:
+        """One step, with what the console told meanwhile."""
+        try:
+            super().step(title, work)
+        finally:
+            self.story()
+
+    def start(self) -> None:
+        """Switch the host on and wait until it can be logged in to."""
+        self.guest.on()
+        self.guest.wait_ssh(BOOT)
+
+    def host(self) -> Dict[str, Any]:
+        """What host_info says of the host."""
+        return self.state(HOST)[HOST]
+
+    def is_itself(self, version: str, phases: Sequence[str], notes: Sequence[str]) -> Dict[str, Any]:
+        """See that the host runs *version* on its own data, and that nothing that was written is lost.
+
+        :param phases: what its journal may say.
+        :param notes: what was written into /cfg and /var, at least.
+        """
+        host = self.host()
+        self.shows(
+            "{0} runs {1} from {2} in state {3}, journal: {4}".format(
+                host["hostname"],
+                host["running"]["version"],
+                host["running"]["slice"],
+                host["state"],
+                (host["journal"] or {}).get("phase"),
+            ),
+            host["running"]["version"] == version
+            and host["state"] == "normal"
+            and host["hostname"] == HOST
+            and host["journal"]["phase"] in phases,
+            host,
+        )
+        markers = self.markers(HOST)
+        self.shows("its data is what it was", markers[: len(notes)] == list(notes), markers)
+        return host
+
+    def upgrade(self, version: str, *more: str, fails: bool = False) -> str:
+        """The play upgrade."""
+        return self.play("upgrade", "-l", HOST, "-e", "upgrade_version=" + version, *more, fails=fails)
+
+    def mischief(self, kind: str) -> None:
+        """Tell the version that does not work what to do."""
+        self.site.ssh(HOST, "mount -u -o rw /cfg && echo {0} > /cfg/mischief && mount -u -o ro /cfg".format(kind))
+
+    # the steps
+
+    def build(self) -> None:
+        """Build the versions."""
+        self.site.create([HOST])
+        for version, (seq, _works) in VERSIONS.items():
+            self.play("build", "-e", "image_version={0}".format(version), "-e", "image_seq={0}".format(seq))
+            image = self.site.published(version)
+            size, medium = image["size"], os.path.getsize(self.site.medium(version))
+            self.shows(
+                "{0}: an image of {1} MiB, a medium of {2} MiB to fetch".format(version, size // MIB, medium // MIB),
+                size == self.site.size,
+                image,
+            )
+
+    def arrive(self) -> None:
+        """A machine with empty disks and a medium."""
+        self.machine.buy_disks(DISK_SIZE)
+        freebsd.write_medium(self.site.medium("1.0"), self.machine.medium)
+        self.start()
+        host = self.host()
+        self.shows(
+            "it is up in recovery mode: {0}".format(host["reason"]),
+            host["state"] == "recovery" and host["running"]["version"] == "1.0" and host["pool"] is None,
+            host,
+        )
+
+    def deploy(self) -> None:
+        """Pool, datasets, configuration."""
+        self.play("deploy")
+        host = self.host()
+        self.shows(
+            "{0} runs {1} from {2}, pool {3}".format(
+                host["hostname"], host["running"]["version"], host["running"]["slice"], host["pool"]["health"]
+            ),
+            host["state"] == "normal" and host["hostname"] == HOST and host["journal"]["phase"] == "idle",
+            host,
+        )
+        again = self.play("deploy")
+        self.shows("deploying again changes nothing", "changed=0" in again, again)
+        self.note(HOST, "first")
+
+    def good(self) -> None:
+        """An upgrade that works."""
+        self.upgrade("1.1")
+        host = self.is_itself("1.1", ["committed"], ["first", "first"])
+        self.shows(
+            "its slice is the published image, bit by bit",
+            host["running"]["id"] == self.site.published("1.1")["id"],
+            host["running"],
+        )
+        self.shows("1.1 has changed the data to schema 2", self.data(HOST)["schema"] == 2, self.data(HOST))
+        again = self.upgrade("1.1")
+        self.shows("upgrading again changes nothing", "changed=0" in again, again)
+
+    def rollback(self) -> None:
+        """Back, with the data."""
+        self.play("rollback", "-l", HOST, "-e", "rollback_data=restore")
+        self.is_itself("1.0", ["committed"], ["first", "first"])
+        self.shows("its data is of schema 1 again", self.data(HOST)["schema"] == 1, self.data(HOST))
+
+    def _fails(self, says: str, *more: str) -> None:
+        """An upgrade to the version that does not work."""
+        out = self.upgrade("1.2", "-e", "upgrade_allow_bad=true", *more, fails=True)
+        said = " ".join(out.split())
+        found = re.search(r"the upgrade to web-1.2 failed on (.*?)\. Safe now:", said)
+        self.shows("the play failed: {0}".format(found and found.group(1)), bool(re.search(says, said)), said)
+        host = self.is_itself("1.0", ["reverted"], ["first", "first"])
+        self.shows("its data is of schema 1", self.data(HOST)["schema"] == 1, self.data(HOST))
+        bad = host["journal"]["bad"]
+        self.shows("1.2 is on its list of bad images", self.site.published("1.2")["id"] in bad, bad)
+
+    def service(self) -> None:
+        """A trial whose service does not start."""
+        self._fails("not running: fleetapp")
+
+    def panic(self) -> None:
+        """A trial whose kernel panics."""
+        self.mischief("panic")
+        since = self.guest.console.end
+        self._fails("1.2 did not come up: 1.0 runs")
+        self.shows("the kernel did panic", self.guest.console.find("panic: ", since) is not None)
+
+    def hang(self) -> None:
+        """A trial that hangs before anybody can log in; its timer ends it."""
+        self.mischief("hang")
+        since = self.guest.console.end
+        self._fails("1.2 did not come up: 1.0 runs", "-e", "upgrade_trial_timeout=180")
+        self.shows("it did hang", self.guest.console.find("mischief: hang", since) is not None)
+        self.mischief("none")
+
+    def cuts(self) -> None:
+        """One upgrade during which the power fails five times."""
+        # so that there is something to write, as on a medium that is new
+        self.site.ssh(HOST, "dd if=/dev/zero of=/dev/gpt/nz-b bs=1m count={0}".format(self.site.size // MIB))
+        for moments, (version, phases) in POWER_CUTS:
+            self._interrupted(moments)
+            self.is_itself(version, phases, ["first", "first"])
+        self.upgrade("1.1", "-e", "upgrade_allow_bad=true")
+        self.is_itself("1.1", ["committed"], ["first", "first"])
+
+    def _interrupted(self, moments: Sequence[Cut]) -> None:
+        """Run the upgrade and cut the power at some moments; the play goes on meanwhile, however it ends."""
+        arguments = ["-l", HOST, "-e", "upgrade_version=1.1", "-e", "upgrade_allow_bad=true"]
+        self.say("    $ {0}".format(" ".join(self.site.command("upgrade", *arguments))))
+        process = self.site.start("upgrade", *arguments)
+        try:
+            assert process.stdout is not None
+            begun = {"play": self.plays.end, "console": self.guest.console.end}
+            reader = self.plays.follow(partial(os.read, process.stdout.fileno(), 65536), "upgrade")
+            for moment in moments:
+                source = self.plays if moment.where == "play" else self.guest.console
+                line = source.wait(moment.pattern, PLAY, begun[moment.where])
+                self.guest.cut()
+                begun = {"play": self.plays.end, "console": self.guest.console.end}
+                self.guest.on()
+                self.say("    --  power cut {0} ({1})".format(moment.when, line.text[:80]))
+            process.wait(PLAY)
+            reader.join(10)
+        except subprocess.TimeoutExpired:
+            raise GuestError("the play does not end. {0}".format(self.guest.where))
+        finally:
+            process.kill()
+            process.wait()
+        self.guest.wait_ssh(BOOT)
+
+    def medium(self) -> None:
+        """The medium dies, and a fresh one of an older version is put in."""
+        key = self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
+        self.guest.cut()
+        freebsd.write_medium(self.site.medium("1.1"), self.machine.medium)
+        self.start()
+        host = self.is_itself("1.1", ["committed", "idle", "reverted"], ["first", "first"])
+        self.shows("it runs from nz-a", host["running"]["slice"] == "nz-a", host["running"])
+        now = self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
+        self.shows("it has its ssh key", now == key, now)
+
+    def pool(self) -> None:
+        """Two of three data disks are gone, and come back."""
+        self.guest.cut()
+        self.guest.hardware = self.machine.hardware(disks=self.machine.disks[:1])
+        self.start()
+        host = self.host()
+        self.shows("it is up in recovery mode: {0}".format(host["reason"]), host["state"] == "recovery", host)
+        out = self.upgrade("1.1", fails=True)
+        self.shows("an upgrade is refused, nothing is changed", "Nothing was changed" in " ".join(out.split()), out)
+        self.guest.cut()
+        self.guest.hardware = self.machine.hardware()
+        self.start()
+        self.is_itself("1.1", ["committed", "idle", "reverted"], ["first", "first"])
+
+    def off(self) -> None:
+        """The power button."""
+        self.guest.press(BOOT)
+        self.shows("it has switched itself off", not self.guest.is_on)
+
+    def uefi(self) -> None:
+        """The same host under UEFI."""
+        if not freebsd.has_esp(self.machine.medium):
+            self.say("    SKIPPED: the medium has no EFI system partition")
+            return
+        self.guest.hardware = self.machine.hardware(firmware=self.machine.uefi())
+        self.start()
+        self.is_itself("1.1", ["committed", "idle", "reverted"], ["first", "first"])
+        method = self.site.ssh(HOST, "sysctl -n machdep.bootmethod").strip()
+        self.shows("it was booted by UEFI", method == "UEFI", method)
+        self.guest.press(BOOT)
+
+    def run(self, first: str, last: str) -> None:
+        """The steps from *first* to *last*.
+
+        :raises NotAsItShouldBe: when a check fails, and what the parts raise.
+        """
+        names = list(STEPS)
+        if first != names[0]:
+            self.site.configure([HOST])  # the ports are new
+        if names.index(first) > names.index("arrive") and first != "uefi":
+            self.step("Switch the host of before on", self.start)
+        for name in names[names.index(first) : names.index(last) + 1]:
+            self.step(STEPS[name], getattr(self, name))
+
+    def summary(self) -> None:
+        """How long everything took."""
+        self.say()
+        for line in table(self.steps):
+            self.say("  " + line)
+
+    def hold(self) -> None:
+        """Leave the host on until somebody is done with it."""
+        key = os.path.join(self.site.keys, "admin")
+        options = " ".join(SSH_OPTIONS)
+        self.say("\nThe host is on: ssh -p {0} -i {1} {2} root@127.0.0.1".format(self.ports.ssh, key, options))
+        self.say("The site: {0}. {1}. Press Ctrl-C when you are done.".format(self.site.folder, self.guest.where))
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def serve(folder: str, port: int) -> Any:
+    """Publish a folder on a port of 127.0.0.1, from a thread."""
+    os.makedirs(folder, exist_ok=True)
+    server = web.server(folder, "127.0.0.1", port)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tools/freebsd", description="The main jobs on a real FreeBSD under QEMU.")
+    parser.add_argument("--sets", default=os.environ.get("NANOZFS_FREEBSD_SETS"), help="folder or URL of the sets")
+    parser.add_argument("--accel", default=os.environ.get("NANOZFS_FREEBSD_ACCEL", "tcg"), choices=["tcg", "kvm"])
+    parser.add_argument("--work", help="folder for media and disks, kept; without, one that is removed at the end")
+    parser.add_argument("--from", dest="first", choices=list(STEPS), default="build", help="with --work of before")
+    parser.add_argument("--to", dest="last", choices=list(STEPS), default="uefi")
+    parser.add_argument("--hold", action="store_true", help="leave the host on after the last step, until Ctrl-C")
+    return parser
+
+
+def _lacking() -> Optional[str]:
+    """What this machine lacks, or ``None``."""
+    missing = [name for name in (qemu.PROGRAM, "makefs", "setpriv") if shutil.which(name) is None]
+    return ", ".join(missing) + " not installed" if missing else None
+
+
+def main(argv: List[str]) -> int:
+    """Entry point."""
+    options = _parser().parse_args(argv)
+    if not options.sets:
+        print("SKIPPED: the FreeBSD lane needs release sets, and NANOZFS_FREEBSD_SETS does not say where they are.")
+        print(
+            "It names a folder or URL with base.txz, kernel.txz and {0}; see docs/lab.md.".format(freebsd.PYTHON_NAME)
+        )
+        return 0
+    if _lacking():
+        print("SKIPPED: the FreeBSD lane cannot run here: {0}.".format(_lacking()))
+        return 0
+    cache = os.environ.get("NANOZFS_CACHE", os.path.join(CHECKOUT, ".cache"))
+    work = options.work or tempfile.mkdtemp(prefix="nanozfs-freebsd-", dir="/var/tmp")
+    logs = os.path.join(os.path.abspath(options.work) if options.work else os.path.join(cache, "freebsd"), "logs")
+    if options.first == "build":
+        for folder in (logs, os.path.join(work, "site"), os.path.join(work, "images"), os.path.join(work, "keys")):
+            shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(logs, exist_ok=True)
+    lane = None
+    try:
+        lane = Lane(
+            os.path.abspath(work), logs, freebsd.find_sets(options.sets, os.path.join(cache, "sets")), options.accel
+        )
+        server = serve(lane.site.images, lane.ports.web)
+        lane.run(options.first, options.last)
+        lane.summary()
+        if options.hold:
+            lane.hold()
+        server.shutdown()
+        lane.say("\n{0} checks, all as they should be. Logs: {1}".format(lane.checks, logs))
+    except (NotAsItShouldBe, PlayFailed, GuestError, freebsd.SetsError) as problem:
+        if lane is not None:
+            lane.summary()
+        print("\n    FAILED  {0}\n\nConsole and plays: {1}".format(problem, logs), file=sys.stderr)
+        return 1
+    finally:
+        if lane is not None:
+            lane.guest.cut()
+        if not options.work:
+            shutil.rmtree(work, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
