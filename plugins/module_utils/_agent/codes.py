@@ -26,16 +26,24 @@ STATES = ("unknown", "normal", "recovery", "trial")
 SLICES = ("unknown", "nz-recovery", "nz-a", "nz-b")
 
 #: kinds of reasons, in the order of their numbers in the code: new ones go to the end. With each, words by which it is
-#: recognised in what the early boot hook says; the first that fits counts
+#: recognised in what the early boot hook says; the first that fits counts. "no such pool or dataset" is what zpool
+#: says of a pool that it found, but that lacks too many disks (transcript ``zpool-crossboot/018-2missing-do``)
 REASONS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("no reason", ()),
     ("another reason", ()),
-    ("no pool of that name was found", ("no such pool", "no pool", "no disks of")),
+    ("no pool of that name was found", ("no such pool available", "no pool", "no disks of")),
     ("the import of the pool hangs", ("did not come up", "did not end", "hangs")),
     ("two pools have the name", ("several pools", "more than one")),
     (
         "disks are missing or damaged",
-        ("one or more devices", "insufficient replicas", "unavail", "corrupted", "i/o error"),
+        (
+            "no such pool or dataset",
+            "one or more devices",
+            "insufficient replicas",
+            "unavail",
+            "corrupted",
+            "i/o error",
+        ),
     ),
     ("the pool was last used by another host", ("another system", "currently imported")),
     ("the recovery slice was booted", ("booted from the recovery slice",)),

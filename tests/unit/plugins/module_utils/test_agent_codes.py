@@ -81,7 +81,8 @@ def test_what_is_no_code(text: str, said: str) -> None:
         ("the kernel of nz-b cannot be loaded", "the kernel of the slice did not start"),
         ("the configuration has no rc.conf", "the configuration (cfg) cannot be used"),
         ("/cfg/rc.conf is broken: /cfg/rc.conf: 3: Syntax error", "the configuration (cfg) cannot be used"),
-        ("cannot import 'tank': one or more devices is currently unavailable", "disks are missing or damaged"),
+        ("cannot import 'tank': no such pool or dataset", "disks are missing or damaged"),
+        ("cannot import 'mi': I/O error", "disks are missing or damaged"),
         ("booted from the recovery slice", "the recovery slice was booted"),
         (
             "the kernel is from nz-a, the root file system from nz-recovery",
