@@ -233,9 +233,9 @@ def render(status: Status) -> List[str]:
     ]
     rows += [("WARNING", each) for each in host["warnings"]]
     rows += [("CODE", codes.spaced(status["code"])), ("NEXT", status["next"])]
-    bar = "=" * WIDTH
-    lines = [bar]
+    rule = "=" * WIDTH
+    lines = [rule]
     for label, text in rows:
         if text:
             lines += wrapped(text, "  {0:<9}  ".format(label), " " * 13)
-    return lines + [bar]
+    return lines + [rule]
