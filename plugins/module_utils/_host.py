@@ -10,7 +10,7 @@ Nothing here changes anything, and nothing here fails because a part of the host
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
@@ -138,17 +138,20 @@ def survey(
     runner: Runner,
     pool_name: Optional[str] = None,
     digest: bool = True,
+    slices: Optional[Sequence[str]] = None,
 ) -> Dict[str, Any]:
     """Everything about the host.
 
     :param pool_name: the system pool; by default the one that the running image names.
     :param digest: hash the slices, so that their image ids are facts and not claims.
+    :param slices: hash no others than these: labels, ``running``, ``inactive``. A slow medium takes minutes for one.
     """
     warnings: List[str] = []
     medium = _try(warnings, lambda: read_medium(runner))
     contents: Dict[str, SliceContent] = {}
     if medium is not None:
-        contents = {label: read_slice(piece, digest) for label, piece in medium.slices.items()}
+        hashed = _hashed(medium, slices) if digest else ()
+        contents = {label: read_slice(piece, label in hashed) for label, piece in medium.slices.items()}
         if medium.duplicates:
             warnings.append("slices of the same names are on another disk: {0}".format(", ".join(medium.duplicates)))
         missing = [label for label in SLICES if label not in medium.slices]
@@ -175,6 +178,14 @@ def survey(
     report.update(_pool_part(runner, name, warnings))
     report["warnings"] = warnings
     return report
+
+
+def _hashed(medium: Medium, wanted: Optional[Sequence[str]]) -> Sequence[str]:
+    """The labels of the slices to hash."""
+    if wanted is None:
+        return tuple(medium.slices)
+    meant = {"running": medium.running, "inactive": medium.inactive.label if medium.inactive else ""}
+    return [meant.get(each, each) for each in wanted]
 
 
 def _try(warnings: List[str], look: Any) -> Any:

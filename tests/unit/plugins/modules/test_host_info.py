@@ -52,6 +52,16 @@ def test_without_digests_nothing_is_hashed(pooled: ModuleHost) -> None:
     assert seen["running"]["id"] is None and seen["running"]["version"] == "1.0"
 
 
+def test_only_the_slices_that_are_asked_for_are_hashed(pooled: ModuleHost, images: Images) -> None:
+    seen = look(pooled, slices=["running"])
+    known = images.built["1.0"]["id"]
+    assert seen["running"]["id"] == seen["medium"]["slices"]["nz-a"]["image"]["id"] == known
+    recovery = seen["medium"]["slices"]["nz-recovery"]["image"]
+    assert (recovery["id"], recovery["version"]) == (None, "1.0")
+    seen = look(pooled, slices=["inactive", "nz-recovery"])["medium"]["slices"]
+    assert (seen["nz-a"]["image"]["id"], seen["nz-recovery"]["image"]["id"]) == (None, known)
+
+
 def test_a_slice_that_was_changed_is_no_image_any_more(pooled: ModuleHost, images: Images) -> None:
     with pooled.open_device("/dev/gpt/nz-recovery", writable=True) as device:
         device.write(2 * SLICE // 3 - 4096, b"x" * 512)
