@@ -23,7 +23,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, JournalStore, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import SLICES, Medium, Slice, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+    GPT,
+    SLICES,
+    Medium,
+    Slice,
+    read_medium,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
@@ -157,9 +163,10 @@ def survey(
         missing = [label for label in SLICES if label not in medium.slices]
         if missing:
             warnings.append("the OS medium {0} has no slice {1}".format(medium.disk, ", ".join(missing)))
-        if medium.scheme != "GPT":
+        if medium.scheme != GPT:
             warnings.append(
-                "the OS medium {0} is {1}: a trial could not end by itself there".format(medium.disk, medium.scheme)
+                "the OS medium {0} has an {1}: a system that does not get as far as its early hook would not go back "
+                "by itself".format(medium.disk, medium.scheme)
             )
     state, reason = state_of(runner, medium)
     running = contents[medium.running].inside if medium is not None else None

@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Inside
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import Journal, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import BOOTME, BOOTONCE, Medium, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import USABLE, Zpool
 
@@ -61,8 +61,7 @@ class Situation:
     @property
     def half_committed(self) -> bool:
         """Whether a commit was interrupted: the slice is the one that boots, and the journal does not know."""
-        flags = self.medium.slices[self.medium.running].flags
-        return self.journal.phase == journals.TRIAL and self.runs_target and BOOTME in flags and BOOTONCE not in flags
+        return self.journal.phase == journals.TRIAL and self.runs_target and self.medium.boots_again()
 
 
 def look(runner: Runner) -> Situation:
@@ -93,7 +92,7 @@ def commit(runner: Runner) -> str:
     if here.journal.phase == journals.COMMITTED and here.runs_target:
         return "{0} is committed already".format(here.journal.target)
     if here.half_committed:
-        return _close(here)
+        return _finish(here)
     if not here.medium.on_trial() or here.journal.phase != journals.TRIAL:
         raise Refused(
             "there is no trial to commit: the host runs {0}-{1} from {2}, the journal is in phase {3}".format(
@@ -123,11 +122,12 @@ def commit(runner: Runner) -> str:
             safe="nothing was changed; a restart leads back to the system of before",
             todo="repair the pool, or take the trial back with `nanozfs revert`",
         )
-    _selection.choose(runner, "running", "active")
-    return _close(here)
+    return _finish(here)
 
 
-def _close(here: Situation) -> str:
+def _finish(here: Situation) -> str:
+    # where a commit was interrupted that may be done already, or by half: the flags of an MBR are two writes
+    _selection.choose(here.runner, "running", "active")
     here.write(_transaction.commit(here.journal))
     return "{0} is committed: it boots from now on, from {1}".format(here.journal.target, here.medium.running)
 
@@ -140,9 +140,7 @@ def reconcile(runner: Runner) -> Optional[str]:
     here = look(runner)
     if not here.half_committed or here.state == RECOVERY:
         return None
-    # in one write of the table both slices were set; but other hands may have been at it since
-    _selection.choose(runner, "running", "active")
-    return "finished an interrupted commit: " + _close(here)
+    return "finished an interrupted commit: " + _finish(here)
 
 
 def revert(runner: Runner, reason: str) -> str:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -14,8 +14,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runn
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import Journal, JournalStore
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
-from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
-from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
+from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, boot_mbr, make_mbr_medium
 
 ROOT = "tank/nanozfs"
 
@@ -155,6 +155,37 @@ class TestReconcile:
     def test_without_a_pool(self, agent: AgentHost) -> None:
         agent.lose_pool("ada1", "ada2")
         assert "there is no dataset tank/nanozfs" in agent.refused("reconcile")
+
+
+class TestMbr:
+    """The flags of an MBR are two writes: the active slice, and boot0's default, which says what is committed."""
+
+    def try_it(self, upgrade: Upgrade, images: Images) -> AgentHost:
+        agent = upgrade.try_it()
+        agent.host.machine.remove_disk("ada0")
+        make_mbr_medium(agent.host.machine, SLICE, {"nz-a": images.content("1.0"), "nz-b": images.content("1.1")})
+        boot_mbr(agent.host.machine, "nz-b")
+        agent.host.command("zpool", "import", "-f", "-N", "-o", "cachefile=none", "tank")
+        agent.mount_cfg()
+        return agent
+
+    @pytest.mark.parametrize("done", [(), ("active",), ("active", "default")])
+    def test_commit_past_cuts(self, upgrade: Upgrade, images: Images, done: Tuple[str, ...]) -> None:
+        agent = self.try_it(upgrade, images)
+        if "active" in done:
+            agent.host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        if "default" in done:
+            agent.host.command("boot0cfg", "-s", "3", "ada0")
+        assert agent.ok("reconcile", "--quiet") == "" if not done else "finished" in agent.ok("reconcile")
+        agent.ok("commit")
+        assert "active" in agent.host.flags()["ada0s3"] and upgrade.journal().phase == "committed"
+        assert agent.host.machine.hardware["disks"]["ada0"]["boot0"] == 3
+
+    def test_revert(self, upgrade: Upgrade, images: Images) -> None:
+        agent = self.try_it(upgrade, images)
+        agent.ok("revert")
+        assert "active" in agent.host.flags()["ada0s2"] and upgrade.journal().phase == "reverting"
+        assert "starts web-1.0 in slice nz-a" in " ".join(agent.run("recovery", typed=["4", ""]).out.split())
 
 
 class TestRevert:
