@@ -385,11 +385,11 @@ class Lane(Walkthrough):
         :raises NotAsItShouldBe: when a check fails, and what the parts raise.
         """
         names = list(STEPS)
-        if first != names[0]:
+        if first != "build":
             self.site.configure([HOST])  # the ports are new
-        if names.index(first) > names.index("arrive") and first != "uefi":
+        if last == "start" or (names.index(first) > names.index("arrive") and first != "uefi"):
             self.step("Switch the host of before on", self.start)
-        for name in names[names.index(first) : names.index(last) + 1]:
+        for name in names[names.index(first) : names.index(last) + 1] if last != "start" else []:
             self.step(STEPS[name], getattr(self, name))
 
     def summary(self) -> None:
@@ -422,8 +422,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accel", default=os.environ.get("NANOZFS_FREEBSD_ACCEL", "tcg"), choices=["tcg", "kvm"])
     parser.add_argument("--work", help="folder for media and disks, kept; without, one that is removed at the end")
     parser.add_argument("--from", dest="first", choices=list(STEPS), default="build", help="with --work of before")
-    parser.add_argument("--to", dest="last", choices=list(STEPS), default="uefi")
-    parser.add_argument("--hold", action="store_true", help="leave the host on after the last step, until Ctrl-C")
+    parser.add_argument("--to", dest="last", choices=["start", *STEPS], default="uefi", help="start: no step at all")
+    parser.add_argument("--hold", action="store_true", help="leave the host on at the end, until Ctrl-C")
     return parser
 
 
@@ -452,29 +452,36 @@ def main(argv: List[str]) -> int:
         for folder in (logs, os.path.join(work, "site"), os.path.join(work, "images"), os.path.join(work, "keys")):
             shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(logs, exist_ok=True)
-    lane = None
     try:
-        lane = Lane(
-            os.path.abspath(work), logs, freebsd.find_sets(options.sets, os.path.join(cache, "sets")), options.accel
-        )
+        sets = freebsd.find_sets(options.sets, os.path.join(cache, "sets"))
+        lane = Lane(os.path.abspath(work), logs, sets, options.accel)
         server = serve(lane.site.images, lane.ports.web)
-        lane.run(options.first, options.last)
-        lane.summary()
-        if options.hold:
-            lane.hold()
-        server.shutdown()
-        lane.say("\n{0} checks, all as they should be. Logs: {1}".format(lane.checks, logs))
-    except (NotAsItShouldBe, PlayFailed, GuestError, freebsd.SetsError) as problem:
-        if lane is not None:
-            lane.summary()
-        print("\n    FAILED  {0}\n\nConsole and plays: {1}".format(problem, logs), file=sys.stderr)
+        try:
+            return _walk(lane, options)
+        finally:
+            lane.guest.cut()
+            server.shutdown()
+    except freebsd.SetsError as problem:
+        print("FAILED  {0}".format(problem), file=sys.stderr)
         return 1
     finally:
-        if lane is not None:
-            lane.guest.cut()
         if not options.work:
             shutil.rmtree(work, ignore_errors=True)
-    return 0
+
+
+def _walk(lane: Lane, options: argparse.Namespace) -> int:
+    status = 0
+    try:
+        lane.run(options.first, options.last)
+        lane.say("\n{0} checks, all as they should be.".format(lane.checks))
+    except (NotAsItShouldBe, PlayFailed, GuestError, freebsd.SetsError) as problem:
+        lane.say("\n    FAILED  {0}".format(problem))
+        status = 1
+    lane.summary()
+    lane.say("\n{0}. All plays: {1}".format(lane.guest.where, lane.log))
+    if options.hold:
+        lane.hold()
+    return status
 
 
 if __name__ == "__main__":
