@@ -241,7 +241,7 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
     if pool is None:
         part["importable"] = _try(warnings, lambda: [_importable(zpool, each) for each in zpool.candidates()]) or []
         return part
-    part["pool"] = dict(pool.__dict__)
+    part["pool"] = dict(pool.__dict__, features=_try(warnings, lambda: zpool.features(pool.name)))
     root = root_of(pool.name)
     datasets = _try(warnings, lambda: zfs.datasets(root)) or []
     part["datasets"] = [dict(each.__dict__) for each in datasets if not each.name.startswith(root + "/failed/")]

@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from dataclasses import dataclass
-from typing import Dict, List, Sequence
+from dataclasses import dataclass, replace
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
     ALLOWED_SIGNERS,
@@ -22,6 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     IMAGE_JSON,
     REVOKED_KEYS,
 )
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.features import features_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree, TreeError
 
 IMAGE_CONF = "boot/nanozfs/image.conf"
@@ -63,7 +64,10 @@ FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
 
 @dataclass(frozen=True)
 class Identity:
-    """What an image is called and where it belongs."""
+    """What an image is called and where it belongs.
+
+    :param features: the features of pools that its ZFS knows; ``None`` where nobody found out (yet).
+    """
 
     name: str
     version: str
@@ -72,6 +76,14 @@ class Identity:
     arch: str
     abi: str
     pool: str
+    features: Optional[Tuple[str, ...]] = None
+
+    def values(self) -> Dict[str, object]:
+        """What an image says of it inside."""
+        values: Dict[str, object] = dict(self.__dict__)
+        if self.features is None:
+            del values["features"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -177,7 +189,7 @@ def _conf(tree: Tree, etc_size: int) -> None:
 
 
 def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
-    values: Dict[str, object] = dict(identity.__dict__, format=FORMAT)
+    values = dict(replace(identity, features=features_of(tree)).values(), format=FORMAT)
     tree.write(IMAGE_JSON, json.dumps(values, indent=1, sort_keys=True) + "\n")
     tree.clamp(extras.epoch)
     # two images with one build would not know in a trial which of them they are
