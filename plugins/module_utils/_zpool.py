@@ -215,8 +215,8 @@ class Zpool:
     def features(self, name: str) -> List[str]:
         """The features that are active in an imported pool, sorted: what a ZFS must know to open it for writing.
 
-        Source: ``zpool_prop_get_feature()`` in ``libzfs_pool.c``. A feature that this ZFS does not know is listed by its
-        guid, as ``unsupported@com.example:name``, and it is active where that says ``readonly``.
+        Source: ``zpool_prop_get_feature()`` in ``libzfs_pool.c``. A feature that this ZFS does not know is listed by
+        its guid, as ``unsupported@com.example:name``, and it is active where that says ``readonly``.
         """
         argv = ["zpool", "get", "-H", "-o", "property,value", "all", name]
         return parse_features(self.runner.ask(argv, "read the features of the pool {0}".format(name)).rows())

@@ -92,8 +92,8 @@ host:
       returned: always
     pool:
       description: >-
-        The system pool, null when it is not imported. Sizes in bytes. C(features) are those that are active in it, which
-        the ZFS of every image for this host must know.
+        The system pool, null when it is not imported. Sizes in bytes. C(features) are those that are active in it;
+        the ZFS of every image for this host must know them.
       type: dict
       returned: always
     importable:

@@ -78,7 +78,7 @@ options:
   features:
     description:
       - With O(state=planned), the features of pools that the ZFS of the target knows. A target that does not know
-        one that the pool uses is refused, as its system could not open the pool. Without the list there is only a warning.
+        one that the pool uses is refused, as its system could not open the pool. Without the list there is a warning.
     type: list
     elements: str
   datasets:

@@ -401,8 +401,8 @@ def check_fits(manifest: Manifest, arch: str, slice_size: int, where: str) -> No
 def check_readable(image: str, features: Sequence[str], pool: str, used: Sequence[str]) -> None:
     """Refuse an image whose ZFS could not open a pool.
 
-    ZFS opens a pool for writing only if it knows every feature that is active there; some that it does not know would let
-    it read, but a host must be able to write (``spa_features_check()`` in ``zfeature.c`` and its callers in ``spa.c``).
+    ZFS opens a pool for writing only if it knows every feature that is active there. With some that it does not know it
+    could still read, but a host must write (``spa_features_check()`` in ``zfeature.c`` and its callers in ``spa.c``).
 
     :param image: the image, for people.
     :param features: what its ZFS knows.

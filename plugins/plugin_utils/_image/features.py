@@ -7,8 +7,8 @@
 Source: ``zfeature_register()`` in ``sys/contrib/openzfs/module/zcommon/zfeature_common.c``. Every feature is registered
 with a guid such as ``com.delphix:async_destroy`` and with its short name, which is what follows the colon; both are
 strings of the module. The module also holds the names of other things in this form (``com.delphix:vdev_zap_top``), of
-which only very few have their second half as a string of its own. Those get into the list as well, and do no harm there:
-no pool has a feature of that name.
+which only very few have their second half as a string of its own. Those get into the list as well, where they do no
+harm: no pool has a feature of that name.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Iterator, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import (
     ATTRIBUTES,
     SECTOR,
     TYPES,

@@ -21,8 +21,8 @@ from dissect.ffs import FFS
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
