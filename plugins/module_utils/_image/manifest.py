@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef
@@ -398,6 +398,11 @@ def check_fits(manifest: Manifest, arch: str, slice_size: int, where: str) -> No
         )
 
 
+def missing_features(known: Sequence[str], used: Sequence[str]) -> List[str]:
+    """The features that a pool uses and a ZFS does not know, sorted."""
+    return sorted(set(used) - set(known))
+
+
 def check_readable(image: str, features: Sequence[str], pool: str, used: Sequence[str]) -> None:
     """Refuse an image whose ZFS could not open a pool.
 
@@ -410,7 +415,7 @@ def check_readable(image: str, features: Sequence[str], pool: str, used: Sequenc
     :param used: the features that are active there.
     :raises Refused: with those that are missing.
     """
-    missing = sorted(set(used) - set(features))
+    missing = missing_features(features, used)
     if missing:
         raise Refused(
             "{0} could not open {1}: its ZFS does not know {2}, which the pool uses".format(
