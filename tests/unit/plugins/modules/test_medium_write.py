@@ -188,7 +188,7 @@ class TestRefused:
         assert "is revoked" in desk.refused(revoked=[desk.images.public])
         keys = tmp_path / "keys"
         keys.write_text(desk.images.signer + "\n")
-        arguments = {"signers": None, "allowed_signers": str(keys), "confirm": SERIAL}
+        arguments: Dict[str, Any] = {"signers": None, "allowed_signers": str(keys), "confirm": SERIAL}
         assert desk.host.ok("medium_write", check=True, **desk.arguments(**arguments))["changed"]
 
     def test_no_medium_was_published(self, desk: Desk, tmp_path: Any) -> None:
@@ -224,15 +224,15 @@ class TestTrouble:
         path = os.path.join(copy, desk.images.built["1.1"]["id"] + ".disk.img.xz")
         with open(path, "rb") as file:
             content = damaged(file.read(), how)
-        with open(path, "wb") as file:
+        with open(path, "wb") as out:
             # no shorter than the manifest says, so that it is not only its size that gives it away
-            file.write(content.ljust(os.path.getsize(path), b"\0") if how == "longer" else content)
+            out.write(content.ljust(os.path.getsize(path), b"\0") if how == "longer" else content)
         result = desk.host.run("medium_write", **desk.arguments(repository=copy, confirm=SERIAL))
         assert result["failed"] and "Safe now: " in result["msg"] and "boots nowhere" in result["msg"]
         with pytest.raises(_gpt.GptError):
             _gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
-        file = str(tmp_path / "spare.img")
-        message = desk.host.run("medium_write", **desk.arguments(repository=copy, file=file))["msg"]
+        target = str(tmp_path / "spare.img")
+        message = desk.host.run("medium_write", **desk.arguments(repository=copy, file=target))["msg"]
         assert "no file got the name" in message
         assert os.listdir(tmp_path / "images") and not [each for each in os.listdir(tmp_path) if "spare" in each]
 
