@@ -37,7 +37,7 @@ def main(argv: List[str]) -> None:
     folder, codec, deltas, image = argv
     codecs = ["xz"] if codec == "xz" else ["xz", codec]
     terms = release.Terms(folder, key_for(folder), codecs=codecs, deltas=int(deltas))
-    release.publish(terms, image, release.Order(medium=False), Runner(local_execute), lambda text: None)
+    release.publish(terms, image, release.Order(media=()), Runner(local_execute), lambda text: None)
 
 
 if __name__ == "__main__":

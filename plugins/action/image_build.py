@@ -18,7 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
 
 display = Display()
 
@@ -93,6 +93,5 @@ class ActionModule(ActionBase):
             etc_size=arguments["etc_size"],
             epoch=epoch,
             not_after=arguments["not_after"],
-            medium=arguments["medium"],
-            swap_size=arguments["swap_size"],
+            media=media_of(arguments),
         )

@@ -16,7 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runn
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
 
 display = Display()
 
@@ -50,8 +50,7 @@ class ActionModule(ActionBase):
             image=arguments["image"],
             name=arguments["name"],
             version=arguments["version"],
-            medium=arguments["medium"],
-            swap_size=arguments["swap_size"],
+            media=media_of(arguments),
             not_after=arguments["not_after"],
         )
         try:

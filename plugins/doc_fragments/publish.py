@@ -34,11 +34,30 @@ options:
     type: path
     required: true
   medium:
-    description: Also lay out a bootable medium.
+    description: Also lay out bootable media.
     type: bool
     default: true
+  schemes:
+    description:
+      - What partition tables the media have, each on a medium of its own. V(gpt) boots by BIOS and UEFI. V(mbr) is for
+        machines whose BIOS does not boot a GPT; a trial cannot end by itself there if the new system does not come up
+        at all.
+    type: list
+    elements: str
+    choices: [gpt, mbr]
+    default: [gpt]
+  efi:
+    description:
+      - Whether media with a GPT boot by UEFI as well. By default they do where the image has C(/boot/gptboot.efi). That
+        takes C(mformat), C(mmd) and C(mcopy) of the package mtools where Ansible runs.
+    type: bool
+  boot0:
+    description: The boot manager of media with an MBR, V(boot0) for a screen, or V(boot0sio) for a serial line.
+    type: str
+    choices: [boot0, boot0sio]
+    default: boot0
   swap_size:
-    description: Size of a swap partition on the medium, in bytes; 0 for none.
+    description: Size of a swap partition on the medium, in bytes; 0 for none. A medium with an MBR has no room for one.
     type: int
     default: 0
   not_after:

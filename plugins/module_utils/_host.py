@@ -10,7 +10,7 @@ Nothing here changes anything, and nothing here fails because a part of the host
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
@@ -23,7 +23,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, JournalStore, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import SLICES, Medium, Slice, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+    GPT,
+    SLICES,
+    Medium,
+    Slice,
+    read_medium,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Candidate, Zpool, in_use_elsewhere
@@ -132,25 +138,29 @@ def survey(
     runner: Runner,
     pool_name: Optional[str] = None,
     digest: bool = True,
+    slices: Optional[Sequence[str]] = None,
 ) -> Dict[str, Any]:
     """Everything about the host.
 
     :param pool_name: the system pool; by default the one that the running image names.
     :param digest: hash the slices, so that their image ids are facts and not claims.
+    :param slices: hash no others than these: labels, ``running``, ``inactive``. A slow medium takes minutes for one.
     """
     warnings: List[str] = []
     medium = _try(warnings, lambda: read_medium(runner))
     contents: Dict[str, SliceContent] = {}
     if medium is not None:
-        contents = {label: read_slice(piece, digest) for label, piece in medium.slices.items()}
+        hashed = _hashed(medium, slices) if digest else ()
+        contents = {label: read_slice(piece, label in hashed) for label, piece in medium.slices.items()}
         if medium.duplicates:
             warnings.append("slices of the same names are on another disk: {0}".format(", ".join(medium.duplicates)))
         missing = [label for label in SLICES if label not in medium.slices]
         if missing:
             warnings.append("the OS medium {0} has no slice {1}".format(medium.disk, ", ".join(missing)))
-        if medium.scheme != "GPT":
+        if medium.scheme != GPT:
             warnings.append(
-                "the OS medium {0} is {1}: a trial could not end by itself there".format(medium.disk, medium.scheme)
+                "the OS medium {0} has an {1}: a system that does not get as far as its early hook would not go back "
+                "by itself".format(medium.disk, medium.scheme)
             )
     state, reason = state_of(runner, medium)
     running = contents[medium.running].inside if medium is not None else None
@@ -169,6 +179,14 @@ def survey(
     report.update(_pool_part(runner, name, warnings))
     report["warnings"] = warnings
     return report
+
+
+def _hashed(medium: Medium, wanted: Optional[Sequence[str]]) -> Sequence[str]:
+    """The labels of the slices to hash."""
+    if wanted is None:
+        return tuple(medium.slices)
+    meant = {"running": medium.running, "inactive": medium.inactive.label if medium.inactive else ""}
+    return [meant.get(each, each) for each in wanted]
 
 
 def _try(warnings: List[str], look: Any) -> Any:

@@ -5,19 +5,21 @@
 """The OS medium of a host: its slices, which one runs, and how the boot code will choose among them.
 
 Sources: gptboot(8) and ``stand/libsa/gpt.c`` (what bootme, bootonce and bootfailed mean), gpart(8),
-``sys/geom/part/g_part_gpt.c`` (setting bootonce sets bootme too), boot0cfg(8).
+``sys/geom/part/g_part_gpt.c`` (setting bootonce sets bootme too), boot0cfg(8), ``stand/i386/boot2/boot1.S`` (which
+slice of an MBR boots), ``sys/geom/label/g_label.c`` (the names of its partitions).
 
 Everything but :func:`read_medium` and :func:`apply` is pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Geom, Mesh, read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Geom, Mesh, Provider, read_mesh
 
 RECOVERY = "nz-recovery"
 SLICES = (RECOVERY, "nz-a", "nz-b")
@@ -32,8 +34,17 @@ BOOTONCE = "bootonce"
 BOOTFAILED = "bootfailed"
 ACTIVE = "active"
 
-#: MBR has no labels: the slice numbers of the layout in docs/layout.md
+GPT, MBR, BSD = "GPT", "MBR", "BSD"
+
+#: the slices of an MBR have no labels: their numbers in the layout of docs/layout.md
 MBR_INDEX = {1: RECOVERY, 2: "nz-a", 3: "nz-b"}
+#: and that of nz-state
+MBR_STATE = 4
+#: the types of the four slices of such a medium
+MBR_TYPES = {1: "165", 2: "165", 3: "165", 4: "218"}
+
+#: the verb of an edit that concerns boot0 and no partition
+DEFAULT = "default"
 
 #: boot states that a slice can be asked to have
 STATES = ("active", "trial", "inactive")
@@ -41,7 +52,10 @@ STATES = ("active", "trial", "inactive")
 
 @dataclass(frozen=True)
 class Slice:
-    """One OS partition. ``size`` is in bytes; ``flags`` are its boot attributes."""
+    """One OS partition. ``size`` is in bytes; ``flags`` are its boot attributes.
+
+    With an MBR it is partition ``a`` of a slice; ``index`` and ``flags`` are those of the slice.
+    """
 
     label: str
     provider: str
@@ -52,7 +66,7 @@ class Slice:
 
     @property
     def path(self) -> str:
-        """The device node to use: the GPT label where there is one, so that no other name of it is opened."""
+        """The device node to use: the label where there is one, so that no other name of it is opened."""
         return "/dev/" + self.provider
 
 
@@ -60,7 +74,8 @@ class Slice:
 class Medium:
     """The disk that the host runs from, and its OS slices by label.
 
-    ``state`` is the device node of nz-state, where there is one (``_state.py``).
+    ``state`` is the device node of nz-state, where there is one (``_state.py``). ``default`` is the number of the slice
+    that boot0 takes by itself; ``None`` for a GPT, and for another boot code.
     """
 
     disk: str
@@ -71,6 +86,7 @@ class Medium:
     running: str
     duplicates: Tuple[str, ...] = ()
     state: Optional[str] = None
+    default: Optional[int] = None
 
     @property
     def inactive(self) -> Optional[Slice]:
@@ -93,42 +109,69 @@ class Medium:
         return self.slices[label]
 
     def on_trial(self) -> bool:
-        """Whether this very boot is a trial: gptboot leaves bootonce alone on the slice that it tries."""
-        flags = self.slices[self.running].flags
+        """Whether this very boot is a trial that nobody has committed.
+
+        gptboot leaves bootonce alone on the slice that it tries. With an MBR the early hook has made the old slice the
+        active one again, which is boot0's default as well: see :func:`_mbr_edits`.
+        """
+        piece = self.slices[self.running]
+        flags = piece.flags
+        if self.scheme == MBR:
+            return ACTIVE not in flags and self.default not in (None, piece.index)
         return BOOTONCE in flags and BOOTME not in flags
 
 
+def _scheme(table: Geom) -> str:
+    return table.config.get("scheme", ("",))[0]
+
+
+def _partition(mesh: Mesh, piece: Provider) -> Optional[Provider]:
+    """Partition ``a`` of the BSD label in an MBR slice; without one boot2 does not boot the slice."""
+    for table in mesh.tables():
+        if table.name == piece.name and _scheme(table) == BSD:
+            return next((each for each in table.provides if each.value("index") == "1"), None)
+    return None
+
+
 def _slices(table: Geom, mesh: Mesh) -> Dict[str, Slice]:
-    scheme = table.config.get("scheme", ("",))[0]
+    gpt = _scheme(table) == GPT
     slices = {}
-    for provider in table.provides:
-        index = int(provider.value("index") or 0)
-        label = provider.value("label") if scheme == "GPT" else MBR_INDEX.get(index, "")
-        if label not in SLICES:
+    for entry in table.provides:
+        index = int(entry.value("index") or 0)
+        label = entry.value("label") if gpt else MBR_INDEX.get(index, "")
+        provider = entry if gpt else _partition(mesh, entry)
+        if label not in SLICES or provider is None:
             continue
-        name = provider.name
-        labelled = mesh.find("gpt/" + label) if scheme == "GPT" else None
+        labelled = mesh.find(("gpt/" if gpt else "label/") + label)
         if labelled is not None and mesh.base(labelled).name == provider.name:
-            name = labelled.name
+            provider = labelled  # a label of glabel(8) is one sector shorter, and that sector must not be written
         slices[label] = Slice(
             label=label,
-            provider=name,
+            provider=provider.name,
             index=index,
             size=provider.mediasize,
             sectorsize=provider.sectorsize,
-            flags=frozenset(provider.config.get("attrib", ())),
+            flags=frozenset(entry.config.get("attrib", ())),
         )
     return slices
 
 
 def _state_device(table: Geom, mesh: Mesh) -> Optional[str]:
-    """The device node of nz-state: by its label, if that one is of this table."""
+    """The device node of nz-state: by its label, if that one is of this table; the fourth slice of an MBR."""
     for provider in table.provides:
         if provider.value("label") == STATE:
             labelled = mesh.find("gpt/" + STATE)
             mine = labelled is not None and mesh.base(labelled).name == provider.name
             return "/dev/" + (labelled.name if labelled is not None and mine else provider.name)
+        if _scheme(table) == MBR and provider.value("index") == str(MBR_STATE):
+            return "/dev/" + provider.name
     return None
+
+
+def _is_ours(table: Geom) -> bool:
+    """Whether a table may be that of a medium of ours. That of a GPT is known by its labels."""
+    types = {int(each.value("index") or 0): each.value("rawtype") for each in table.provides}
+    return _scheme(table) == GPT or (_scheme(table) == MBR and types == MBR_TYPES)
 
 
 def find_medium(mesh: Mesh, root: str) -> Medium:
@@ -147,7 +190,7 @@ def find_medium(mesh: Mesh, root: str) -> Medium:
         raise Refused("{0} lies in no partition table".format(root), safe=unknown, todo=todo)
     slices = _slices(table, mesh)
     base = mesh.base(provider).name
-    running = [each.label for each in slices.values() if base in _family(mesh, each)]
+    running = [each.label for each in slices.values() if _base(mesh, each) == base]
     if not running:
         raise Refused(
             "/ is mounted from {0}, which is none of the slices {1} of {2}".format(root, ", ".join(SLICES), table.name),
@@ -157,12 +200,12 @@ def find_medium(mesh: Mesh, root: str) -> Medium:
     duplicates = sorted(
         "{0} on {1}".format(label, other.name)
         for other in mesh.tables()
-        if other is not table and other.config.get("scheme", ("",))[0] == "GPT"
+        if other is not table and _is_ours(other)
         for label in _slices(other, mesh)
     )
     return Medium(
         disk=table.name,
-        scheme=table.config.get("scheme", ("",))[0],
+        scheme=_scheme(table),
         corrupt=table.config.get("state", ("",))[0] == "CORRUPT",
         pending=table.config.get("modified", ("",))[0] == "true",
         slices=slices,
@@ -172,16 +215,9 @@ def find_medium(mesh: Mesh, root: str) -> Medium:
     )
 
 
-def _family(mesh: Mesh, piece: Slice) -> List[str]:
-    """The names of a slice's provider and, for MBR, of the BSD partitions in it."""
+def _base(mesh: Mesh, piece: Slice) -> str:
     provider = mesh.find(piece.provider)
-    if provider is None:
-        return []
-    names = mesh.names(provider)
-    for geom in mesh.tables():
-        if geom.name in names:
-            names.extend(each.name for each in geom.provides)
-    return names
+    return mesh.base(provider).name if provider is not None else ""
 
 
 def root_device(runner: Runner) -> str:
@@ -196,12 +232,30 @@ def root_device(runner: Runner) -> str:
     raise FleetError("`mount -p` does not list /")
 
 
+def boot0_default(runner: Runner, disk: str) -> Optional[int]:
+    """The number of the slice that boot0 takes by itself, by ``boot0cfg -v``; ``None`` where there is no boot0.
+
+    :raises CommandError: when it cannot be read.
+    """
+    result = runner.query(["boot0cfg", "-v", disk])
+    if result.rc != 0 and "unknown or incompatible boot code" in result.err:
+        return None
+    for line in result.lines():
+        match = re.match(r"default_selection=F(\d) ", line)
+        if match:
+            return int(match.group(1))
+    raise unexpected(result, "read the settings of boot0 on {0}".format(disk))
+
+
 def read_medium(runner: Runner) -> Medium:
     """The OS medium of the host as it is now.
 
     :raises Refused: see :func:`find_medium`.
     """
-    return find_medium(read_mesh(runner), root_device(runner))
+    medium = find_medium(read_mesh(runner), root_device(runner))
+    if medium.scheme == MBR:
+        return replace(medium, default=boot0_default(runner, medium.disk))
+    return medium
 
 
 def recover(runner: Runner, medium: Medium) -> bool:
@@ -223,7 +277,10 @@ def recover(runner: Runner, medium: Medium) -> bool:
 
 
 class Edit(NamedTuple):
-    """One change of a boot attribute: ``gpart set|unset -a <attribute> -i <index> <disk>``."""
+    """One change of a boot attribute: ``gpart set|unset -a <attribute> -i <index> <disk>``.
+
+    With the verb :data:`DEFAULT` it is that of boot0's default: ``boot0cfg -s <index> <disk>``.
+    """
 
     verb: str
     attribute: str
@@ -235,13 +292,13 @@ def edits(medium: Medium, label: str, state: str) -> List[Edit]:
 
     ``active``: it boots from now on and no other slice does. ``trial``: it boots once; without a commit the boot
     after that is the present slice again (GPT; on MBR it is the same as active, because MBR has no one-shot).
-    ``inactive``: it does not boot.
+    ``inactive``: it does not boot; an MBR has one active slice always, so there the present slice becomes that.
 
     :raises Refused: when the change would leave the host without a way back, or the table cannot be trusted.
     """
     target = medium.get(label)
     refuse_doubtful_table(medium)
-    return _mbr_edits(medium, target, state) if medium.scheme == "MBR" else _gpt_edits(medium, target, state)
+    return _mbr_edits(medium, target, state) if medium.scheme == MBR else _gpt_edits(medium, target, state)
 
 
 def refuse_doubtful_table(medium: Medium) -> None:
@@ -322,26 +379,65 @@ def _gpt_edits(medium: Medium, target: Slice, state: str) -> List[Edit]:
 
 
 def _mbr_edits(medium: Medium, target: Slice, state: str) -> List[Edit]:
-    active = ACTIVE in target.flags
+    """Edits for an MBR, which has two places to say which slice boots.
+
+    boot1 boots the active slice, whichever boot0 chose. So boot0's default can say which slice is committed:
+
+    ========== ======= ========== =======
+    a host is  active  default    running
+    ========== ======= ========== =======
+    normal     A       A          A
+    armed      B       A          A
+    on trial   A       A          B
+    committed  B       B          B
+    ========== ======= ========== =======
+
+    An early hook that finds another slice active than the default is on trial, and makes the default active at once.
+    The two are two writes; the order of them is such that a power cut between leads to one more trial, of the slice
+    that ran.
+    """
+    running = medium.slices[medium.running]
+    activate = [] if ACTIVE in target.flags else [Edit("set", ACTIVE, target.index)]
+    if state == "active":
+        default = [] if medium.default in (None, target.index) else [Edit(DEFAULT, "boot0", target.index)]
+        return activate + default if target.label == running.label else default + activate
+    if target.label == running.label:
+        raise Refused(
+            "{0} is the running slice and cannot be put on trial".format(target.label)
+            if state == "trial"
+            else "{0} is the running slice; MBR always has one active slice".format(target.label),
+            safe="nothing was changed",
+            todo="make the other slice active instead" if state == "inactive" else None,
+        )
+    if medium.on_trial() and (state == "trial" or not activate):
+        raise Refused(
+            "the running slice {0} is itself on trial, and {1} is its way back".format(running.label, target.label),
+            safe="nothing was changed",
+            todo="commit the running slice (playbook commit), or reboot to let it revert",
+        )
     if state == "inactive":
-        if target.label == medium.running or active:
-            raise Refused(
-                "{0} is {1}; MBR always has one active slice".format(
-                    target.label, "the running slice" if target.label == medium.running else "the active slice"
-                ),
-                safe="nothing was changed",
-                todo="make the other slice active instead",
-            )
-        return []
-    if state == "trial" and target.label == medium.running:
-        raise Refused("{0} is the running slice and cannot be put on trial".format(target.label))
-    return [] if active else [Edit("set", ACTIVE, target.index)]
+        return [] if activate else _mbr_edits(medium, running, "active")
+    if medium.default != running.index:
+        raise Refused(
+            "the default of boot0 on {0} is {1} and not the running slice {2}: the new system would not know which "
+            "one to go back to".format(
+                medium.disk,
+                "not there" if medium.default is None else "slice {0}".format(medium.default),
+                running.label,
+            ),
+            safe="nothing was changed",
+            todo="make the running slice active (gpart_slice with slice=running and state=active); a medium with "
+            "another boot manager than boot0 must be replaced",
+        )
+    return activate
 
 
 def flags_after(medium: Medium, changes: Sequence[Edit]) -> Dict[str, List[str]]:
     """The flags of every slice, by label, as they will be after the changes."""
     after = {piece.index: set(piece.flags) for piece in medium.slices.values()}
     for change in changes:
+        if change.verb == DEFAULT:
+            continue
         if change.verb == "unset":
             after[change.part].discard(change.attribute)
             continue
@@ -362,26 +458,24 @@ def apply(runner: Runner, medium: Medium, changes: Sequence[Edit]) -> None:
 
     :raises CommandError: when gpart fails; the collected changes are undone then.
     """
-    together = medium.scheme == "GPT" and len(changes) > 1
+    together = medium.scheme == GPT and len(changes) > 1
     safe = "the boot flags on {0} are as they were".format(medium.disk)
     for change in changes:
         argv = ["gpart", change.verb, "-a", change.attribute, "-i", str(change.part)]
+        if change.verb == DEFAULT:
+            argv = ["boot0cfg", "-s", str(change.part)]
         result = runner.attempt(argv + (["-f", "x"] if together else []) + [medium.disk])
         if result.rc != 0:
             if together:
                 runner.query(["gpart", "undo", medium.disk])
             raise unexpected(result, "change the boot flags of {0}".format(medium.disk), safe=safe)
+        if medium.scheme == MBR:
+            safe = "the host still boots, at the worst one more trial of the slice that runs"
     if together:
         result = runner.attempt(["gpart", "commit", medium.disk])
         if result.rc != 0:
             runner.query(["gpart", "undo", medium.disk])
             raise unexpected(result, "write the boot flags of {0}".format(medium.disk), safe=safe)
-    if medium.scheme == "MBR" and changes:
-        # boot0 boots the option that it stores and not the active slice (stand/i386/boot0/boot0.S); a medium with
-        # the plain boot code has no such option, and boot0cfg says so
-        result = runner.attempt(["boot0cfg", "-s", str(changes[0].part), medium.disk])
-        if result.rc != 0 and "unknown or incompatible boot code" not in result.err:
-            raise unexpected(result, "set the default slice of boot0 on {0}".format(medium.disk))
 
 
 def pick(medium: Medium, wanted: str) -> str:

@@ -14,7 +14,7 @@ description:
   - On GPT, all changes go to the disk in one write of the partition table (C(gpart -f x) and C(gpart commit)), so
     that a power cut finds either the old attributes or the new ones.
   - Finds the medium by itself, from the device that / is mounted from. Slices have the GPT labels C(nz-recovery),
-    C(nz-a) and C(nz-b); on MBR they are the first three slices in this order.
+    C(nz-a) and C(nz-b); on MBR they are the partitions C(a) of the first three slices in this order.
 extends_documentation_fragment:
   - nanozfs.fleet.common
 options:
@@ -27,9 +27,9 @@ options:
     description:
       - V(active) boots from now on, and no other slice does.
       - V(trial) boots once. Unless it is made active then, the boot after that is the slice that runs now
-        (C(bootonce)). MBR has no such thing; there it is the same as V(active), and the image has to set it back by
-        itself.
-      - V(inactive) does not boot.
+        (C(bootonce)). MBR has no such thing; there the slice becomes the active one, and the early hook of the image
+        sets it back when it finds that boot0 has another default (C(boot0cfg)).
+      - V(inactive) does not boot. MBR has one active slice always; there the slice that runs becomes that.
     type: str
     choices: [active, trial, inactive]
     required: true
@@ -119,6 +119,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runn
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import refuse_unfinished
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+    GPT,
     STATES,
     apply,
     edits,
@@ -159,7 +160,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         "running": medium.running,
         "disk": medium.disk,
         "scheme": medium.scheme,
-        "one_shot": medium.scheme == "GPT",
+        "one_shot": medium.scheme == GPT,
         "before": before,
         "after": after,
         "diff": {"before": before, "after": after},

@@ -26,6 +26,13 @@ options:
       - Hash the slices. Without it the image ids are not known, and no slice is read as a whole.
     type: bool
     default: true
+  slices:
+    description:
+      - Hash no other slices than these, with O(digest=true). V(running) and V(inactive) mean those that are so now.
+      - A slow medium takes minutes for each of them.
+    type: list
+    elements: str
+    choices: [running, inactive, nz-a, nz-b, nz-recovery]
 """
 
 EXAMPLES = r"""
@@ -138,7 +145,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    return {"host": _host.survey(runner, module.params["pool"], module.params["digest"])}
+    return {"host": _host.survey(runner, *(module.params[key] for key in ("pool", "digest", "slices")))}
 
 
 def main() -> None:
@@ -147,6 +154,11 @@ def main() -> None:
         argument_spec={
             "pool": {"type": "str"},
             "digest": {"type": "bool", "default": True},
+            "slices": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["running", "inactive", "nz-a", "nz-b", "nz-recovery"],
+            },
         },
         supports_check_mode=True,
     )

@@ -11,9 +11,9 @@ short_description: Build, sign and publish the image of an OS slice
 version_added: 1.0.0
 description:
   - Puts a FreeBSD tree, archives and overlays together, changes them into an image with the layout of the collection,
-    makes a UFS file system of it, publishes it with a signed manifest in a folder, and lays out a bootable medium.
+    makes a UFS file system of it, publishes it with a signed manifest in a folder, and lays out bootable media.
   - Runs on the controller, as any user. It needs C(makefs(8)), which FreeBSD has in its base system and Debian in a
-    package, C(ssh-keygen(1)), and for small deltas the Python package C(bsdiff4).
+    package, C(ssh-keygen(1)), for media that boot by UEFI mtools, and for small deltas the Python package C(bsdiff4).
   - When exactly this image was published in the folder before, nothing is done.
 extends_documentation_fragment:
   - nanozfs.fleet.publish
@@ -118,7 +118,10 @@ files:
   description: Paths of the published files.
   returned: when published
   type: dict
-  sample: {windows: /srv/www/images/3fa9c1d2….win, medium: /srv/www/images/3fa9c1d2….disk.img.xz}
+  sample:
+    windows: /srv/www/images/3fa9c1d2….win
+    medium: /srv/www/images/3fa9c1d2….disk.img.xz
+    medium-mbr: /srv/www/images/3fa9c1d2….mbr.disk.img.xz
 offers:
   description: The ways to the image, with the bytes that a host needs at most.
   returned: when published

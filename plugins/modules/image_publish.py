@@ -70,7 +70,10 @@ files:
   description: Paths of the published files.
   returned: when an image is published
   type: dict
-  sample: {windows: /srv/www/images/3fa9c1d2….win, medium: /srv/www/images/3fa9c1d2….disk.img.xz}
+  sample:
+    windows: /srv/www/images/3fa9c1d2….win
+    medium: /srv/www/images/3fa9c1d2….disk.img.xz
+    medium-mbr: /srv/www/images/3fa9c1d2….mbr.disk.img.xz
 offers:
   description: The ways to the image, with the bytes that a host needs at most.
   returned: when an image is published

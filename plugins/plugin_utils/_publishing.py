@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import BOOT0, GPT, SCHEMES, Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
 
 TERMS: Dict[str, Dict[str, Any]] = {
     "output": {"type": "path", "required": True},
     "signing_key": {"type": "path", "required": True},
     "medium": {"type": "bool", "default": True},
+    "schemes": {"type": "list", "elements": "str", "choices": list(SCHEMES), "default": [GPT]},
+    "efi": {"type": "bool"},
+    "boot0": {"type": "str", "choices": list(BOOT0), "default": "boot0"},
     "swap_size": {"type": "int", "default": 0},
     "not_after": {"type": "int"},
     "codecs": {"type": "list", "elements": "str", "default": ["xz"]},
@@ -39,3 +43,12 @@ def terms_of(arguments: Mapping[str, Any]) -> Terms:
         channel_not_after=arguments["channel_not_after"],
         replace=arguments["replace"],
     )
+
+
+def media_of(arguments: Mapping[str, Any]) -> List[Form]:
+    """The media that the arguments of :data:`TERMS` ask for."""
+    if not arguments["medium"]:
+        return []
+    return [
+        Form(scheme, arguments["swap_size"], arguments["efi"], arguments["boot0"]) for scheme in arguments["schemes"]
+    ]

@@ -34,5 +34,6 @@ def ground() -> Iterator[Ground]:
 
 @pytest.fixture
 def stage(ground: Ground, request: pytest.FixtureRequest) -> Stage:
-    """A host with a medium and three data disks, without a pool."""
-    return Stage(ground, re.sub(r"\W+", "-", request.node.name)[:60])
+    """A host with a medium and three data disks, without a pool; the medium of tests marked ``mbr`` has an MBR."""
+    mbr = request.node.get_closest_marker("mbr") is not None
+    return Stage(ground, re.sub(r"\W+", "-", request.node.name)[:60] + ("-mbr" if mbr else ""), mbr=mbr)

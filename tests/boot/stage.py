@@ -31,11 +31,12 @@ from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
 from ansible_collections.nanozfs.fleet.tests.lab.supervisor import RESTARTED, Clock
 from ansible_collections.nanozfs.fleet.tests.model import geom, pools
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
-from ansible_collections.nanozfs.fleet.tests.unit.harness import make_medium
+from ansible_collections.nanozfs.fleet.tests.unit.harness import make_mbr_medium, make_medium
 
 MIB = 1 << 20
 FILES = os.path.join(paths.CHECKOUT, "roles", "image", "files")
 LABELS = {3: "nz-recovery", 4: "nz-a", 5: "nz-b"}
+MBR_LABELS = {1: "nz-recovery", 2: "nz-a", 3: "nz-b"}
 
 #: builds of the images in the slices of a new stage
 OLD, NEW = "0a" * 8, "0b" * 8
@@ -89,10 +90,12 @@ class Stage:
 
     :param ground: see :class:`Ground`.
     :param disks: how many data disks it has; the pool tank is a raidz of them, or a mirror of two.
+    :param mbr: its media have an MBR instead of a GPT.
     """
 
-    def __init__(self, ground: Ground, name: str, disks: int = 3) -> None:
+    def __init__(self, ground: Ground, name: str, disks: int = 3, mbr: bool = False) -> None:
         self.name = name
+        self.mbr = mbr
         self.ground = ground
         self.home = os.path.join(paths.HOSTS, name)
         self.machine = Machine.create(self.home, paths.SHELF, Clock(), seed=7)
@@ -137,7 +140,10 @@ class Stage:
         """Put a medium in that was never in use; the one before, if any, is thrown away."""
         if "ada0" in self.machine.hardware["disks"]:
             os.unlink(self.machine.remove_disk("ada0")["image"])
-        make_medium(self.machine, 8 * MIB, {})
+        if self.mbr:
+            make_mbr_medium(self.machine, 8 * MIB, {})
+        else:
+            make_medium(self.machine, 8 * MIB, {})
         with open(os.path.join(self.home, "state.img"), "wb") as file:
             file.truncate(MIB)
 
@@ -211,7 +217,10 @@ class Stage:
         journal = _transaction.arm(_transaction.mark_written(journal), (), back)
         store.write(journal)
         self.remember(**_state.mirror(journal, self.guid()))
-        self.command("gpart", "set", "-a", "bootonce", "-i", "5", "ada0")
+        if self.mbr:
+            self.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        else:
+            self.command("gpart", "set", "-a", "bootonce", "-i", "5", "ada0")
 
     def on_the_desk(self, *disks: str) -> List[Dict[str, Any]]:
         """Pull disks; what :meth:`Machine.attach_disk` takes to put them back."""
@@ -256,10 +265,7 @@ class Stage:
         :param root: the label of the slice that the kernel could mount, where it is not the one that was taken.
         :param once: forget the faults afterwards.
         """
-        walk = firmware.GptBoot(self.machine.image("ada0"), self.machine.hardware["disks"]["ada0"]["size"] // 512)
-        index = walk.next()
-        assert index is not None, "gptboot finds nothing to boot"
-        label = LABELS[index]
+        label = self._boot_code()
         self._start(label, root or label, kenv or {})
         with open(os.path.join(self.home, "faults.json"), "w", encoding="utf-8") as file:
             json.dump(self.faults, file)
@@ -276,6 +282,17 @@ class Stage:
             os.unlink(path)
         return Boot(label, ended, dict(self.machine.running["kenv"]), flags=flags, **after)
 
+    def _boot_code(self) -> str:
+        """What gptboot takes, which may write to the disk, or boot1 of an MBR: the active slice."""
+        if self.mbr:
+            self.machine.load()
+            active = [part for part in geom.layouts(self.machine)["ada0"].parts if "active" in part.flags]
+            return MBR_LABELS[active[0].index]
+        walk = firmware.GptBoot(self.machine.image("ada0"), self.machine.hardware["disks"]["ada0"]["size"] // 512)
+        index = walk.next()
+        assert index is not None, "gptboot finds nothing to boot"
+        return LABELS[index]
+
     def _start(self, label: str, root: str, kenv: Mapping[str, str]) -> None:
         build = OLD
         with open(os.path.join(self.images[label], "boot/nanozfs/image.conf"), encoding="utf-8") as file:
@@ -284,12 +301,12 @@ class Stage:
         self.machine.load()
         self.machine.start(dict(loader, **kenv))
         self.machine.running["mounts"] = [
-            {"from": "/dev/gpt/" + root, "on": "/", "type": "ufs", "readonly": True},
+            {"from": ("/dev/label/" if self.mbr else "/dev/gpt/") + root, "on": "/", "type": "ufs", "readonly": True},
             {"from": "devfs", "on": "/dev", "type": "devfs", "readonly": False},
         ]
         self.machine.save()
         with open(os.path.join(self.home, "devices.json"), "w", encoding="utf-8") as file:
-            json.dump({"ada0p6": os.path.join(self.home, "state.img")}, file)
+            json.dump({"ada0s4" if self.mbr else "ada0p6": os.path.join(self.home, "state.img")}, file)
 
     def _run(self, image: str) -> str:
         argv = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--propagation", "private"]

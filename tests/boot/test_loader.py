@@ -47,7 +47,23 @@ def test_the_root_is_the_slice_that_the_loader_is_from(home: Path, index: int, l
     assert "nanozfs.failed" not in env
 
 
-@pytest.mark.parametrize("device", ["disk0p2:", "disk0s1a:", "cd0:", "pxe0:", "zfs:tank/root:"])
+@pytest.mark.parametrize(("index", "label"), [(1, "nz-recovery"), (2, "nz-a"), (3, "nz-b")])
+def test_with_an_mbr_it_is_partition_a_of_that_slice(home: Path, index: int, label: str) -> None:
+    for number in (1, 2):
+        shutil.copytree(home / "p3", home / "p{0}".format(number))
+    env = load(home, "disk0s{0}a:".format(index))
+    assert env["vfs.root.mountfrom"] == MOUNTFROM.format(label).replace("/gpt/", "/label/")
+    assert env["nanozfs.slice"] == label
+    os.unlink(home / "p{0}/boot/kernel/kernel".format(index))
+    if label == "nz-recovery":
+        with pytest.raises(firmware.Restarted):
+            load(home, "disk0s{0}a:".format(index))
+        return
+    env = load(home, "disk0s{0}a:".format(index))
+    assert (env["nanozfs.failed"], env["nanozfs.slice"], env["currdev"]) == (label, "nz-recovery", "disk0s1a:")
+
+
+@pytest.mark.parametrize("device", ["disk0p2:", "disk0s4a:", "disk0s2:", "cd0:", "pxe0:", "zfs:tank/root:"])
 def test_a_loader_from_elsewhere_is_left_alone(home: Path, device: str) -> None:
     os.mkdir(home / "p")  # what is on the other device does not matter
     assert "vfs.root.mountfrom" not in load(home, device)

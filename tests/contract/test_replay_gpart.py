@@ -11,6 +11,7 @@ from typing import Any, Dict, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     MIB,
     Script,
@@ -20,6 +21,7 @@ from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     system_disk,
     write_table,
 )
+from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
 from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
@@ -115,32 +117,41 @@ def _no_boot0(session: Session) -> None:
 def _mount_slice(session: Session) -> None:
     def change(machine: Machine) -> None:
         machine.running["mounts"].append(
-            {"from": "/dev/md0s1", "on": "/mnt", "type": "ufs", "readonly": False},
+            {"from": "/dev/md0s1a", "on": "/mnt", "type": "ufs", "readonly": False},
         )
 
     session.edit(change)
 
 
-_BOOT0 = "prints or changes more of the boot code than the slice that it boots by itself"
-_LABEL = "BSD labels inside of slices are not modelled"
+def _labelled(session: Session) -> None:
+    """What ``gpart create -s bsd`` and ``gpart add`` do: a label with one partition that is the whole slice."""
+
+    def change(machine: Machine) -> None:
+        part = geom.layouts(machine)["md0"].parts[0]
+        sectors = part.last - part.first + 1
+        with open(machine.image("md0"), "r+b") as file:
+            file.seek(part.offset)
+            file.write(_mbr.boot_blocks(bytes(8192), sectors, 0, sectors))
+
+    session.edit(change)
+
+
+_BOOT0 = "changes more of boot0 than the slice that it boots by itself"
+_LABEL = "making BSD labels inside of slices is not modelled: media have them"
 
 MBR = Script(
     "gpart-mbr",
     _mbr_setup,
-    before={"031": _boot0, "056": _no_boot0, "058": _boot0, "067": _mount_slice},
+    before={"031": _boot0, "056": _no_boot0, "058": _boot0, "062": _labelled, "067": _mount_slice},
     excluded={
         "031-bootcode-boot0": _FILES,
-        "032-boot0cfg-v": _BOOT0,
-        "033-boot0cfg-v-dev": _BOOT0,
-        "03[5-8]-boot0cfg-*": _BOOT0,
         "04[0-7]-boot0cfg-*": _BOOT0,
         "056-bootcode-mbr": _FILES,
         "058-bootcode-boot0-back": _FILES,
         "059-bsd-create-s1": _LABEL,
-        "06[0-5]-bsd-*": _LABEL,
+        "06[015]-bsd-*": _LABEL,
         "066-newfs": "newfs is not modelled",
         "067-mount": _LABEL,
-        "069-boot0cfg-s2-while-mounted": _BOOT0,
         "071-gpart-bootcode-while-mounted": _FILES,
         "072-dd-mbr-while-mounted": "dd onto a device",
         "07[6-9]-fdisk*": "fdisk is not modelled",

@@ -212,12 +212,13 @@ class Lane(Walkthrough):
         self.site.create([HOST])
         for version, (seq, _works) in VERSIONS.items():
             self.play("build", "-e", "image_version={0}".format(version), "-e", "image_seq={0}".format(seq))
-            image = self.site.published(version)
-            size, medium = image["size"], os.path.getsize(self.site.medium(version))
+            medium = os.path.getsize(self.site.medium(version))
             self.shows(
-                "{0}: an image of {1} MiB, a medium of {2} MiB to fetch".format(version, size // MIB, medium // MIB),
-                size == self.site.size,
-                image,
+                "{0}: an image of {1} MiB, a medium of {2} MiB to fetch".format(
+                    version, self.site.size // MIB, medium // MIB
+                ),
+                medium < self.site.size,
+                medium,
             )
 
     def arrive(self) -> None:

@@ -106,7 +106,7 @@ class Booted:
 #: slice is a folder ``p<index>`` with what the loader would find in it.
 _LUA = """
 local env, home = {}, arg[1]
-local function here(path) return home .. "/p" .. (env.currdev:match("p(%d+):?$") or "") .. path end
+local function here(path) return home .. "/p" .. (env.currdev:match("[ps](%d+)a?:?$") or "") .. path end
 local open = io.open
 io.open = function(path) return open(here(path)) end
 io.read = function(file) return file:read("a"), 0 end

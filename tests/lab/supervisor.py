@@ -65,17 +65,17 @@ class Supervisor:
     def attach(self) -> None:
         """A loop device for every partition of the disks that have any."""
         devices: Dict[str, str] = {}
-        for disk, layout in geom.layouts(self.machine).items():
+        for layout in geom.layouts(self.machine).values():
             for part in layout.parts:
-                loop = self._loop(self.machine.image(disk), part.offset, part.size)
-                devices[part.name] = loop
-                if part.label:
-                    devices.setdefault("gpt/" + part.label, loop)
+                devices[part.name] = self._loop(layout.place(part))
+        for label, (place, part) in geom.labels(self.machine).items():
+            devices[label] = devices[part.name] if place.size == part.size else self._loop(place)
         with open(os.path.join(self.home, "devices.json"), "w", encoding="utf-8") as file:
             json.dump(devices, file)
 
-    def _loop(self, image: str, offset: int, size: int) -> str:
-        argv = ["losetup", "--find", "--show", "--offset", str(offset), "--sizelimit", str(size), image]
+    def _loop(self, place: geom.Place) -> str:
+        argv = ["losetup", "--find", "--show", "--offset", str(place.offset), "--sizelimit", str(place.size)]
+        argv.append(self.machine.image(place.disk))
         for _attempt in range(20):
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode == 0:

@@ -12,19 +12,21 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 SECTOR = 512
+#: of a BSD label, and the partition in it that is the whole slice (``sys/sys/disk/bsd.h``)
+DISK_MAGIC, RAW_PART = bytes.fromhex("57455682"), 2
 TYPE_NAMES = {kind: name for name, kind in _gpt.TYPES.items()}
 
 
 @dataclass
 class Part:
-    """A partition: of a GPT, or a slice of an MBR. Sector addresses are inclusive."""
+    """A partition: of a GPT, a slice of an MBR, or of a BSD label in a slice. Sector addresses are inclusive."""
 
     index: int
     name: str
@@ -47,7 +49,10 @@ class Part:
 
 @dataclass
 class Layout:
-    """The partition table of a disk as the kernel has it in memory."""
+    """The partition table of a disk, or of a slice, as the kernel has it in memory.
+
+    ``disk`` is the provider that it is on; ``device`` the disk itself, where that begins at sector ``origin``.
+    """
 
     disk: str
     scheme: str
@@ -59,22 +64,32 @@ class Layout:
     sectors: int
     parts: List[Part] = field(default_factory=list)
     table: Any = None
+    device: str = ""
+    origin: int = 0
+
+    def place(self, part: Part) -> Place:
+        """Where a partition of it is on the disk."""
+        return Place(part.name, self.device or self.disk, (self.origin + part.first) * SECTOR, part.size)
 
 
 class Mbr:
-    """A master boot record on a disk: four slices, one of them active."""
+    """A master boot record on a disk: four slices, one of them active.
 
-    def __init__(self, raw: bytes) -> None:
+    :param geometry: heads of the disk and sectors of a track.
+    """
+
+    def __init__(self, raw: bytes, geometry: Tuple[int, int]) -> None:
         self.raw = bytearray(raw)
+        self.geometry = geometry
 
     @classmethod
-    def read(cls, file: BinaryIO) -> Optional[Mbr]:
+    def read(cls, file: BinaryIO, geometry: Tuple[int, int]) -> Optional[Mbr]:
         """The MBR of a disk that has one and is no GPT disk."""
         file.seek(0)
         raw = file.read(SECTOR)
         if len(raw) < SECTOR or raw[510:] != b"\x55\xaa" or raw[450] == 0xEE:
             return None
-        return cls(raw)
+        return cls(raw, geometry)
 
     def slices(self) -> Iterator[Tuple[int, int, int, int, int]]:
         """Index, flag, type, first sector and length of the slices that are used."""
@@ -85,9 +100,33 @@ class Mbr:
 
     def put(self, index: int, flag: int, kind: int, first: int, length: int) -> None:
         """Write a slice."""
-        struct.pack_into(
-            "<B3sB3sII", self.raw, 446 + 16 * (index - 1), flag, b"\0\1\1", kind, b"\xfe\xff\xff", first, length
-        )
+        ends = (self._chs(first), self._chs(first + length - 1)) if kind else (bytes(3), bytes(3))
+        struct.pack_into("<B3sB3sII", self.raw, 446 + 16 * (index - 1), flag, ends[0], kind, ends[1], first, length)
+
+    def _chs(self, sector: int) -> bytes:
+        """Head, sector and cylinder as g_part_mbr.c writes them (mbr_set_chs)."""
+        heads, track = self.geometry
+        cylinder, head = divmod(sector // track, heads)
+        if cylinder > 1023:
+            return b"\xff\xff\xff"
+        return bytes([head, sector % track + 1 | cylinder >> 2 & 0xC0, cylinder & 0xFF])
+
+    def shown(self) -> str:
+        """The slices as boot0cfg(8) shows them."""
+
+        def address(raw: bytes) -> str:
+            return "{0:4}:{1:3}:{2:2}".format(raw[2] + ((raw[1] & 0xC0) << 2), raw[0], raw[1] & 0x3F)
+
+        lines = ["#   flag     start chs   type       end chs       offset         size"]
+        for index, flag, kind, first, length in self.slices():
+            at = 446 + 16 * (index - 1)
+            start, end = address(bytes(self.raw[at + 1 : at + 4])), address(bytes(self.raw[at + 5 : at + 8]))
+            lines.append(
+                "{0}   0x{1:02x}   {2}   0x{3:02x}   {4}   {5:10}   {6:10}".format(
+                    index, flag, start, kind, end, first, length
+                )
+            )
+        return "\n".join(lines) + "\n\n"
 
     def write(self, file: BinaryIO) -> None:
         """Write it back."""
@@ -107,7 +146,7 @@ def read_layout(machine: Machine, disk: str) -> Optional[Layout]:
         return None
     pending = machine.running["pending"].get(disk)
     with open(machine.image(disk), "rb") as file:
-        mbr = Mbr.read(file)
+        mbr = Mbr.read(file, firmware(disk))
         if mbr is not None:
             return _mbr_layout(disk, mbr, size // SECTOR, bool(pending))
         try:
@@ -156,23 +195,75 @@ def _mbr_layout(disk: str, mbr: Mbr, sectors: int, modified: bool) -> Layout:
     return layout
 
 
-def layouts(machine: Machine) -> Dict[str, Layout]:
-    """The partition tables of all disks."""
-    found = {}
-    for disk in machine.hardware["disks"]:
-        layout = read_layout(machine, disk)
-        if layout is not None:
-            found[disk] = layout
+def _bsd_layout(file: BinaryIO, layout: Layout, part: Part) -> Optional[Layout]:
+    """The BSD label in a slice of an MBR, as g_part_bsd.c reads it; ``None`` when there is none."""
+    file.seek((part.first + 1) * SECTOR)
+    raw = file.read(SECTOR)
+    if raw[:4] != DISK_MAGIC or raw[132:136] != DISK_MAGIC:
+        return None
+    entries = struct.unpack_from("<H", raw, 138)[0]
+    sectors = part.size // SECTOR
+    found = Layout(
+        part.name, "BSD", 0, sectors - 1, entries, False, False, sectors, device=layout.disk, origin=part.first
+    )
+    raw_offset = struct.unpack_from("<I", raw, 148 + 16 * RAW_PART + 4)[0]
+    for index in range(entries):
+        size, offset, _fsize, kind = struct.unpack_from("<IIIB", raw, 148 + 16 * index)
+        if size and index != RAW_PART:
+            found.parts.append(
+                Part(
+                    index=index + 1,
+                    name=part.name + chr(ord("a") + index),
+                    first=offset - raw_offset,
+                    last=offset - raw_offset + size - 1,
+                    kind={7: "freebsd-ufs", 1: "freebsd-swap"}.get(kind, "!{0}".format(kind)),
+                    rawtype=str(kind),
+                    label=None,
+                    flags=[],
+                )
+            )
     return found
 
 
-def labels(machine: Machine) -> Dict[str, Tuple[str, Part]]:
-    """GPT labels: name of the label's provider, then the disk and partition. The first disk with a label has it."""
-    found: Dict[str, Tuple[str, Part]] = {}
-    for disk, layout in layouts(machine).items():
+def layouts(machine: Machine) -> Dict[str, Layout]:
+    """The partition tables of all disks and of the slices in them, by the provider that each is on."""
+    found = {}
+    for disk in machine.hardware["disks"]:
+        layout = read_layout(machine, disk)
+        if layout is None:
+            continue
+        found[disk] = layout
+        if layout.scheme == "MBR":
+            with open(machine.image(disk), "rb") as file:
+                nested = [_bsd_layout(file, layout, part) for part in layout.parts if part.kind == "freebsd"]
+            found.update((each.disk, each) for each in nested if each is not None)
+    return found
+
+
+def _manual_label(machine: Machine, place: Place) -> Optional[str]:
+    """The label that glabel(8) keeps in the last sector of a provider (g_label.c, g_label_generic_taste)."""
+    with open(machine.image(place.disk), "rb") as file:
+        file.seek(place.offset + place.size - SECTOR)
+        magic, version, label, size = struct.unpack_from("<16sI16sQ", file.read(SECTOR))
+    if magic.rstrip(b"\0") != b"GEOM::LABEL" or version != 2 or size != place.size:
+        return None
+    return str(label.rstrip(b"\0").decode("ascii"))
+
+
+def labels(machine: Machine) -> Dict[str, Tuple[Place, Part]]:
+    """Labels by the name of their provider: what they lead to, and the partition below. The first disk has a name.
+
+    GPT labels, and those of glabel(8) on the partitions of BSD labels, which end before the sector that they are in.
+    """
+    found: Dict[str, Tuple[Place, Part]] = {}
+    for layout in layouts(machine).values():
         for part in layout.parts:
+            place = layout.place(part)
             if part.label:
-                found.setdefault("gpt/" + part.label, (disk, part))
+                found.setdefault("gpt/" + part.label, (place, part))
+            manual = _manual_label(machine, place) if layout.scheme == "BSD" else None
+            if manual:
+                found.setdefault("label/" + manual, (replace(place, size=place.size - SECTOR), part))
     return found
 
 
@@ -193,12 +284,11 @@ def find(machine: Machine, name: str) -> Optional[Place]:
         return Place(name, name, 0, machine.hardware["disks"][name]["size"])
     labelled = labels(machine).get(name)
     if labelled is not None:
-        disk, part = labelled
-        return Place(name, disk, part.offset, part.size)
-    for disk, layout in layouts(machine).items():
+        return replace(labelled[0], name=name)
+    for layout in layouts(machine).values():
         for part in layout.parts:
             if part.name == name:
-                return Place(name, disk, part.offset, part.size)
+                return layout.place(part)
     return None
 
 
@@ -308,7 +398,7 @@ class Confxml:
     def mode(self, name: str) -> Tuple[int, int, int]:
         """How a provider is open, all consumers together."""
         modes = [mode for _kind, _geom, mode in self.openers.get(name, [])]
-        modes += [self.label_mode(label) for label, (_disk, part) in self.labels.items() if part.name == name]
+        modes += [self.label_mode(label) for label, (_place, part) in self.labels.items() if part.name == name]
         return _add((0, 0, 0), self.table_mode(name), *modes)
 
     def label_mode(self, label: str) -> Tuple[int, int, int]:
@@ -403,6 +493,8 @@ class Confxml:
             ("length", part.size),
         ]
         span = "{0:#x},{1:#x}".format(part.first, part.last - part.first + 1)
+        if layout.scheme == "BSD":
+            return config + [("rawtype", part.rawtype)]
         if layout.scheme == "MBR":
             config.append(("rawtype", part.rawtype))
             config += [("attrib", flag) for flag in part.flags]
@@ -416,18 +508,18 @@ class Confxml:
 
     def _labels(self, xml: _Xml) -> None:
         xml.open_class("LABEL")
-        for label, (_disk, part) in self.labels.items():
+        for label, (place, part) in self.labels.items():
             geom = _ident("label", label)
             xml.open_geom(part.name, geom, 3, [])
             xml.consumer(geom, _provider_id(part.name), self.label_mode(label), True)
             config = [
                 ("index", 0),
-                ("length", part.size),
-                ("seclength", part.size // SECTOR),
+                ("length", place.size),
+                ("seclength", place.size // SECTOR),
                 ("offset", 0),
                 ("secoffset", 0),
             ]
-            xml.provider(geom, _provider_id(label), label, part.size, part.offset, self.mode(label), config)
+            xml.provider(geom, _provider_id(label), label, place.size, part.offset, self.mode(label), config)
             xml.close_geom()
         xml.close_class()
 

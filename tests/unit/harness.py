@@ -206,6 +206,38 @@ def make_medium(machine: Machine, slice_size: int, images: Dict[str, bytes], act
                 file.write(images[entry.label])
 
 
+def boot0(mark: int = 0x1AE, flags: int = 0xCF) -> bytes:
+    """A boot0 as boot0cfg(8) recognises it: its first instructions, and the string at the place of its version."""
+    raw = bytearray(b"\x90" * 510 + b"\x55\xaa")
+    raw[:12] = bytes.fromhex("fc31c08ec08ed88ed0bc007c")
+    raw[mark : mark + 6] = b"Drive "
+    raw[mark + 9] = flags
+    return bytes(raw)
+
+
+def make_mbr_medium(machine: Machine, slice_size: int, images: Dict[str, bytes]) -> None:
+    """Put an OS medium with an MBR into a machine; slice A is the active one, and boot0's default.
+
+    :param images: content of the slices by label.
+    """
+    path = os.path.join(machine.home, "medium")
+    with open(path, "w+b") as file:
+        places = medium.lay(file, medium.Form("mbr"), {"boot": bytes(8192), "boot0": boot0()}, slice_size, "test")
+        for label, content in images.items():
+            file.seek(places[label])
+            file.write(content)
+    machine.insert_disk("ada0", path, "OSMEDIUM")
+    machine.hardware["disks"]["ada0"]["boot0"] = 2
+    machine.save()
+
+
+def boot_mbr(machine: Machine, label: str) -> None:
+    """Like :func:`boot`, from a medium with an MBR. On a trial the early hook has made the old slice active again."""
+    boot(machine, label)
+    machine.running["mounts"][0]["from"] = "/dev/label/" + label
+    machine.save()
+
+
 def boot(machine: Machine, label: str, on_trial: bool = False) -> None:
     """Let a machine run from a slice, in state normal."""
     machine.start({"nanozfs.state": "normal", "nanozfs.slice": label})

@@ -44,7 +44,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.windows impor
     read_windows,
     wrong_windows,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import BOOTME, BOOTONCE, Medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import ACTIVE, BOOTME, BOOTONCE, Medium
 
 #: how often a server that only delivers whole files is asked again after a connection broke
 WHOLE_ATTEMPTS = 3
@@ -397,7 +397,12 @@ def check_target(mesh: Mesh, medium: Medium, path: str, will_disarm: bool = Fals
         )
     for piece in medium.slices.values():
         found = mesh.find(piece.provider)
-        if found is not None and mesh.base(found).name == base and piece.flags & {BOOTME, BOOTONCE} and not will_disarm:
+        if (
+            found is not None
+            and mesh.base(found).name == base
+            and piece.flags & {BOOTME, BOOTONCE, ACTIVE}
+            and not will_disarm
+        ):
             raise Refused(
                 "{0} carries the boot flags {1}: a power cut during the write would boot half an image".format(
                     piece.label, ", ".join(sorted(piece.flags))

@@ -14,6 +14,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runn
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import layout, publish, release, ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, sources_of
 
 Say = release.Say
@@ -33,8 +34,7 @@ class Definition:
     etc_size: int
     epoch: int
     not_after: Optional[int] = None
-    medium: bool = True
-    swap_size: int = 0
+    media: Sequence[Form] = (Form(),)
     revoked: Sequence[str] = ()
 
 
@@ -108,7 +108,7 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
 
 
 def _order(definition: Definition) -> release.Order:
-    return release.Order(medium=definition.medium, swap_size=definition.swap_size, not_after=definition.not_after)
+    return release.Order(media=definition.media, not_after=definition.not_after)
 
 
 def _wanting(folder: publish.Folder, definition: Definition, found: Manifest) -> bool:

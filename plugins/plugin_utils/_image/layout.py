@@ -45,6 +45,8 @@ VENDOR_SETTINGS = {
     "entropy_boot_file": "NO",
     "gptboot_enable": "NO",  # rc.d/gptboot would clear the trial flags before a single service has started
     "zfs_enable": "YES",  # also in recovery mode, where no configuration of the host says so
+    "background_fsck": "NO",  # nothing but slices that are never written has a file system for it
+    "kldxref_enable": "NO",  # it would write to the slice
     "update_motd": "NO",
     "sendmail_enable": "NONE",
 }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -40,6 +40,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, medium, pack
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.maps import Placed, encode_map
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import CODE, Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import (
     Description,
     Folder,
@@ -65,15 +66,14 @@ class Order:
     :param image: path of the raw bytes of an image; or
     :param name: the name of images, and with
     :param version: the version of one that is published already and may lack something.
-    :param medium: whether there is to be a medium of it.
+    :param media: what media there are to be of it.
     :param not_after: time after which hosts refuse it.
     """
 
     image: Optional[str] = None
     name: Optional[str] = None
     version: Optional[str] = None
-    medium: bool = True
-    swap_size: int = 0
+    media: Sequence[Form] = (Form(),)
     not_after: Optional[int] = None
 
 
@@ -143,7 +143,7 @@ def look_inside(path: str) -> Tuple[Identity, str, Dict[str, bytes]]:
         with open(path, "rb") as file:
             ufs = Ufs(lambda offset, length: os.pread(file.fileno(), length, offset))
             raw = ufs.read(IMAGE_JSON)
-            code = {name: ufs.read("boot/" + name) or b"" for name in ("pmbr", "gptboot")}
+            code = {name: ufs.read("boot/" + name) or b"" for name in CODE}
     except NotUfs as error:
         raise FleetError("{0} is no image: {1}".format(path, error.what))
     except OSError as error:
@@ -228,12 +228,15 @@ class Press:
         self._say("{0}: {1:.2f} MB".format(what, (found[0].size + found[1].size) / 1e6))
         return Offer(name, found[0], found[1], base.id, base.build, base.version)
 
-    def medium(self, code: Dict[str, bytes], swap_size: int) -> Artefact:
-        """The medium, out of the pack."""
-        name = self._ident + ".disk.img.xz"
+    def medium(self, code: Mapping[str, bytes], form: Form) -> Artefact:
+        """A medium, out of the pack.
+
+        :param code: the boot code of the image.
+        """
+        name = self._ident + form.suffix
         source = self._folder.full(_name(self._ident, "pack", codec.XZ))
         with passing(self._folder.full("." + name + ".part")) as partial:
-            medium.make(partial, source, self._size, self._size, self._ident, code["pmbr"], code["gptboot"], swap_size)
+            medium.make(partial, source, self._size, self._size, self._ident, code, form)
             os.replace(partial, self._folder.full(name))
         return artefact_of(self._folder.path, name)
 
@@ -310,9 +313,10 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     draft = Description(ident, size, identity, build, not_after, files, offers)
     offers += _packs(press, draft, todo, say)
     offers += _deltas(folder, press, draft, todo, say)
-    if order.medium and "medium" not in files:
-        say("laying out a medium")
-        files["medium"] = press.medium(code, order.swap_size)
+    for form in order.media:
+        if form.kind not in files:
+            say("laying out a medium ({0})".format(form.scheme))
+            files[form.kind] = press.medium(code, form)
     offers.sort(key=lambda offer: (offer.base or "", offer.codec))
     raw = replace(draft, files=files, offers=offers).encode()
     return folder.add(runner, raw, terms.signing_key, terms.replace), True
@@ -323,7 +327,7 @@ def wanting(folder: Folder, identity: Identity, found: Manifest, order: Order, t
     return (
         bool(missing(folder, identity, found.id, terms, found.offers))
         or "windows" not in found.files
-        or (order.medium and "medium" not in found.files)
+        or any(form.kind not in found.files for form in order.media)
         or (order.not_after is not None and order.not_after != found.not_after)
         or not folder.signed_by(manifest_name(found.id), terms.signing_key, NAMESPACE)
     )

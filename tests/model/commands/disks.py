@@ -17,7 +17,7 @@ def glabel(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     if argv[:1] != ["status"]:
         raise Fail("glabel: Unknown command: {0}.".format(argv[0] if argv else ""))
     names = [word for word in argv[1:] if not word.startswith("-")]
-    rows = [(label, "N/A", part.name) for label, (_disk, part) in geom.labels(machine).items()]
+    rows = [(label, "N/A", part.name) for label, (_place, part) in geom.labels(machine).items()]
     for name in names:
         if name not in [row[2] for row in rows]:
             raise Fail("glabel: No such geom: {0}.".format(name))

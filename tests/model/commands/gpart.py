@@ -371,7 +371,7 @@ def _create(machine: Machine, options: Dict[str, str], names: List[str]) -> Outp
     sectors = machine.hardware["disks"][name]["size"] // SECTOR
     with open(machine.image(name), "r+b") as file:
         if options["s"].lower() == "mbr":
-            Mbr(bytes(510) + b"\x55\xaa").write(file)
+            Mbr(bytes(510) + b"\x55\xaa", geom.firmware(name)).write(file)
         else:
             count = int(options.get("n", "128"))
             table = _gpt.new_table(sectors, geom.deterministic_guid(machine, name), count)
@@ -485,7 +485,7 @@ def _destroy(machine: Machine, options: Dict[str, str], names: List[str]) -> Out
 
 
 def boot0cfg(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
-    """The command: only what sets and shows the slice that boot0 boots by itself."""
+    """The command: it sets and shows the slice that boot0 boots by itself; all else of boot0 is as it was built."""
     try:
         pairs, names = getopt.getopt(argv, "Bvb:d:f:m:o:s:t:")
     except getopt.GetoptError:
@@ -509,4 +509,13 @@ def boot0cfg(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
         if not options["s"].isdigit() or not 1 <= int(options["s"]) <= 6:
             raise Fail("boot0cfg: {0}: Bad argument to -s option".format(options["s"]))
         disk["boot0"] = int(options["s"])
-    return Output()
+    if "v" not in options:
+        return Output()
+    default = int(disk["boot0"])
+    return Output(
+        0,
+        layout.table.shown()
+        + "version=2.0  drive=0x80  mask=0xf  ticks=182  bell=# (0x23)\noptions=packet,update,nosetdrv\n"
+        + "volume serial ID a8a8-a8a8\n"
+        + "default_selection=F{0} ({1})\n".format(default, {5: "Drive 1", 6: "PXE"}.get(default, "Slice %d" % default)),
+    )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
-from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot
+from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, boot_mbr, make_mbr_medium
 
 
 def flags(host: ModuleHost) -> dict:
@@ -159,30 +160,99 @@ class TestMbr:
 
     @pytest.fixture
     def host(self, machine: Machine, tmp_path, monkeypatch) -> ModuleHost:  # type: ignore[no-untyped-def]
-        machine.add_disk("ada0", 64 * MIB)
-        machine.run(["gpart", "create", "-s", "mbr", "ada0"])
-        for _number in range(3):
-            machine.run(["gpart", "add", "-t", "freebsd", "-s", "16m", "ada0"])
-        machine.run(["gpart", "set", "-a", "active", "-i", "2", "ada0"])
-        boot(machine, "nz-a")
-        machine.running["mounts"][0]["from"] = "/dev/ada0s2"
-        machine.save()
+        make_mbr_medium(machine, 2 * MIB, {})
+        boot_mbr(machine, "nz-a")
         return ModuleHost(machine, str(tmp_path), monkeypatch)
 
-    def test_activates(self, host: ModuleHost) -> None:
+    @staticmethod
+    def active(host: ModuleHost) -> str:
+        return next(name for name, value in host.flags().items() if "active" in value)
+
+    @staticmethod
+    def default(host: ModuleHost) -> int:
+        host.machine.load()
+        return int(host.machine.hardware["disks"]["ada0"]["boot0"])
+
+    def test_arms(self, host: ModuleHost) -> None:
+        """Only the active flag: the default of boot0 tells the new system which slice to go back to."""
         result = host.same_in_check_mode("gpart_slice", slice="inactive", state="trial")
         assert result["slice"] == "nz-b" and not result["one_shot"]
         assert result["after"] == {"nz-recovery": [], "nz-a": [], "nz-b": ["active"]}
-        assert not host.ok("gpart_slice", slice="nz-b", state="active")["changed"]
+        assert result["actions"] == ["gpart set -a active -i 3 ada0"]
+        assert (self.active(host), self.default(host)) == ("ada0s3", 2)
+        assert not host.ok("gpart_slice", slice="nz-b", state="trial")["changed"]
 
-    def test_sets_boot0_as_well_where_it_is(self, host: ModuleHost) -> None:
+    def test_disarms(self, host: ModuleHost) -> None:
+        host.ok("gpart_slice", slice="nz-b", state="trial")
+        result = host.same_in_check_mode("gpart_slice", slice="inactive", state="inactive")
+        assert result["changed"] and result["after"]["nz-a"] == ["active"]
+        assert (self.active(host), self.default(host)) == ("ada0s2", 2)
+        assert not host.ok("gpart_slice", slice="nz-b", state="inactive")["changed"]
+
+    def test_commits(self, host: ModuleHost) -> None:
+        """The early hook has made the old slice active; a power cut in the middle leads to one more trial."""
+        boot_mbr(host.machine, "nz-b")
+        result = host.same_in_check_mode("gpart_slice", slice="running", state="active")
+        assert result["actions"] == ["gpart set -a active -i 3 ada0", "boot0cfg -s 3 ada0"]
+        assert (self.active(host), self.default(host)) == ("ada0s3", 3)
+        assert not host.same_in_check_mode("gpart_slice", slice="running", state="active")["changed"]
+
+    def test_a_commit_that_was_interrupted_is_finished(self, host: ModuleHost) -> None:
+        boot_mbr(host.machine, "nz-b")
+        host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        result = host.same_in_check_mode("gpart_slice", slice="running", state="active")
+        assert result["changed"] and result["actions"] == ["boot0cfg -s 3 ada0"]
+
+    def test_goes_to_another_slice(self, host: ModuleHost) -> None:
+        """The other way round: were it cut in the middle, the slice that runs would have a trial, and then this one."""
+        result = host.same_in_check_mode("gpart_slice", slice="nz-b", state="active")
+        assert result["actions"] == ["boot0cfg -s 3 ada0", "gpart set -a active -i 3 ada0"]
+
+    def test_refuses_to_take_the_way_back_from_a_trial(self, host: ModuleHost) -> None:
+        boot_mbr(host.machine, "nz-b")
+        for state in ("inactive", "trial"):
+            message = host.refused("gpart_slice", slice="inactive", state=state)
+            assert "nz-b is itself on trial, and nz-a is its way back" in message and "playbook commit" in message
+        assert "cannot be put on trial" in host.refused("gpart_slice", slice="running", state="trial")
+
+    def test_refuses_a_trial_that_would_not_know_its_way_back(self, host: ModuleHost) -> None:
+        host.command("boot0cfg", "-s", "1", "ada0")
+        message = host.refused("gpart_slice", slice="nz-b", state="trial")
+        assert "is slice 1 and not the running slice nz-a" in message and "slice=running" in message
+        host.ok("gpart_slice", slice="running", state="active")
+        assert host.ok("gpart_slice", slice="nz-b", state="trial")["changed"]
+
+    def test_another_boot_manager(self, host: ModuleHost) -> None:
+        """It can be told which slice to boot, but there is no trial."""
         host.machine.load()
-        host.machine.hardware["disks"]["ada0"]["boot0"] = 2
+        del host.machine.hardware["disks"]["ada0"]["boot0"]
         host.machine.save()
+        message = host.refused("gpart_slice", slice="nz-b", state="trial")
+        assert "is not there and not the running slice" in message and "must be replaced" in message
         host.ok("gpart_slice", slice="nz-b", state="active")
-        host.machine.load()
-        assert host.machine.hardware["disks"]["ada0"]["boot0"] == 3
+        assert self.active(host) == "ada0s3"
 
-    def test_refuses_to_leave_no_active_slice(self, host: ModuleHost) -> None:
+    @pytest.mark.parametrize(
+        "broken, said", [("-s", "one more trial of the slice that runs"), ("-v", "read the settings of boot0 on ada0")]
+    )
+    def test_a_failure_of_boot0cfg(self, host: ModuleHost, broken: str, said: str) -> None:
+        boot_mbr(host.machine, "nz-b")
+        run = host.machine.run
+
+        def failing(argv, stdin=None):  # type: ignore[no-untyped-def]
+            return run(["boot0cfg"] if list(argv[:2]) == ["boot0cfg", broken] else argv, stdin)
+
+        host.monkeypatch.setattr(host.machine, "run", failing)
+        result = host.run("gpart_slice", slice="running", state="active")
+        assert result["failed"] and said in result["msg"]
+
+    def test_the_running_slice_stays_active(self, host: ModuleHost) -> None:
         assert "always has one active slice" in host.refused("gpart_slice", slice="nz-a", state="inactive")
         assert not host.ok("gpart_slice", slice="nz-b", state="inactive")["changed"]
+
+    def test_a_slice_without_a_label_is_none(self, host: ModuleHost) -> None:
+        """boot2 would not boot it."""
+        with open(host.machine.image("ada0"), "r+b") as file:
+            file.seek(next(each for each in geom.layouts(host.machine)["ada0"].parts if each.index == 3).offset)
+            file.write(bytes(8192))
+        assert "has no slice nz-b" in host.refused("gpart_slice", slice="inactive", state="trial")

@@ -10,8 +10,9 @@ from typing import Any, Dict
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
-from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost, boot
+from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost, boot, boot_mbr, make_mbr_medium
 
 
 def look(host: ModuleHost, **arguments: Any) -> Dict[str, Any]:
@@ -52,6 +53,16 @@ def test_a_host_as_it_should_be(pooled: ModuleHost, images: Images) -> None:
 def test_without_digests_nothing_is_hashed(pooled: ModuleHost) -> None:
     seen = look(pooled, digest=False)
     assert seen["running"]["id"] is None and seen["running"]["version"] == "1.0"
+
+
+def test_only_the_slices_that_are_asked_for_are_hashed(pooled: ModuleHost, images: Images) -> None:
+    seen = look(pooled, slices=["running"])
+    known = images.built["1.0"]["id"]
+    assert seen["running"]["id"] == seen["medium"]["slices"]["nz-a"]["image"]["id"] == known
+    recovery = seen["medium"]["slices"]["nz-recovery"]["image"]
+    assert (recovery["id"], recovery["version"]) == (None, "1.0")
+    seen = look(pooled, slices=["inactive", "nz-recovery"])["medium"]["slices"]
+    assert (seen["nz-a"]["image"]["id"], seen["nz-recovery"]["image"]["id"]) == (None, known)
 
 
 def test_a_slice_that_was_changed_is_no_image_any_more(pooled: ModuleHost, images: Images) -> None:
@@ -122,6 +133,71 @@ def test_a_journal_of_a_later_version(pooled: ModuleHost) -> None:
     pooled.command("zfs", "set", "nanozfs:format=9", "tank/nanozfs")
     seen = look(pooled)
     assert seen["journal"] is None and any("format 9" in each for each in seen["warnings"])
+
+
+class TestMbr:
+    """A medium with an MBR: the same answers from other places."""
+
+    @pytest.fixture
+    def host(self, machine: Machine, images: Images, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> ModuleHost:
+        contents = {"nz-recovery": "1.0", "nz-a": "1.0", "nz-b": "1.1"}
+        make_mbr_medium(machine, SLICE, {label: images.content(version) for label, version in contents.items()})
+        boot_mbr(machine, "nz-a")
+        return ModuleHost(machine, str(tmp_path), monkeypatch)
+
+    def test_as_it_should_be(self, host: ModuleHost, images: Images) -> None:
+        seen = look(host)
+        medium = seen["medium"]
+        assert (medium["disk"], medium["scheme"], medium["running"]) == ("ada0", "MBR", "nz-a")
+        assert seen["state"] == "normal" and not seen["running"]["on_trial"] and medium["duplicates"] == []
+        assert {
+            label: (each["index"], each["provider"], each["flags"]) for label, each in medium["slices"].items()
+        } == {
+            "nz-recovery": (1, "label/nz-recovery", []),
+            "nz-a": (2, "label/nz-a", ["active"]),
+            "nz-b": (3, "label/nz-b", []),
+        }
+        assert seen["running"]["id"] == images.built["1.0"]["id"]
+        assert medium["slices"]["nz-b"]["image"]["id"] == images.built["1.1"]["id"]
+        # the image and 4 KiB, without the sector of glabel(8)
+        assert medium["slices"]["nz-b"]["size"] == SLICE + 4096 - 512
+        assert [each for each in seen["warnings"] if "would not go back by itself" in each]
+
+    def test_on_trial(self, host: ModuleHost) -> None:
+        """Neither the active slice nor the default of boot0: the early hook has set it back."""
+        boot_mbr(host.machine, "nz-b")
+        seen = look(host)
+        assert seen["state"] == "trial" and seen["running"]["on_trial"] and seen["medium"]["inactive"] == "nz-a"
+        host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        assert look(host)["state"] == "normal"
+
+    def test_without_boot0_there_is_no_trial(self, host: ModuleHost) -> None:
+        host.machine.load()
+        del host.machine.hardware["disks"]["ada0"]["boot0"]
+        host.machine.save()
+        boot_mbr(host.machine, "nz-b")
+        assert look(host)["state"] == "normal"
+
+    def test_armed_is_not_on_trial(self, host: ModuleHost) -> None:
+        host.ok("gpart_slice", slice="nz-b", state="trial")
+        assert look(host)["state"] == "normal"
+
+    def test_a_stick_that_was_forgotten(self, host: ModuleHost) -> None:
+        host.machine.load()
+        host.machine.insert_disk("da0", host.machine.image("ada0"))
+        seen = look(host)
+        assert seen["medium"]["disk"] == "ada0"
+        assert seen["medium"]["duplicates"] == ["nz-a on da0", "nz-b on da0", "nz-recovery on da0"]
+
+    def test_writes_an_image(self, host: ModuleHost, images: Images) -> None:
+        asked: Dict[str, Any] = {"repository": images.repository, "image": "1.2", "allowed_signers": images.signers}
+        host.ok("gpart_slice", slice="nz-b", state="active")
+        assert "nz-b carries the boot flags active" in host.refused("image_write", **asked)
+        host.ok("gpart_slice", slice="nz-a", state="active")
+        assert host.ok("image_write", **asked)["changed"]
+        seen = look(host)["medium"]["slices"]
+        assert seen["nz-b"]["image"]["id"] == images.built["1.2"]["id"]
+        assert seen["nz-b"]["provider"] == "label/nz-b", "the sector of glabel was written over"
 
 
 class TestImageInfo:

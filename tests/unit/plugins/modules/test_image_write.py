@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, publish, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import supply_of
@@ -412,7 +413,7 @@ class TestRings:
         os.unlink(os.path.join(channel, ident + ".disk.img.xz"))
         said: List[str] = []
         for medium, changed in ((False, False), (True, True), (True, False)):
-            order = release.Order(name="web", version="1.1", medium=medium)
+            order = release.Order(name="web", version="1.1", media=(Form(),) if medium else ())
             result = release.run(images.terms(output=channel, deltas=0), order, Runner(local_execute), said.append)
             assert result["changed"] is changed
         assert not [text for text in said if text.startswith("trying")]

@@ -1,14 +1,21 @@
 -- Ties the root file system to the slice that the loader was read from, so that the slices can be identical and a kernel
 -- never runs on the root of another one; and takes the recovery slice instead of waiting at a prompt when that slice has
 -- no kernel that can be loaded. The stock loader runs this file if it is there (stand/lua/loader.lua).
--- The partition indices are the same in every GPT layout of nanozfs.fleet; see docs/layout.md.
+-- The numbers of the partitions are the same in every layout of nanozfs.fleet; see docs/layout.md.
 
 local color = require("color")
 local config = require("config")
 local core = require("core")
 
-local RECOVERY = "3"
-local slices = {[RECOVERY] = "nz-recovery", ["4"] = "nz-a", ["5"] = "nz-b"}
+local RECOVERY = "nz-recovery"
+-- By the kind of table: how the loader calls a slice, what the slices are, where the kernel finds their file systems.
+-- With an MBR that is partition a of the slice, labelled by glabel(8).
+local tables = {
+	gpt = {pattern = "^(disk%d+p)(%d+):?$", tail = ":", root = "ufs:/dev/gpt/",
+	    slices = {["3"] = RECOVERY, ["4"] = "nz-a", ["5"] = "nz-b"}},
+	mbr = {pattern = "^(disk%d+s)(%d+)a:?$", tail = "a:", root = "ufs:/dev/label/",
+	    slices = {["1"] = RECOVERY, ["2"] = "nz-a", ["3"] = "nz-b"}},
+}
 
 -- The build that the slice in $currdev holds: the hook compares it with that of the root file system.
 local function build()
@@ -20,38 +27,52 @@ local function build()
 	return text:match("NZ_BUILD=(%x+)")
 end
 
--- Boot from the slice with that partition index of the disk that the loader was read from.
-local function tie(disk, index)
-	loader.setenv("currdev", disk .. "p" .. index .. ":")
-	loader.setenv("nanozfs.slice", slices[index])
+-- Boot from a slice of the disk that the loader was read from. A place: which table, which disk, which index.
+local function tie(place, index)
+	local name = place.table.slices[index]
+	loader.setenv("currdev", place.disk .. index .. place.table.tail)
+	loader.setenv("nanozfs.slice", name)
 	loader.setenv("nanozfs.build", build() or "")
 	-- The second one is for a root that cannot be mounted; the early hook sees that root and kernel are not of one slice.
 	-- The third is no file system: the kernel cannot make sense of the line that it makes of it, and panics, which is a
 	-- restart, where it would otherwise ask for a root file system and wait for ever (vfs_mountroot_parse in
 	-- sys/kern/vfs_mountroot.c: an error below zero ends the list, and .onfail is panic).
-	loader.setenv("vfs.root.mountfrom", "ufs:/dev/gpt/" .. slices[index] .. " ufs:/dev/gpt/nz-recovery .timeout")
+	local root = place.table.root
+	loader.setenv("vfs.root.mountfrom", root .. name .. " " .. root .. RECOVERY .. " .timeout")
 end
 
-local function recover(disk)
+local function recover(place)
 	if loader.getenv("kernelname") ~= nil then
 		loader.perform("unload")
 	end
-	tie(disk, RECOVERY)
+	for index, name in pairs(place.table.slices) do
+		if name == RECOVERY then
+			tie(place, index)
+		end
+	end
 end
 
-local loaded = loader.getenv("loaddev") or loader.getenv("currdev") or ""
-local disk, index = loaded:match("^(disk%d+)p(%d+):?$")
+local function find(device)
+	for _, each in pairs(tables) do
+		local disk, index = device:match(each.pattern)
+		if disk and each.slices[index] then
+			return {table = each, disk = disk, index = index, name = each.slices[index]}
+		end
+	end
+end
 
-if disk and slices[index] then
-	tie(disk, index)
+local place = find(loader.getenv("loaddev") or loader.getenv("currdev") or "")
+
+if place then
+	tie(place, place.index)
 
 	local loadelf = config.loadelf
 	config.loadelf = function()
 		local done = loadelf()
-		if loader.getenv("kernelname") == nil and loader.getenv("nanozfs.slice") ~= slices[RECOVERY] then
-			print("nanozfs: " .. slices[index] .. " has no kernel that can be loaded; taking nz-recovery")
-			loader.setenv("nanozfs.failed", slices[index])
-			recover(disk)
+		if loader.getenv("kernelname") == nil and loader.getenv("nanozfs.slice") ~= RECOVERY then
+			print("nanozfs: " .. place.name .. " has no kernel that can be loaded; taking nz-recovery")
+			loader.setenv("nanozfs.failed", place.name)
+			recover(place)
 			done = loadelf()
 		end
 		if loader.getenv("kernelname") == nil then
@@ -72,7 +93,7 @@ if disk and slices[index] then
 				name = "Recover" .. color.highlight("y") .. " system (the pool is left alone)",
 				alias = {"y", "Y"},
 				func = function()
-					recover(disk)
+					recover(place)
 					core.boot()
 				end,
 			})
