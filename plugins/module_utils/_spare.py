@@ -113,6 +113,7 @@ class Survey:
     """
 
     target: Target
+    scheme: str
     head: Head
     before: str
     fresh: bool
@@ -147,20 +148,26 @@ class Survey:
 
 
 def look(
-    runner: Runner, repository: Repository, manifest: Manifest, device: Optional[str], file: Optional[str]
+    runner: Runner,
+    repository: Repository,
+    manifest: Manifest,
+    scheme: str,
+    device: Optional[str],
+    file: Optional[str],
 ) -> Survey:
     """Look at the published medium and at the place for it.
 
+    :param scheme: of its partition table.
     :param device: the disk; or
     :param file: the path of a file.
     :raises FleetError: when it cannot be written there.
     """
-    head = read_head(repository, manifest)
+    head = read_head(repository, manifest, scheme)
     target = disk_target(runner, device, head.size) if device is not None else file_target(str(file))
     if target.token is None:
-        return Survey(target, head, "no file", False)
+        return Survey(target, scheme, head, "no file", False)
     with devices.open_device(target.path) as opened:
-        return Survey(target, head, describe_content(opened), is_fresh(opened, head, manifest))
+        return Survey(target, scheme, head, describe_content(opened), is_fresh(opened, head, manifest))
 
 
 def write(repository: Repository, manifest: Manifest, survey: Survey) -> Dict[str, Any]:
@@ -172,4 +179,4 @@ def write(repository: Repository, manifest: Manifest, survey: Survey) -> Dict[st
     disk = survey.target.disk
     with survey.target.place(survey.head.size) as path:
         capacity = disk.size if disk is not None else None
-        return MediumWriter(repository, manifest, survey.head, path, capacity).write()
+        return MediumWriter(repository, manifest, survey.scheme, survey.head, path, capacity).write()

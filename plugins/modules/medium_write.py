@@ -43,6 +43,12 @@ options:
     description:
       - A file to write the medium to instead, unpacked. It only gets its name when it is complete.
     type: path
+  scheme:
+    description:
+      - What partition table the medium has. V(mbr) has to be published as such.
+    type: str
+    choices: [gpt, mbr]
+    default: gpt
   confirm:
     description:
       - The serial number of the disk, or its size in bytes where it has none, as RV(target.confirm) says it. Without it
@@ -72,6 +78,10 @@ options:
         type: list
         elements: str
         required: true
+      scheme:
+        description: The partition table of the medium that it runs from; another one is refused, as it may not boot it.
+        type: str
+        choices: [gpt, mbr]
   signers:
     description:
       - Whose signatures count, as lines of a file O(allowed_signers), in its place. For a machine that has no such file
@@ -153,7 +163,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TR
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_time
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.spare import check_sites, site_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.spare import KINDS, check_sites, site_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -178,9 +188,9 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     found = find_image(runner, repository, params["image"], keys, name=params["name"], now=time.time())
     manifest = found.manifest
     check_time(manifest, time.time())
-    for unknown in check_sites(manifest, [site_of(entry) for entry in params["hosts"]]):
+    for unknown in check_sites(manifest, params["scheme"], [site_of(entry) for entry in params["hosts"]]):
         module.warn(unknown)
-    survey = _spare.look(runner, repository, manifest, params["device"], params["file"])
+    survey = _spare.look(runner, repository, manifest, params["scheme"], params["device"], params["file"])
     confirmed = survey.is_confirmed(params["confirm"])
     changes = confirmed and not survey.fresh
     if changes and not module.check_mode:
@@ -209,6 +219,7 @@ def main() -> None:
             TRUST,
             device={"type": "path"},
             file={"type": "path"},
+            scheme={"type": "str", "choices": list(KINDS), "default": "gpt"},
             confirm={"type": "str"},
             hosts={
                 "type": "list",
@@ -219,6 +230,7 @@ def main() -> None:
                     "arch": {"type": "str", "required": True},
                     "pool": {"type": "str", "required": True},
                     "features": {"type": "list", "elements": "str", "required": True},
+                    "scheme": {"type": "str", "choices": list(KINDS)},
                 },
             },
             signers={"type": "list", "elements": "str", "no_log": False},

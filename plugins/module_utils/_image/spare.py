@@ -13,12 +13,14 @@ nowhere.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import lzma
+import struct
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import SECTOR, GptError, Table, read_published
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import SECTOR, GptError, read_published
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.codec import XZ_MEMORY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
@@ -32,13 +34,18 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import VERIFY, WRITE, Progress, WrongBytes
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import RECOVERY, STATE
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import MBR_INDEX, MBR_STATE, RECOVERY, STATE
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
 
-#: the kind of the published file
-MEDIUM = "medium"
+#: what the manifest calls media, by the scheme of their partition table
+KINDS = {"gpt": "medium", "mbr": "medium-mbr"}
 #: the slices of a fresh medium that hold the image; the third is empty
 FILLED = (RECOVERY, "nz-a")
+#: the first image begins before this (bytes): only boot code lies in front of it, an EFI system partition at most
+FARTHEST = 256 << 20
+
+#: DISKMAGIC in ``sys/sys/disk/bsd.h``
+BSD_MAGIC = 0x82564557
 
 _UNFINISHED = "what is on the medium now has no partition table and boots nowhere; no other disk was touched"
 
@@ -60,22 +67,27 @@ class Site(NamedTuple):
 
     :param pool: the name of its pool.
     :param features: the features that are active there.
+    :param scheme: of the medium that it runs from, one of :data:`KINDS`; ``None`` where that cannot be told.
     """
 
     name: str
     arch: str
     pool: str
     features: Sequence[str]
+    scheme: Optional[str] = None
 
 
-def check_sites(manifest: Manifest, sites: Sequence[Site]) -> List[str]:
-    """See that an image could run every host that its medium is for.
+def check_sites(manifest: Manifest, scheme: str, sites: Sequence[Site]) -> List[str]:
+    """See that a medium would do for every host that it is for.
 
+    :param scheme: of its partition table, one of :data:`KINDS`.
     :returns: what could not be checked, because the manifest does not say it.
     :raises Refused: with all hosts that it could not run, and why.
     """
     problems = []
     for site in sites:
+        if site.scheme not in (None, scheme):
+            problems.append("{0} has a medium with {1}, this one has {2}".format(site.name, site.scheme, scheme))
         if site.arch != manifest.arch:
             problems.append("{0} is {1}, the image is for {2}".format(site.name, site.arch, manifest.arch))
         if manifest.pool is not None and site.pool != manifest.pool:
@@ -87,7 +99,8 @@ def check_sites(manifest: Manifest, sites: Sequence[Site]) -> List[str]:
         raise Refused(
             "a medium of {0} would not do for every host: {1}".format(manifest.describe(), "; ".join(problems)),
             safe="nothing was written",
-            todo="take a version whose ZFS knows these features, or leave such hosts out (-l)",
+            todo="take a version whose ZFS knows these features, or the other scheme (spare_scheme); or leave such "
+            "hosts out (-l)",
             problems=problems,
         )
     unknown = [("features of pools its ZFS knows", manifest.features), ("pool it imports", manifest.pool)]
@@ -158,55 +171,91 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The beginning of a published medium: everything before the first slice.
+class Layout:
+    """What lies where on a medium, in bytes.
 
-    :param content: the partition table and the boot code.
+    :param size: of the medium.
+    :param places: beginning and length of partitions by their label.
     """
 
+    size: int
+    places: Mapping[str, Tuple[int, int]]
+
+
+def _gpt_layout(content: bytes) -> Layout:
+    table = read_published(content)
+    places = {each.label: (each.first * SECTOR, each.sectors * SECTOR) for each in table.entries.values()}
+    return Layout(table.sectors * SECTOR, places)
+
+
+def _mbr_layout(content: bytes) -> Layout:
+    """With an MBR the image is in partition ``a`` of a slice, which lies at the same place in each of them.
+
+    Sources: ``sys/sys/disk/mbr.h`` and ``sys/sys/disk/bsd.h``; the label is in the second sector of a slice.
+    """
+    slices = {number + 1: struct.unpack_from("<II", content, 446 + 16 * number + 8) for number in range(4)}
+    label = content[(slices[1][0] + 1) * SECTOR :][:SECTOR]
+    if len(label) < SECTOR or struct.unpack_from("<I", label)[0] != BSD_MAGIC:
+        raise GptError("there is no BSD label in its first slice")
+    length, offset = struct.unpack_from("<II", label, 148)
+    places = {MBR_INDEX[index]: ((slices[index][0] + offset) * SECTOR, length * SECTOR) for index in MBR_INDEX}
+    places[STATE] = (slices[MBR_STATE][0] * SECTOR, slices[MBR_STATE][1] * SECTOR)
+    return Layout(max(first + count for first, count in slices.values()) * SECTOR, places)
+
+
+def read_layout(content: bytes) -> Layout:
+    """The layout of a medium.
+
+    :param content: its beginning, up to and with the first sectors of its first slice.
+    :raises GptError: when there is no partition table, or it is damaged.
+    """
+    if content[510:SECTOR] != b"\x55\xaa":
+        raise GptError("there is no partition table")
+    protective = 0xEE in (content[446 + 16 * number + 4] for number in range(4))
+    return _gpt_layout(content) if protective else _mbr_layout(content)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a published medium: up to the first image: partition table and boot code."""
+
     content: bytes
-    table: Table
+    layout: Layout
 
     @property
     def size(self) -> int:
         """Of the whole medium, in bytes."""
-        return self.table.sectors * SECTOR
+        return self.layout.size
 
-    def place(self, label: str) -> Tuple[int, int]:
-        """Where a partition begins and how large it is, in bytes.
-
-        :raises KeyError: when there is none.
-        """
-        entry = next((each for each in self.table.entries.values() if each.label == label), None)
-        if entry is None:
-            raise KeyError(label)
-        return entry.first * SECTOR, entry.sectors * SECTOR
+    def begins(self) -> List[int]:
+        """Where the images begin, in bytes."""
+        return [self.layout.places[label][0] for label in FILLED]
 
 
-def read_head(repository: Repository, manifest: Manifest) -> Head:
+def read_head(repository: Repository, manifest: Manifest, scheme: str) -> Head:
     """Fetch the beginning of the published medium, which says how large it is. Its digest is not known yet.
 
-    :raises BadManifest: when no medium was published of the image.
+    :param scheme: of the partition table, one of :data:`KINDS`.
+    :raises BadManifest: when no such medium was published of the image.
     :raises BadMedium: when it is none of ours, or not of this image.
     """
-    artefact = manifest.artefact(MEDIUM)
-    content = b""
-    table: Optional[Table] = None
-    for window in Packed(repository, artefact).windows():
-        content += window
-        try:
-            table = table or read_published(content)
-            head = Head(content, table)
-            begin = min(head.place(label)[0] for label in FILLED)
-            room = min(head.place(label)[1] for label in FILLED)
-            head.place(STATE)
-        except (GptError, KeyError) as error:
-            raise _bad(artefact, "has no partition table of ours: {0}".format(error))
-        if room < manifest.size or head.size % WINDOW or begin % WINDOW or begin > 64 * WINDOW:
-            raise _bad(artefact, "is not laid out for this image")
-        if len(content) >= begin:
-            return Head(content[:begin], table)
-    raise _bad(artefact, "ends before its first slice")
+    artefact = manifest.artefact(KINDS[scheme])
+    windows = Packed(repository, artefact).windows()
+    content = b"".join(itertools.islice(windows, 2))  # with an MBR the first slice begins in the second MiB
+    try:
+        layout = read_layout(content)
+        head = Head(content, layout)
+        begins = head.begins()
+        rooms = [layout.places[label][1] for label in (*FILLED, STATE)]
+    except (GptError, KeyError) as error:
+        raise _bad(artefact, "has no partition table of ours: {0}".format(error))
+    aligned = not any(each % WINDOW for each in (head.size, *begins))
+    if not aligned or min(rooms[:-1]) < manifest.size or min(begins) > FARTHEST:
+        raise _bad(artefact, "is not laid out for this image")
+    content += b"".join(itertools.islice(windows, max(0, min(begins) // WINDOW - 2)))
+    if len(content) < min(begins):
+        raise _bad(artefact, "ends before its first slice")
+    return Head(content[: min(begins)], layout)
 
 
 def is_fresh(device: Device, head: Head, manifest: Manifest) -> bool:
@@ -216,10 +265,10 @@ def is_fresh(device: Device, head: Head, manifest: Manifest) -> bool:
     """
     if device.read(0, len(head.content)) != head.content:
         return False
-    begin, size = head.place(STATE)
+    begin, size = head.layout.places[STATE]
     if device.read(begin, size).strip(b"\0"):
         return False
-    return all(_slice_digest(device, head.place(label)[0], manifest.size) == manifest.id for label in FILLED)
+    return all(_slice_digest(device, begin, manifest.size) == manifest.id for begin in head.begins())
 
 
 def _slice_digest(device: Device, begin: int, size: int) -> str:
@@ -231,36 +280,43 @@ def _slice_digest(device: Device, begin: int, size: int) -> str:
 
 def describe_content(device: Device) -> str:
     """What is on a disk, for people, as far as its partition table says it."""
-    raw = device.read(0, WINDOW)
+    raw = device.read(0, 2 * WINDOW)
     try:
-        head = Head(raw, read_published(raw))
+        layout = read_layout(raw)
     except GptError:
-        return "no GPT" if raw.strip(b"\0") else "nothing at its beginning"
+        return "no partition table that we know" if raw.strip(b"\0") else "nothing at its beginning"
     try:
-        begin, _size = head.place("nz-a")
+        begin, _size = layout.places["nz-a"]
         inside = Ufs(lambda offset, length: device.read(begin + offset, length)).read(IMAGE_JSON)
         described = parse_inside(inside) if inside is not None else None
     except (KeyError, NotUfs):
         described = None
     if described is not None:
         return "a medium of {0}-{1}".format(described.name, described.version)
-    names = [each.label or "without a name" for _index, each in sorted(head.table.entries.items())]
-    return "a GPT with {0} partitions ({1})".format(len(names), ", ".join(names)) if names else "an empty GPT"
+    names = sorted(layout.places)
+    return "partitions: {0}".format(", ".join(each or "without a name" for each in names) or "none")
 
 
 class MediumWriter:
     """Writes one published medium.
 
+    :param scheme: of the partition table, one of :data:`KINDS`.
     :param path: the disk or file to write to; it must exist, and everything that could hold it was looked for.
     :param capacity: of the disk, in bytes; ``None`` for a new file, which reads as zeros, so that those need not be
         written.
     """
 
     def __init__(
-        self, repository: Repository, manifest: Manifest, head: Head, path: str, capacity: Optional[int]
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        scheme: str,
+        head: Head,
+        path: str,
+        capacity: Optional[int],
     ) -> None:
-        self._packed = Packed(repository, manifest.artefact(MEDIUM))
-        self._artefact = manifest.artefact(MEDIUM)
+        self._artefact = manifest.artefact(KINDS[scheme])
+        self._packed = Packed(repository, self._artefact)
         self._manifest = manifest
         self._head = head
         self._path = path
@@ -364,7 +420,7 @@ class Slices:
     def __init__(self, head: Head, manifest: Manifest) -> None:
         self._ident = manifest.id
         self._size = manifest.size
-        self._totals = {head.place(label)[0]: hashlib.sha256() for label in FILLED}
+        self._totals = {begin: hashlib.sha256() for begin in head.begins()}
 
     def add(self, offset: int, window: bytes) -> None:
         """The next bytes of the medium. A slice begins at a whole MiB."""
@@ -379,4 +435,4 @@ class Slices:
 
 def site_of(entry: Mapping[str, Any]) -> Site:
     """A host from the arguments of the module."""
-    return Site(entry["name"], entry["arch"], entry["pool"], entry["features"])
+    return Site(entry["name"], entry["arch"], entry["pool"], entry["features"], entry["scheme"])

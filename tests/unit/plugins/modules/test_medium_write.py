@@ -9,14 +9,19 @@ from __future__ import annotations
 import io
 import lzma
 import os
+from dataclasses import replace
 from typing import Any, Dict
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
-from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice
+from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot0
 
 SERIAL = "STICK01"
 SIZE = 24 * MIB
@@ -107,8 +112,9 @@ class TestDisk:
         """The kernel would take the second copy of an older table, at the end of the disk, for this medium's."""
         table = _gpt.new_table(SIZE // 512, _gpt.TYPES["freebsd"])
         with open(desk.image, "r+b") as file:
+            file.write(_gpt.protective_mbr(table.sectors))
             _gpt.write_table(file, table)
-        assert desk.write()["target"]["content"] == "an empty GPT"
+        assert desk.write()["target"]["content"] == "partitions: none"
         desk.write(confirm=SERIAL)
         assert not desk.content()[-MIB:].strip(b"\0")
 
@@ -117,6 +123,47 @@ class TestDisk:
         desk.host.machine.save()
         assert desk.write()["target"]["confirm"] == str(SIZE)
         assert desk.write(confirm=str(SIZE))["changed"]
+
+
+class TestMbr:
+    @pytest.fixture
+    def mbr(self, desk: Desk, tmp_path: Any) -> Desk:
+        """The desk with a repository of its own, where there is a medium with an MBR as well."""
+        overlay = tmp_path / "overlay" / "boot"
+        overlay.mkdir(parents=True)
+        (overlay / "boot").write_bytes(bytes(8192))
+        (overlay / "boot0").write_bytes(boot0())
+        definition = desk.images.definition("1.1", 11)
+        definition = replace(
+            definition,
+            overlays=[*definition.overlays, str(tmp_path / "overlay")],
+            terms=replace(definition.terms, output=str(tmp_path / "mbr")),
+            media=[Form("gpt"), Form("mbr")],
+        )
+        self.image = build.run(definition, Runner(local_execute), lambda text: None)["image"]
+        return desk
+
+    def test_a_medium_with_an_mbr(self, mbr: Desk, tmp_path: Any) -> None:
+        arguments = {"repository": str(tmp_path / "mbr"), "scheme": "mbr", "confirm": SERIAL}
+        assert mbr.write(**arguments)["changed"]
+        with lzma.open(tmp_path / "mbr" / (self.image["id"] + ".mbr.disk.img.xz")) as file:
+            medium = file.read()
+        assert mbr.content()[: len(medium)] == medium and mbr.write(**arguments)["size"] == len(medium)
+        again = mbr.write(**arguments)
+        assert (again["changed"], again["target"]["content"]) == (False, "a medium of web-1.1")
+        for where in (0x1B9, MIB + 600, 3 * MIB, len(medium) - 512):  # boot0, a label, the image, nz-state
+            mbr.fill(b"x", where)
+            assert mbr.write(**arguments)["changed"], where
+
+    def test_for_hosts_that_boot_from_one(self, mbr: Desk, tmp_path: Any) -> None:
+        sites = [mbr.site(scheme="mbr"), mbr.site(name="web-2")]
+        arguments: Dict[str, Any] = {"repository": str(tmp_path / "mbr"), "hosts": sites}
+        message = mbr.refused(**arguments)
+        assert "web-1 has a medium with mbr, this one has gpt" in message and "spare_scheme" in message
+        assert mbr.host.ok("medium_write", check=True, **mbr.arguments(scheme="mbr", confirm=SERIAL, **arguments))
+
+    def test_none_was_published(self, desk: Desk) -> None:
+        assert "names no file of kind 'medium-mbr'" in desk.refused(scheme="mbr")
 
 
 class TestFile:
