@@ -134,7 +134,31 @@ target:
   description: The disk or file, what was on it, and what O(confirm) has to be.
   returned: success
   type: dict
-  sample: {path: /dev/da0, content: a medium of web-1.0, confirm: 4C530001230114117342}
+  contains:
+    path:
+      description: What was or would be written to.
+      type: str
+      returned: always
+      sample: /dev/da0
+    what:
+      description: The same, for people.
+      type: str
+      returned: always
+      sample: /dev/da0 (SanDisk Ultra Fit, serial number 4C530001230114117342, 30752636928 bytes)
+    disk:
+      description: Size in bytes, serial number and model of the disk; null for a file.
+      type: dict
+      returned: always
+    content:
+      description: What was there before, as far as the partition table says it.
+      type: str
+      returned: always
+      sample: a medium of web-1.0
+    confirm:
+      description: What O(confirm) has to be. Null for a new file.
+      type: str
+      returned: always
+      sample: 4C530001230114117342
 size:
   description: Size of the medium in bytes.
   returned: success
