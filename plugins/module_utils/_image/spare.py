@@ -162,8 +162,9 @@ class Packed:
                     yield decoder.decompress(left, max_length=WINDOW)
                     while not decoder.eof and not decoder.needs_input:
                         yield decoder.decompress(b"", max_length=WINDOW)
-                    left = decoder.unused_data if decoder.eof else b""
-                    decoder = None if decoder.eof else decoder
+                    left = decoder.unused_data  # empty unless the stream is over
+                    over = bool(decoder.eof)
+                    decoder = None if over else decoder
         except (lzma.LZMAError, EOFError) as error:
             raise _bad(self._artefact, "cannot be unpacked: {0}".format(error))
         if decoder is not None:
