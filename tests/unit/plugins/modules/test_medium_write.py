@@ -6,21 +6,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import os
 from dataclasses import replace
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import spare
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Artefact
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, esp, medium
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot0
 
 SERIAL = "STICK01"
@@ -54,6 +59,16 @@ class Desk:
         used = [each for each in self.images.built[version]["features"] if each != "draid"]
         return {"name": "web-1", "arch": "amd64", "pool": "tank", "features": used, **changes}
 
+    def see_damage(self, spots: List[int], **arguments: Any) -> None:
+        """See that a medium would be left alone as it is, and written anew when a byte of it is another one."""
+        whole = self.content()
+        for spot in (None, *spots):
+            if spot is not None:
+                self.fill(bytes([whole[spot] ^ 1]), spot)
+            seen = self.host.ok("medium_write", check=True, **self.arguments(**arguments))
+            assert seen["changed"] == (spot is not None), spot
+            self.fill(whole[spot or 0 : (spot or 0) + 1], spot or 0)
+
     @property
     def image(self) -> str:
         return self.host.machine.image("da0")
@@ -85,9 +100,9 @@ class TestDisk:
     def test_then_it_writes_it(self, desk: Desk) -> None:
         desk.fill(os.urandom(SIZE))
         done = desk.write(confirm=SERIAL, hosts=[desk.site()])
-        medium = desk.published("1.1")
-        assert done["changed"] and done["confirmed"] and done["written"] == len(medium)
-        assert desk.content()[: len(medium)] == medium
+        whole = desk.published("1.1")
+        assert done["changed"] and done["confirmed"] and done["written"] == len(whole)
+        assert desk.content()[: len(whole)] == whole
         assert done["diff"]["after"] == "/dev/da0: a medium of web-1.1\n"
 
     def test_once(self, desk: Desk) -> None:
@@ -99,14 +114,11 @@ class TestDisk:
         assert not desk.write("1.0")["confirmed"]
         assert desk.write("1.0", confirm=SERIAL)["changed"]
 
-    @pytest.mark.parametrize("label, where", [("nz-a", MIB), ("nz-recovery", 0), ("nz-state", 0), ("nz-boot", 0)])
-    def test_a_medium_that_was_used_or_damaged_is_written_anew(self, desk: Desk, label: str, where: int) -> None:
-        desk.write(confirm=SERIAL)
-        table = _gpt.read_published(desk.content())
-        entry = next(each for each in table.entries.values() if each.label == label)
-        desk.fill(b"x" * 512, entry.first * 512 + where)
-        assert desk.write(confirm=SERIAL)["changed"]
-        assert desk.content().startswith(desk.published("1.1"))
+    def test_a_medium_that_was_used_or_damaged_is_written_anew(self, desk: Desk) -> None:
+        desk.fill(desk.published("1.1"))
+        places = {each.label: each.first * 512 for each in _gpt.read_published(desk.content()).entries.values()}
+        spots = [places["nz-a"] + MIB, places["nz-recovery"], places["nz-state"], places["nz-boot"], 1024]
+        desk.see_damage(spots, confirm=SERIAL)
 
     def test_a_trace_of_an_earlier_table_is_gone(self, desk: Desk) -> None:
         """The kernel would take the second copy of an older table, at the end of the disk, for this medium's."""
@@ -145,15 +157,15 @@ class TestMbr:
 
     def test_a_medium_with_an_mbr(self, mbr: Desk, tmp_path: Any) -> None:
         arguments = {"repository": str(tmp_path / "mbr"), "scheme": "mbr", "confirm": SERIAL}
-        assert mbr.write(**arguments)["changed"]
+        assert mbr.host.ok("medium_write", **mbr.arguments(**arguments))["changed"]
         with lzma.open(tmp_path / "mbr" / (self.image["id"] + ".mbr.disk.img.xz")) as file:
-            medium = file.read()
-        assert mbr.content()[: len(medium)] == medium and mbr.write(**arguments)["size"] == len(medium)
-        again = mbr.write(**arguments)
-        assert (again["changed"], again["target"]["content"]) == (False, "a medium of web-1.1")
-        for where in (0x1B9, MIB + 600, 3 * MIB, len(medium) - 512):  # boot0, a label, the image, nz-state
-            mbr.fill(b"x", where)
-            assert mbr.write(**arguments)["changed"], where
+            whole = file.read()
+        assert mbr.content()[: len(whole)] == whole
+        again = mbr.host.ok("medium_write", **mbr.arguments(**arguments))
+        assert (again["changed"], again["size"]) == (False, len(whole))
+        assert again["target"]["content"] == "a medium of web-1.1"
+        # boot0, the label in the first slice, its image, nz-state
+        mbr.see_damage([0x1B9, MIB + 600, 3 * MIB, len(whole) - 512], **arguments)
 
     def test_for_hosts_that_boot_from_one(self, mbr: Desk, tmp_path: Any) -> None:
         sites = [mbr.site(scheme="mbr"), mbr.site(name="web-2")]
@@ -164,6 +176,32 @@ class TestMbr:
 
     def test_none_was_published(self, desk: Desk) -> None:
         assert "names no file of kind 'medium-mbr'" in desk.refused(scheme="mbr")
+
+
+def test_with_an_efi_system_partition_the_first_slice_begins_further_behind(images: Images, tmp_path: Any) -> None:
+    content = io.BytesIO()
+    table = medium.table_for(medium.layout(SLICE, efi=True), "test", "nz-a")
+    content.write(_gpt.protective_mbr(table.sectors))
+    _gpt.write_table(content, table)
+    for index in (3, 4):
+        content.seek(table.entries[index].first * 512)
+        content.write(images.content("1.1"))
+    packed = lzma.compress(content.getvalue(), preset=0)
+    (tmp_path / "medium").write_bytes(packed)
+    artefact = Artefact("medium", len(packed), hashlib.sha256(packed).hexdigest())
+    manifest = replace(Folder(images.repository).manifest(images.built["1.1"]["id"]), files={"medium": artefact})
+    repository = FolderRepository(str(tmp_path))
+    head = spare.read_head(repository, manifest, "gpt")
+    assert len(head.content) == table.entries[3].first * 512 > esp.ESP_SIZE and head.size == table.sectors * 512
+    target = tmp_path / "disk"
+    target.write_bytes(b"")
+    os.truncate(target, head.size)
+    spare.MediumWriter(repository, manifest, "gpt", head, str(target), None).write()
+    assert target.read_bytes() == content.getvalue()
+    with devices.open_device(str(target), writable=True) as device:
+        assert spare.is_fresh(device, head, manifest)
+        device.write(table.entries[1].first * 512, b"x" * 512)
+        assert not spare.is_fresh(device, head, manifest)
 
 
 class TestFile:
@@ -244,14 +282,14 @@ class TestRefused:
         assert "there is no file" in desk.refused(repository=copy)
 
 
-def damaged(medium: bytes, how: str) -> bytes:
+def damaged(packed: bytes, how: str) -> bytes:
     """A published medium (packed) that is not what was published any more."""
     if how == "cut off":
-        return medium[: len(medium) - 100]
+        return packed[: len(packed) - 100]
     if how == "flipped":
-        middle = len(medium) // 2
-        return medium[:middle] + bytes([medium[middle] ^ 0xFF]) + medium[middle + 1 :]
-    content = bytearray(lzma.decompress(medium))
+        middle = len(packed) // 2
+        return packed[:middle] + bytes([packed[middle] ^ 0xFF]) + packed[middle + 1 :]
+    content = bytearray(lzma.decompress(packed))
     if how == "longer":
         content += bytes(MIB)
     elif how == "shorter":
