@@ -23,6 +23,9 @@ ENVIRONMENT = {
     "PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
 }
 
+#: the exit status of a command that was not done in time, as timeout(1) has it
+TIMED_OUT = 124
+
 #: Takes an argument list and the text for standard input; gives exit status, standard output, standard error.
 Execute = Callable[[Sequence[str], Optional[str]], Tuple[int, str, str]]
 

@@ -32,7 +32,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Candidate, Zpool, in_use_elsewhere
+from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
+    Candidate,
+    Disks,
+    Zpool,
+    count_disks,
+    in_use_elsewhere,
+)
 
 NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
 
@@ -242,24 +248,43 @@ def _importable(zpool: Zpool, candidate: Candidate) -> Dict[str, Any]:
     }
 
 
+def import_hung(runner: Runner) -> bool:
+    """Whether an import of a pool hangs in the kernel, as the early boot hook or the agent found.
+
+    Every zpool, zfs and zdb command would then wait behind it for ever: the import holds ``spa_namespace_lock``
+    (``sys/contrib/openzfs/module/zfs/spa.c``).
+    """
+    return kenv(runner, IMPORT) == HUNG
+
+
+def _disks(disks: Disks) -> Dict[str, Any]:
+    return dict(disks._asdict(), missing=list(disks.missing))
+
+
 def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict[str, Any]:
     zpool, zfs = Zpool(runner), Zfs(runner)
     part: Dict[str, Any] = {
         "pool": None,
+        "disks": None,
         "importable": [],
         "datasets": [],
         "snapshots": [],
         "failed": [],
         "journal": None,
     }
-    if kenv(runner, IMPORT) == HUNG:
+    if import_hung(runner):
         warnings.append("the import of the pool hangs; commands about pools would hang as well and were not run")
         return part
     pool = _try(warnings, lambda: zpool.pool(name)) if name else None
     if pool is None:
-        part["importable"] = _try(warnings, lambda: [_importable(zpool, each) for each in zpool.candidates()]) or []
+        candidates = _try(warnings, zpool.candidates) or []
+        part["importable"] = _try(warnings, lambda: [_importable(zpool, each) for each in candidates]) or []
+        named = [each for each in candidates if each.name == name]
+        part["disks"] = _disks(count_disks(named[0].vdevs)) if len(named) == 1 else None
         return part
     part["pool"] = dict(pool.__dict__, features=_try(warnings, lambda: zpool.features(pool.name)))
+    shape = _try(warnings, lambda: zpool.status(pool.name))
+    part["disks"] = _disks(count_disks(shape.vdevs)) if shape else None
     root = root_of(pool.name)
     datasets = _try(warnings, lambda: zfs.datasets(root)) or []
     part["datasets"] = [dict(each.__dict__) for each in datasets if not each.name.startswith(root + "/failed/")]

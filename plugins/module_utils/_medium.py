@@ -120,6 +120,11 @@ class Medium:
             return ACTIVE not in flags and self.default not in (None, piece.index)
         return BOOTONCE in flags and BOOTME not in flags
 
+    def boots_again(self) -> bool:
+        """Whether the boot code takes the running slice at the next start as well, and not as a trial that begins."""
+        flags = self.slices[self.running].flags
+        return ACTIVE in flags if self.scheme == MBR else BOOTME in flags and BOOTONCE not in flags
+
 
 def _scheme(table: Geom) -> str:
     return table.config.get("scheme", ("",))[0]

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Dict, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import Journal
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Zpool
 
 #: bytes of one copy; a multiple of every sector size in use
 COPY = 8192
@@ -133,6 +135,21 @@ def of(medium: Medium) -> State:
         return State()
     with devices.open_device(medium.state) as device:
         return read(device)
+
+
+def tell(runner: Runner, pool: str, journal: Journal) -> List[str]:
+    """Let the OS medium know of a journal as well, for a start at which the pool is not there (yet).
+
+    :param pool: name of the pool that holds the journal.
+    :returns: what went wrong; empty when nothing did. The journal counts all the same.
+    """
+    try:
+        medium = read_medium(runner)
+        found = Zpool(runner).pool(pool)
+    except FleetError as error:
+        return ["nz-state was not written: {0}".format(error.what)]
+    problem = remember(medium, mirror(journal, found.guid if found else None))
+    return ["nz-state was not written: {0}".format(problem)] if problem else []
 
 
 def remember(medium: Medium, values: Mapping[str, str]) -> str:

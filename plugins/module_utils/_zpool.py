@@ -48,9 +48,61 @@ class Vdev(NamedTuple):
     remark: str
 
 
+class Disks(NamedTuple):
+    """The data disks of a pool: how many of how many are there, and what is said of the others."""
+
+    found: int
+    expected: int
+    missing: Tuple[str, ...]
+
+    def describe(self) -> str:
+        return "{0} of {1} data disks found".format(self.found, self.expected)
+
+
+#: headings in a pool's configuration for what holds no data of its own
+_SIDE = ("logs", "cache", "spares")
+#: groups that stand for one disk: the one that goes and the one that comes
+_EXCHANGES = ("replacing-", "spare-")
+
+
+def count_disks(vdevs: Sequence[Vdev]) -> Disks:
+    """Count the data disks in a pool's configuration, as ``zpool import`` or ``zpool status`` shows it.
+
+    A disk that is being replaced counts once. Of a pool that lacks a whole top-level vdev zpool cannot always say how
+    many disks that had.
+    """
+    found, expected, missing = 0, 0, []
+    exchange: Optional[int] = None
+    side = False
+    for number, this in enumerate(vdevs):
+        if this.depth == 0:
+            side = this.name in _SIDE
+            continue
+        if exchange is not None and this.depth > exchange:
+            continue
+        exchange = this.depth if this.name.startswith(_EXCHANGES) else None
+        following = vdevs[number + 1].depth if number + 1 < len(vdevs) else 0
+        if side or (following > this.depth and exchange is None):
+            continue
+        expected += 1
+        if this.state == "ONLINE" or (exchange is not None and this.state == "DEGRADED"):
+            found += 1
+        else:
+            missing.append(" ".join(each for each in (this.name, this.state, _plain(this.remark)) if each))
+    return Disks(found, expected, tuple(missing))
+
+
+def _plain(remark: str) -> str:
+    """The remark of ``zpool status`` without the three counts of errors before it."""
+    words = remark.split()
+    while words and words[0][0].isdigit():
+        words = words[1:]
+    return " ".join(words)
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A pool that ``zpool import`` lists: not imported here, its devices are."""
+    """A pool as ``zpool import`` lists it (not imported here, its devices are), or as ``zpool status`` does."""
 
     name: str
     guid: str
@@ -95,11 +147,11 @@ class Label(NamedTuple):
     txg: int
 
 
-_FIELD = re.compile(r" *(pool|id|state|status|action|see|comment|config): ?(.*)")
+_FIELD = re.compile(r" *(pool|id|state|status|action|see|comment|config|scan|errors): ?(.*)")
 
 
 def parse_import(text: str) -> List[Candidate]:
-    """Parse what ``zpool import`` without a pool prints."""
+    """Parse what ``zpool import`` without a pool prints, or ``zpool status``, which is the same with more columns."""
     found: List[Candidate] = []
     fields: Dict[str, str] = {}
     vdevs: List[Vdev] = []
@@ -128,7 +180,7 @@ def parse_import(text: str) -> List[Candidate]:
             fields[current] = match.group(2).strip()
         elif current == "config" and line.startswith("\t"):
             words = line[1:].split(None, 2)
-            if words:
+            if words and words[:2] != ["NAME", "STATE"]:
                 depth = (len(line[1:]) - len(line[1:].lstrip(" "))) // 2
                 vdevs.append(
                     Vdev(depth, words[0], words[1] if len(words) > 1 else "", words[2] if len(words) > 2 else "")
@@ -230,6 +282,13 @@ class Zpool:
         if result.rc != 0:
             raise unexpected(result, "look for pools to import")
         return parse_import(result.out)
+
+    def status(self, name: str) -> Optional[Candidate]:
+        """An imported pool with its configuration; ``None`` when there is none of that name."""
+        result = self.runner.query(["zpool", "status", name])
+        if result.rc != 0 and "no such pool" not in result.err:
+            raise unexpected(result, "see the configuration of the pool {0}".format(name))
+        return next(iter(parse_import(result.out)), None)
 
     def last_host(self, candidate: Candidate) -> Optional[Label]:
         """Who had the pool last: the newest label on its devices."""

@@ -110,60 +110,30 @@ actions:
     - gpart commit ada0
 """
 
-from dataclasses import replace
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import refuse_unfinished
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
-    GPT,
-    STATES,
-    apply,
-    edits,
-    flags_after,
-    pick,
-    read_medium,
-    recover,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import GPT, STATES
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    medium = read_medium(runner)
-    recovered = module.params["recover"] and recover(runner, medium)
-    if recovered:
-        medium = replace(medium, corrupt=False) if module.check_mode else read_medium(runner)
-    label = pick(medium, module.params["slice"])
-    if module.params["state"] != "inactive":
-        refuse_unfinished(label)
-    changes = edits(medium, label, module.params["state"])
-    before = flags_after(medium, [])
-    expected = flags_after(medium, changes)
-    apply(runner, medium, changes)
-    after = expected
-    if changes and not module.check_mode:
-        after = flags_after(read_medium(runner), [])
-        if after != expected:
-            raise FleetError(
-                "gpart reported success, but the boot attributes are {0} and not {1}".format(after, expected),
-                safe="the host still boots one of its slices",
-                todo="look with `gpart show -l {0}`".format(medium.disk),
-            )
+    choice = _selection.choose(runner, module.params["slice"], module.params["state"], module.params["recover"])
     return {
-        "changed": bool(changes) or recovered,
-        "recovered": recovered,
-        "slice": label,
-        "running": medium.running,
-        "disk": medium.disk,
-        "scheme": medium.scheme,
-        "one_shot": medium.scheme == GPT,
-        "before": before,
-        "after": after,
-        "diff": {"before": before, "after": after},
+        "changed": choice.changed,
+        "recovered": choice.recovered,
+        "slice": choice.label,
+        "running": choice.medium.running,
+        "disk": choice.medium.disk,
+        "scheme": choice.medium.scheme,
+        "one_shot": choice.medium.scheme == GPT,
+        "before": choice.before,
+        "after": choice.after,
+        "diff": {"before": choice.before, "after": choice.after},
     }
 
 

@@ -103,6 +103,13 @@ host:
         the ZFS of every image for this host must know them.
       type: dict
       returned: always
+    disks:
+      description:
+        - How many data disks of the system pool are there (C(found)), of how many (C(expected)), and what zpool says of
+          the others (C(missing)). Null where it cannot be told.
+      type: dict
+      returned: always
+      sample: {found: 3, expected: 4, missing: [ada4 UNAVAIL cannot open]}
     importable:
       description: The pools that could be imported, when the system pool is not.
       type: list

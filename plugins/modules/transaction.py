@@ -177,7 +177,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _state, _transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
     ROLLBACK,
@@ -187,7 +187,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
     root_of,
     snapshot_tag,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import (
     RESERVE,
@@ -342,21 +341,11 @@ class Transaction:
             return dict(result, **self.shown(before, txn, wish.target))
         after = self.moved(before)
         result["changed"] = after != before and self.store.write(after)
-        result["warnings"] = [] if self.runner.check_mode else self.mirror(after)
+        result["warnings"] = [] if self.runner.check_mode else _state.tell(self.runner, self.params["pool"], after)
         if self.params["state"] == "prepared":
             result["step"] = _transaction.next_step(after, self.wish(after))
         result["diff"] = {"before": before.as_dict(), "after": after.as_dict()}
         return dict(result, **self.shown(after, after.txn, after.target))
-
-    def mirror(self, journal: Journal) -> List[str]:
-        """Let the OS medium know as well, for a start at which the pool is not there (yet); what went wrong with it."""
-        try:
-            medium = read_medium(self.runner)
-            pool = Zpool(self.runner).pool(self.params["pool"])
-        except FleetError as error:
-            return ["nz-state was not written: {0}".format(error.what)]
-        problem = _state.remember(medium, _state.mirror(journal, pool.guid if pool else None))
-        return ["nz-state was not written: {0}".format(problem)] if problem else []
 
     @staticmethod
     def shown(journal: Journal, txn: Optional[str], target: Optional[ImageRef]) -> Dict[str, Any]:

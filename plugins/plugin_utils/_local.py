@@ -2,22 +2,40 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Commands on the controller."""
+"""Commands of this machine, without a module: on the controller, and for the agent on a host."""
 
 from __future__ import annotations
 
 import subprocess
 from typing import Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT, TIMED_OUT
 
 
-def local_execute(argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
-    """Run a command on this machine without a module, in the form that ``Runner`` takes."""
+def local_execute(
+    argv: Sequence[str], stdin: Optional[str] = None, deadline: Optional[float] = None
+) -> Tuple[int, str, str]:
+    """Run a command on this machine, in the form that ``Runner`` takes.
+
+    :param deadline: seconds after which nobody waits for it any more. It is killed then, but a command that hangs in
+        the kernel stays, so it is not waited for.
+    :returns: exit status (127 when there is no such command, ``TIMED_OUT`` after the deadline), output, errors.
+    """
     try:
-        done = subprocess.run(
-            list(argv), input=stdin, env=ENVIRONMENT, capture_output=True, text=True, errors="replace", check=False
+        process = subprocess.Popen(
+            list(argv),
+            stdin=None if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            text=True,
+            errors="replace",
         )
     except FileNotFoundError:
         return 127, "", "{0}: not found".format(argv[0])
-    return done.returncode, done.stdout, done.stderr
+    try:
+        out, err = process.communicate(stdin, timeout=deadline)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return TIMED_OUT, "", "{0} was not done in {1:g} seconds".format(argv[0], deadline or 0)
+    return process.returncode, out, err

@@ -172,6 +172,20 @@ def test_import_that_panics_twice(stage: Stage) -> None:
     assert is_itself(stage.boot())
 
 
+def test_power_cuts_after_the_import_are_no_panics_of_it(stage: Stage) -> None:
+    """Not twice but twenty times, because putting data back takes its time; but not for ever."""
+    installed(stage)
+    stage.fault("panic", "mount", "-t", "zfs")
+    stage.remember(works="18")
+    assert [stage.boot(once=False).ended for _number in range(2)] == ["panic", "panic"]
+    up = stage.boot(once=False)
+    assert is_recovery(up), up.console
+    assert up.reason.startswith("twenty starts in a row")
+    stage.faults = []
+    assert is_itself(stage.boot())
+    assert stage.remembered.values["works"] == "0"
+
+
 def test_import_that_panics_in_the_new_system_only(stage: Stage) -> None:
     installed(stage)
     stage.arm()

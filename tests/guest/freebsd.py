@@ -159,6 +159,7 @@ class Site(common.Site):
             "nanozfs_repository": "http://{0}:{1}".format(qemu.HOST_ADDRESS, self.ports.web),
             "image_size": self.size,
             "image_sources": self.sets.all,
+            "image_deltas": 1,
             "deploy_pool_vdevs": [{"type": "raidz", "disks": list(DISKS)}],
             "deploy_reboot_timeout": slow["boot_timeout"],
             **{"{0}_{1}".format(role, key): value for role in ("upgrade", "rollback") for key, value in slow.items()},

@@ -21,7 +21,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, qemu
 from ansible_collections.nanozfs.fleet.tests.guest.freebsd import HOST
@@ -72,38 +72,39 @@ class Cut(NamedTuple):
     pattern: str
 
 
-#: The runs of one upgrade with the moments at which the power fails in each. What the host is after a run: its version,
-#: and the phases that its journal may be in.
+#: The runs of one upgrade with the moments at which the power fails in each, and what the host may be after a run: its
+#: version with the phases of its journal.
 POWER_CUTS = (
     (
         [Cut("while the image is written", "play", r"writing web-1\.1 .* [1-9]\d* %")],
-        ("1.0", ("prepared", "written")),
+        {"1.0": ("prepared", "written")},
     ),
     (
         [
             Cut("early in the boot of the trial", "console", r"nanozfs: .* is on trial"),
             Cut("while the data is put back", "console", r"nanozfs: taking .* back"),
         ],
-        ("1.0", ("reverted",)),
+        {"1.0": ("reverted",)},
     ),
     (
         [
             Cut("while the host goes down for the trial", "console", r"Shutdown NOW|shutting down|Stopping sshd"),
             Cut("between the two halves of the commit", "play", r"TASK .*Close the transaction"),
         ],
-        ("1.1", ("trial", "committed")),
+        # a play that finds the host up again in time takes it back: nobody told it that the commit was under way
+        {"1.1": ("trial", "committed"), "1.0": ("reverted",)},
     ),
 )
 
 
 #: in order; each begins with what the one before it leaves
 STEPS = {
-    "build": "Build 1.0, 1.1, and a 1.2 that does not work",
+    "build": "A new site; build 1.0",
     "arrive": "A new machine with a medium of 1.0",
     "deploy": "Deploy, from recovery mode, with a pool of three disks",
-    "good": "Upgrade to 1.1",
+    "good": "Build 1.1, and upgrade to it",
     "rollback": "Roll back to 1.0, with the data",
-    "service": "Upgrade to 1.2, whose service does not start",
+    "service": "Build 1.2, whose service does not start, and upgrade to it",
     "panic": "Upgrade to 1.2, whose kernel panics",
     "hang": "Upgrade to 1.2, which hangs until its timer ends it",
     "cuts": "Upgrade to 1.1; the power fails five times",
@@ -172,25 +173,19 @@ class Lane(Walkthrough):
         """What host_info says of the host."""
         return self.state(HOST)[HOST]
 
-    def is_itself(self, version: str, phases: Sequence[str], notes: Sequence[str]) -> Dict[str, Any]:
-        """See that the host runs *version* on its own data, and that nothing that was written is lost.
+    def is_itself(self, outcomes: Mapping[str, Sequence[str]], notes: Sequence[str]) -> Dict[str, Any]:
+        """See that the host runs on its own data, and that nothing that was written is lost.
 
-        :param phases: what its journal may say.
+        :param outcomes: the versions that it may run, each with what its journal may say then.
         :param notes: what was written into /cfg and /var, at least.
         """
         host = self.host()
+        version, phase = host["running"]["version"], (host["journal"] or {}).get("phase")
         self.shows(
             "{0} runs {1} from {2} in state {3}, journal: {4}".format(
-                host["hostname"],
-                host["running"]["version"],
-                host["running"]["slice"],
-                host["state"],
-                (host["journal"] or {}).get("phase"),
+                host["hostname"], version, host["running"]["slice"], host["state"], phase
             ),
-            host["running"]["version"] == version
-            and host["state"] == "normal"
-            and host["hostname"] == HOST
-            and host["journal"]["phase"] in phases,
+            phase in outcomes.get(version, ()) and host["state"] == "normal" and host["hostname"] == HOST,
             host,
         )
         markers = self.markers(HOST)
@@ -207,19 +202,22 @@ class Lane(Walkthrough):
 
     # the steps
 
+    def release(self, version: str) -> None:
+        """Build, sign and publish a version."""
+        self.play(
+            "build", "-e", "image_version={0}".format(version), "-e", "image_seq={0}".format(VERSIONS[version][0])
+        )
+        medium = os.path.getsize(self.site.medium(version))
+        self.shows(
+            "{0}: an image of {1} MiB, a medium of {2} MiB".format(version, self.site.size // MIB, medium // MIB),
+            0 < medium < self.site.size,
+            medium,
+        )
+
     def build(self) -> None:
-        """Build the versions."""
+        """A new site with its first image."""
         self.site.create([HOST])
-        for version, (seq, _works) in VERSIONS.items():
-            self.play("build", "-e", "image_version={0}".format(version), "-e", "image_seq={0}".format(seq))
-            medium = os.path.getsize(self.site.medium(version))
-            self.shows(
-                "{0}: an image of {1} MiB, a medium of {2} MiB to fetch".format(
-                    version, self.site.size // MIB, medium // MIB
-                ),
-                medium < self.site.size,
-                medium,
-            )
+        self.release("1.0")
 
     def arrive(self) -> None:
         """A machine with empty disks and a medium."""
@@ -250,8 +248,9 @@ class Lane(Walkthrough):
 
     def good(self) -> None:
         """An upgrade that works."""
+        self.release("1.1")
         self.upgrade("1.1")
-        host = self.is_itself("1.1", ["committed"], ["first", "first"])
+        host = self.is_itself({"1.1": ["committed"]}, ["first", "first"])
         self.shows(
             "its slice is the published image, bit by bit",
             host["running"]["id"] == self.site.published("1.1")["id"],
@@ -264,7 +263,7 @@ class Lane(Walkthrough):
     def rollback(self) -> None:
         """Back, with the data."""
         self.play("rollback", "-l", HOST, "-e", "rollback_data=restore")
-        self.is_itself("1.0", ["committed"], ["first", "first"])
+        self.is_itself({"1.0": ["committed"]}, ["first", "first"])
         self.shows("its data is of schema 1 again", self.data(HOST)["schema"] == 1, self.data(HOST))
 
     def _fails(self, says: str, *more: str) -> None:
@@ -273,13 +272,14 @@ class Lane(Walkthrough):
         said = " ".join(out.split())
         found = re.search(r"the upgrade to web-1.2 failed on (.*?)\. Safe now:", said)
         self.shows("the play failed: {0}".format(found and found.group(1)), bool(re.search(says, said)), said)
-        host = self.is_itself("1.0", ["reverted"], ["first", "first"])
+        host = self.is_itself({"1.0": ["reverted"]}, ["first", "first"])
         self.shows("its data is of schema 1", self.data(HOST)["schema"] == 1, self.data(HOST))
         bad = host["journal"]["bad"]
         self.shows("1.2 is on its list of bad images", self.site.published("1.2")["id"] in bad, bad)
 
     def service(self) -> None:
         """A trial whose service does not start."""
+        self.release("1.2")
         self._fails("not running: fleetapp")
 
     def panic(self) -> None:
@@ -301,11 +301,11 @@ class Lane(Walkthrough):
         """One upgrade during which the power fails five times."""
         # so that there is something to write, as on a medium that is new
         self.site.ssh(HOST, "dd if=/dev/zero of=/dev/gpt/nz-b bs=1m count={0}".format(self.site.size // MIB))
-        for moments, (version, phases) in POWER_CUTS:
+        for moments, outcomes in POWER_CUTS:
             self._interrupted(moments)
-            self.is_itself(version, phases, ["first", "first"])
+            self.is_itself(outcomes, ["first", "first"])
         self.upgrade("1.1", "-e", "upgrade_allow_bad=true")
-        self.is_itself("1.1", ["committed"], ["first", "first"])
+        self.is_itself({"1.1": ["committed"]}, ["first", "first"])
 
     def _interrupted(self, moments: Sequence[Cut]) -> None:
         """Run the upgrade and cut the power at some moments; the play goes on meanwhile, however it ends."""
@@ -338,7 +338,7 @@ class Lane(Walkthrough):
         self.guest.cut()
         freebsd.write_medium(self.site.medium("1.1"), self.machine.medium)
         self.start()
-        host = self.is_itself("1.1", ["committed", "idle", "reverted"], ["first", "first"])
+        host = self.is_itself({"1.1": ["committed", "idle", "reverted"]}, ["first", "first"])
         self.shows("it runs from nz-a", host["running"]["slice"] == "nz-a", host["running"])
         now = self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
         self.shows("it has its ssh key", now == key, now)
@@ -355,7 +355,7 @@ class Lane(Walkthrough):
         self.guest.cut()
         self.guest.hardware = self.machine.hardware()
         self.start()
-        self.is_itself("1.1", ["committed", "idle", "reverted"], ["first", "first"])
+        self.is_itself({"1.1": ["committed", "idle", "reverted"]}, ["first", "first"])
 
     def off(self) -> None:
         """The power button."""
@@ -369,7 +369,7 @@ class Lane(Walkthrough):
             return
         self.guest.hardware = self.machine.hardware(firmware=self.machine.uefi())
         self.start()
-        self.is_itself("1.1", ["committed", "idle", "reverted"], ["first", "first"])
+        self.is_itself({"1.1": ["committed", "idle", "reverted"]}, ["first", "first"])
         method = self.site.ssh(HOST, "sysctl -n machdep.bootmethod").strip()
         self.shows("it was booted by UEFI", method == "UEFI", method)
         self.guest.press(BOOT)
@@ -380,11 +380,11 @@ class Lane(Walkthrough):
         :raises NotAsItShouldBe: when a check fails, and what the parts raise.
         """
         names = list(STEPS)
-        if first != names[0]:
+        if first != "build":
             self.site.configure([HOST])  # the ports are new
-        if names.index(first) > names.index("arrive") and first != "uefi":
+        if last == "start" or (names.index(first) > names.index("arrive") and first != "uefi"):
             self.step("Switch the host of before on", self.start)
-        for name in names[names.index(first) : names.index(last) + 1]:
+        for name in names[names.index(first) : names.index(last) + 1] if last != "start" else []:
             self.step(STEPS[name], getattr(self, name))
 
     def summary(self) -> None:
@@ -417,8 +417,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accel", default=os.environ.get("NANOZFS_FREEBSD_ACCEL", "tcg"), choices=["tcg", "kvm"])
     parser.add_argument("--work", help="folder for media and disks, kept; without, one that is removed at the end")
     parser.add_argument("--from", dest="first", choices=list(STEPS), default="build", help="with --work of before")
-    parser.add_argument("--to", dest="last", choices=list(STEPS), default="uefi")
-    parser.add_argument("--hold", action="store_true", help="leave the host on after the last step, until Ctrl-C")
+    parser.add_argument("--to", dest="last", choices=["start", *STEPS], default="uefi", help="start: no step at all")
+    parser.add_argument("--hold", action="store_true", help="leave the host on at the end, until Ctrl-C")
     return parser
 
 
@@ -447,29 +447,36 @@ def main(argv: List[str]) -> int:
         for folder in (logs, os.path.join(work, "site"), os.path.join(work, "images"), os.path.join(work, "keys")):
             shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(logs, exist_ok=True)
-    lane = None
     try:
-        lane = Lane(
-            os.path.abspath(work), logs, freebsd.find_sets(options.sets, os.path.join(cache, "sets")), options.accel
-        )
+        sets = freebsd.find_sets(options.sets, os.path.join(cache, "sets"))
+        lane = Lane(os.path.abspath(work), logs, sets, options.accel)
         server = serve(lane.site.images, lane.ports.web)
-        lane.run(options.first, options.last)
-        lane.summary()
-        if options.hold:
-            lane.hold()
-        server.shutdown()
-        lane.say("\n{0} checks, all as they should be. Logs: {1}".format(lane.checks, logs))
-    except (NotAsItShouldBe, PlayFailed, GuestError, freebsd.SetsError) as problem:
-        if lane is not None:
-            lane.summary()
-        print("\n    FAILED  {0}\n\nConsole and plays: {1}".format(problem, logs), file=sys.stderr)
+        try:
+            return _walk(lane, options)
+        finally:
+            lane.guest.cut()
+            server.shutdown()
+    except freebsd.SetsError as problem:
+        print("FAILED  {0}".format(problem), file=sys.stderr)
         return 1
     finally:
-        if lane is not None:
-            lane.guest.cut()
         if not options.work:
             shutil.rmtree(work, ignore_errors=True)
-    return 0
+
+
+def _walk(lane: Lane, options: argparse.Namespace) -> int:
+    status = 0
+    try:
+        lane.run(options.first, options.last)
+        lane.say("\n{0} checks, all as they should be.".format(lane.checks))
+    except (NotAsItShouldBe, PlayFailed, GuestError, freebsd.SetsError) as problem:
+        lane.say("\n    FAILED  {0}".format(problem))
+        status = 1
+    lane.summary()
+    lane.say("\n{0}. All plays: {1}".format(lane.guest.where, lane.log))
+    if options.hold:
+        lane.hold()
+    return status
 
 
 if __name__ == "__main__":

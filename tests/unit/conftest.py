@@ -24,6 +24,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish impor
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
+from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium
 from ansible_collections.nanozfs.fleet.tests.unit.published import Published
 
@@ -185,6 +186,12 @@ def pooled(host: ModuleHost) -> ModuleHost:
     host.command("zfs", "create", "-o", "nanozfs:rollback=keep", "tank/nanozfs/var/log")
     host.command("zfs", "create", "tank/nanozfs/var/db")
     return host
+
+
+@pytest.fixture
+def agent(pooled: ModuleHost, tmp_path: Any) -> AgentHost:
+    """The same host with the agent, and with /etc as after a start."""
+    return AgentHost(pooled, str(tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -45,6 +46,7 @@ VENDOR_SETTINGS = {
     "entropy_boot_file": "NO",
     "gptboot_enable": "NO",  # rc.d/gptboot would clear the trial flags before a single service has started
     "zfs_enable": "YES",  # also in recovery mode, where no configuration of the host says so
+    "nanozfs_enable": "YES",
     "background_fsck": "NO",  # nothing but slices that are never written has a file system for it
     "kldxref_enable": "NO",  # it would write to the slice
     "update_motd": "NO",
@@ -59,6 +61,12 @@ LOADER_SETTINGS = {
     "vfs.root_mount_always_wait": "1",
     "debug.debugger_on_panic": "0",  # a panic is a restart, also with a kernel that has a debugger (ddb(4))
 }
+
+#: where the agent's Python lies, and which of the collection it is: what runs on targets, without the edge to Ansible,
+#: and the program itself
+AGENT = "usr/local/lib/nanozfs"
+AGENT_PARTS = ("module_utils", "plugin_utils/_local.py", "plugin_utils/_nanozfs.py")
+NOT_AGENT = ("module_utils/_module.py",)
 
 #: no `/` in it, so that the slices stay identical; /tmp must not be a link to /var/tmp (rc.d/tmp stops for that)
 FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
@@ -118,6 +126,7 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
     _move_to_etc(tree, "usr/local/etc", "etc/local", "../../etc/local", 0o755)
     _move_to_etc(tree, "root/.ssh", "etc/rootssh", "../etc/rootssh", 0o700)  # /root is read-only
     _var_and_tmp(tree)
+    _agent(tree)
     tree.write("etc/diskless", "")
     tree.write("etc/fstab", FSTAB)
     _settings(tree)
@@ -175,6 +184,32 @@ def _var_and_tmp(tree: Tree) -> None:
     tree.put("tmp", Node(DIR, 0o1777))
     for each in ("conf/base/var", "conf/default/var"):
         tree.remove(each)
+
+
+def agent_files(plugins: str) -> List[str]:
+    """The files of the collection that the agent is made of, relative to the folder *plugins*."""
+    found = []
+    for part in AGENT_PARTS:
+        full = os.path.join(plugins, part)
+        for folder, _folders, names in [("", (), [full])] if os.path.isfile(full) else os.walk(full):
+            found += [os.path.relpath(os.path.join(folder, name), plugins) for name in names if name.endswith(".py")]
+    return sorted(set(found) - set(NOT_AGENT))
+
+
+def _agent(tree: Tree) -> None:
+    """The agent imports its modules by the names that they have in Ansible.
+
+    Packages are made regular ones: Python would take a regular ``ansible_collections`` from anywhere else, as the
+    package ansible brings it, before one without ``__init__.py``.
+    """
+    plugins = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    top = AGENT + "/ansible_collections/nanozfs/fleet/plugins/"
+    for name in agent_files(plugins):
+        with open(os.path.join(plugins, name), encoding="utf-8") as file:
+            tree.write(top + name, file.read())
+    for folder in [each for each in tree.below(AGENT) if tree.get(each).kind == DIR]:
+        if folder + "/__init__.py" not in tree:
+            tree.write(folder + "/__init__.py", "")
 
 
 def _settings(tree: Tree) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -19,6 +20,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, lane, qemu
 from ansible_collections.nanozfs.fleet.tests.lab import web
+from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
 
 MIB = 1 << 20
 
@@ -151,6 +153,28 @@ def test_the_story_of_a_console_is_told_without_repetition() -> None:
     texts = ["noise", "nanozfs: normal", "nanozfs: normal", "panic: x", "noise", "login: "]
     lines = [qemu.Line(number, float(number), text) for number, text in enumerate(texts)]
     assert [line.text for line in lane.key_lines(lines)] == ["nanozfs: normal", "panic: x", "login: "]
+
+
+def said_by_the_hook() -> List[str]:
+    """What the early hook says, as it is on the console."""
+    texts: List[str] = []
+    for path in Path(CHECKOUT, "roles/image/files/root").rglob("*"):
+        if path.is_file():
+            texts += re.findall(r'\bsay "(.*)"', path.read_text())
+    return ["nanozfs: " + re.sub(r"\$(\(.*?\)|\{.*?\}|\w+)", "x", text) for text in texts]
+
+
+@pytest.mark.parametrize("cut", [each for moments, _then in lane.POWER_CUTS for each in moments])
+def test_the_moments_of_power_cuts_come(cut: lane.Cut) -> None:
+    if cut.where == "play":
+        progress = (
+            "  web-1: writing web-1.1 (3fa9c1d2b07e): 43 % of 1024 MiB, 23.1 MB/s, fetched 2.1 of 4.9 MB, 0:26 to go"
+        )
+        tasks = Path(CHECKOUT, "roles/trial/tasks/commit.yml").read_text()
+        lines = [progress] + ["TASK [" + name for name in re.findall("name: (.*)", tasks)]
+    else:
+        lines = said_by_the_hook() + ["Stopping sshd."]  # by rc.d/sshd
+    assert any(re.search(cut.pattern, line) for line in lines)
 
 
 def test_the_table_adds_up() -> None:

@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import subprocess
+import sys
 import tarfile
 import time
 from typing import Any
@@ -41,6 +42,19 @@ def text(fs: FFS, path: str) -> str:
     return fs.get(path).open().read().decode()
 
 
+def unpack(node: Any, target: str) -> None:
+    """A folder of an image, as files."""
+    os.makedirs(target)
+    for name, child in node.listdir().items():
+        if name in (".", ".."):
+            continue
+        if child.is_dir():
+            unpack(child, os.path.join(target, name))
+        else:
+            with open(os.path.join(target, name), "wb") as file:
+                file.write(child.open().read())
+
+
 class TestImage:
     """The image as an independent reader sees it."""
 
@@ -61,6 +75,11 @@ class TestImage:
             with pytest.raises(Exception):  # noqa: B017 - dissect has its own kinds
                 fs.get(path)
 
+    def test_recovery_mode_says_what_to_type(self, images: Images) -> None:
+        fs = filesystem(images, "1.1")
+        assert "nanozfs recovery" in text(fs, "/conf/recovery/etc/motd.template")
+        assert 'update_motd="YES"' in text(fs, "/conf/recovery/etc/rc.conf")
+
     def test_conf_base_is_etc(self, images: Images) -> None:
         """Files in both places are one file: hard links cost no space."""
         fs = filesystem(images, "1.1")
@@ -74,6 +93,50 @@ class TestImage:
             filesystem(images, "1.1"), "/boot/nanozfs/image.conf"
         )
         assert images.signer in text(filesystem(images, "1.1"), "/boot/nanozfs/allowed_signers")
+
+    def test_the_agent_is_on_it_and_needs_nothing_else(self, images: Images, tmp_path: Any) -> None:
+        """Without site-packages there is no Ansible to import; every module of the agent must do without."""
+        fs = filesystem(images, "1.1")
+        assert 'nanozfs_enable="YES"' in text(fs, "/etc/defaults/vendor.conf")
+        assert fs.get("/etc/rc.d/nanozfs").mode & 0o7777 == fs.get("/usr/local/sbin/nanozfs").mode & 0o7777 == 0o755
+        unpack(fs.get("/usr/local/lib/nanozfs"), str(tmp_path / "lib"))
+        names = [
+            os.path.relpath(os.path.join(folder, name), str(tmp_path / "lib"))
+            for folder, _folders, files in os.walk(str(tmp_path / "lib"))
+            for name in files
+        ]
+        assert all(name.endswith(".py") for name in names)
+        assert not any(name.endswith(("_module.py", "_gpt.py")) for name in names)
+        modules = [name[:-3].replace("/", ".") for name in names if name not in ("nanozfs.py",)]
+        assert "ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery" in modules
+        script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+        script += "print([name for name in sys.modules if name.split('.')[0] == 'ansible'])"
+        python = [sys.executable, "-S", "-s", "-E", "-B"]
+        done = subprocess.run(
+            python + ["-c", script] + modules, cwd=str(tmp_path / "lib"), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+        program = [str(tmp_path / "lib" / "nanozfs.py"), "decode", "FJJ6PN"]
+        done = subprocess.run(python + program, cwd="/", capture_output=True, text=True, check=False)
+        assert "state normal" in done.stdout, done.stderr
+
+    def test_the_launcher_finds_a_python_or_says_that_there_is_none(self, images: Images, tmp_path: Any) -> None:
+        (tmp_path / "bin").mkdir()
+        launcher = tmp_path / "nanozfs"
+        launcher.write_text(
+            text(filesystem(images, "1.1"), "/usr/local/sbin/nanozfs").replace("/usr/local", str(tmp_path))
+        )
+
+        def run() -> subprocess.CompletedProcess[str]:
+            argv = ["sh", str(launcher), "status", "a b"]
+            return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+        done = run()
+        assert done.returncode == 3 and "there is no Python" in done.stderr and "Next: " in done.stderr
+        for name in ("python3.9", "python3.11", "python3"):  # the later ones are preferred
+            (tmp_path / "bin" / name).write_text('#!/bin/sh\necho {0} "$@"\n'.format(name))
+            (tmp_path / "bin" / name).chmod(0o755)
+            assert run().stdout == "{0} -s -E -B {1}/lib/nanozfs/nanozfs.py status a b\n".format(name, tmp_path)
 
     def test_id_is_the_digest_of_its_bytes(self, images: Images) -> None:
         for version, built in images.built.items():

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command ``nanozfs``: arguments, exit statuses, and the one place where errors end.
+
+Exit statuses: 0, done, or all is well; 1, there is a difference (``diff``), or the host needs attention (``status``);
+2, wrong usage; 3, refused or failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Callable, List, Optional, Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, status, trial
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import (
+    CHANGED,
+    DELETED,
+    NEW,
+    Change,
+    Etc,
+    Places,
+    Wish,
+    refuse_recovery,
+    save,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Execute, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+
+FINE, ATTENTION, FAILED = 0, 1, 3
+
+
+class Agent:
+    """The commands.
+
+    :param execute: how to run one command.
+    :param screen: where the answers go.
+    :param places: where /etc and what it is made of are.
+    :param clock: seconds since the epoch.
+    """
+
+    def __init__(self, execute: Execute, screen: Screen, places: Places, clock: Callable[[], float]) -> None:
+        self.execute = execute
+        self.screen = screen
+        self.places = places
+        self.clock = clock
+
+    def runner(self, check_mode: bool = False) -> Runner:
+        """For commands of this host."""
+        return Runner(Guard(self.execute), check_mode)
+
+    def status(self, given: argparse.Namespace) -> int:
+        """How the host is."""
+        found = status.collect(self.runner(), self.places, self.clock(), given.verify)
+        self.screen.say(*([json.dumps(found, indent=1, sort_keys=True)] if given.json else status.render(found)))
+        return ATTENTION if found["attention"] else FINE
+
+    def commit(self, given: argparse.Namespace) -> int:
+        """Keep what is on trial."""
+        self.screen.say(trial.commit(self.runner()))
+        return FINE
+
+    def revert(self, given: argparse.Namespace) -> int:
+        """Take it back, and restart."""
+        runner = self.runner()
+        self.screen.say(trial.revert(runner, given.reason))
+        runner.change(["shutdown", "-r", "now"], "restart", safe="the host goes back at its next start")
+        return FINE
+
+    def reconcile(self, given: argparse.Namespace) -> int:
+        """Finish what was interrupted."""
+        done = trial.reconcile(self.runner())
+        if done or not given.quiet:
+            self.screen.say(done or "there is nothing to finish")
+        return FINE
+
+    def diff(self, given: argparse.Namespace) -> int:
+        """What the next start would not bring back."""
+        refuse_recovery(self.runner())
+        etc = Etc(self.places)
+        wanted = [etc.relative(name) for name in given.path]
+        found = [
+            each
+            for each in etc.changes()
+            if not wanted or any(each.path == path or each.path.startswith(path + "/") for path in wanted)
+        ]
+        if given.json:
+            self.screen.say(json.dumps([each._asdict() for each in found], indent=1))
+            return ATTENTION if found else FINE
+        for each in found:
+            self.screen.say(each.describe(), *(etc.text_of(each) if given.text else []))
+        return ATTENTION if found else FINE
+
+    def save(self, given: argparse.Namespace) -> int:
+        """Keep it in /cfg."""
+        done = save(self.runner(given.check), self.places, Wish(given.path, given.new, given.delete))
+        if given.json:
+            parts = {"saved": done.saved, "left": done.left}
+            shown = {key: [each._asdict() for each in changes] for key, changes in parts.items()}
+            self.screen.say(json.dumps(dict(shown, check=given.check), indent=1))
+            return FINE
+        would = "would save" if given.check else "saved"
+        self.screen.say(*("{0}: {1}".format(would, each.describe()) for each in done.saved))
+        if not done.saved:
+            self.screen.say("there is nothing to save")
+        self.screen.say(*_left(done.left))
+        return FINE
+
+    def recovery(self, given: argparse.Namespace) -> int:
+        """The menu."""
+        Session(Guard(self.execute), self.screen, self.places, self.clock).run()
+        return FINE
+
+    def decode(self, given: argparse.Namespace) -> int:
+        """What a code says; needs no host."""
+        facts = codes.decode(" ".join(given.code))
+        if given.json:
+            self.screen.say(json.dumps(dict(facts._asdict(), reason=codes.REASONS[facts.reason][0])))
+        else:
+            self.screen.say(facts.describe())
+        return FINE
+
+
+def _left(left: Sequence[Change]) -> List[str]:
+    """What was not saved, and how it can be."""
+    lines = []
+    for kind, words in (
+        (CHANGED, "changed, not named: {0}"),
+        (NEW, "new, not saved unless named or with --new: {0}"),
+        (DELETED, "deleted, comes back at the next start (from /cfg not with --delete): {0}"),
+    ):
+        names = [each.path for each in left if each.kind == kind]
+        if names:
+            lines.append(words.format(", ".join(names)))
+    return lines or [""]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    top = argparse.ArgumentParser(
+        prog="nanozfs",
+        description="Looks after a host that runs from an image of nanozfs.fleet.",
+        epilog="Exit status: 0 fine, 1 needs attention or differs, 2 wrong usage, 3 refused or failed.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, words: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=words, description=words)
+
+    each = command("status", "how the host is, and what to do next")
+    each.add_argument("--json", action="store_true", help="for programs")
+    each.add_argument("--verify", action="store_true", help="hash the slices, which reads all of them")
+    command("commit", "keep the system that is on trial")
+    each = command("revert", "take the trial back, and restart")
+    each.add_argument("--reason", default="asked for on the host", help="why, for the journal")
+    each = command("reconcile", "finish a commit that was interrupted; run at every start")
+    each.add_argument("--quiet", action="store_true", help="say nothing when there is nothing to do")
+    each = command("diff", "what in /etc the next start would not bring back")
+    each.add_argument("path", nargs="*", help="only these files or folders of /etc")
+    each.add_argument("--text", action="store_true", help="show the lines that differ")
+    each.add_argument("--json", action="store_true", help="for programs")
+    each = command("save", "keep in /cfg what was changed in /etc")
+    each.add_argument("path", nargs="*", help="only these files or folders of /etc, new ones as well")
+    each.add_argument("--check", action="store_true", help="judge and show, but write nothing")
+    each.add_argument("--new", action="store_true", help="also files that neither /cfg nor the image has")
+    each.add_argument("--delete", action="store_true", help="take out of /cfg what is not in /etc any more")
+    each.add_argument("--json", action="store_true", help="for programs")
+    command("recovery", "a menu for somebody at the console")
+    each = command("decode", "what the code on a status screen says")
+    each.add_argument("code", nargs="+", help="six characters, with or without blanks")
+    each.add_argument("--json", action="store_true", help="for programs")
+    return top
+
+
+def main(
+    argv: Optional[Sequence[str]],
+    execute: Execute,
+    screen: Screen,
+    places: Places = Places(),  # noqa: B008 - it cannot be changed
+    clock: Callable[[], float] = time.time,
+) -> int:
+    """Run one command.
+
+    :param argv: its arguments; by default those of the process.
+    :returns: the exit status.
+    """
+    given = parser().parse_args(argv)
+    agent = Agent(execute, screen, places, clock)
+    try:
+        return int(getattr(agent, given.command)(given))
+    except FleetError as error:
+        screen.complain(error)
+        return FAILED

@@ -1,0 +1,241 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a host is, in plain words, with one next step; for people at the console, over ssh and on the telephone.
+
+Nothing here fails because a part of the host is broken: what cannot be told is said.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _journal as journals
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places, unsaved
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
+from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
+    NORMAL,
+    RECOVERY,
+    TRIAL,
+    import_hung,
+    kenv,
+    survey,
+    sysctl,
+)
+
+#: how many files of /etc are named before it is only said how many there are
+_NAMED = 8
+
+_BOOTED = re.compile(r"sec = (\d+)")
+
+Status = Dict[str, Any]
+
+
+def _dig(report: Any, *keys: str) -> Any:
+    """A value deep in the report, ``None`` where anything on the way is missing."""
+    for key in keys:
+        report = report.get(key) if isinstance(report, dict) else None
+    return report
+
+
+def seconds_left(runner: Runner, host: Dict[str, Any], now: float) -> Optional[int]:
+    """Until the trial ends by itself, about; ``None`` where that cannot be told.
+
+    The dead-man timer begins with the early hook, some seconds after the kernel.
+
+    :param now: seconds since the epoch.
+    """
+    match = _BOOTED.search(sysctl(runner, "kern.boottime"))
+    timeout = _dig(host, "journal", "timeout")
+    if host["state"] != TRIAL or match is None or not timeout:
+        return None
+    return max(0, int(timeout - (now - int(match.group(1)))))
+
+
+def collect(runner: Runner, places: Places, now: float, verify: bool = False) -> Status:
+    """Everything that there is to say.
+
+    :param now: seconds since the epoch.
+    :param verify: hash the slices, which reads all of them.
+    """
+    host = survey(runner, digest=verify)
+    status: Status = {
+        "host": host,
+        "hung": import_hung(runner),
+        "revived": kenv(runner, "nanozfs.revived") == "1",
+        "seconds_left": seconds_left(runner, host, now),
+        "unsaved": None,
+    }
+    if host["state"] in (NORMAL, TRIAL):
+        changes, problem = unsaved(places)
+        status["unsaved"] = [each._asdict() for each in changes] if changes is not None else None
+        if problem:
+            host["warnings"].append("what of /etc is not saved cannot be told: {0}".format(problem))
+    number = codes.HANGS if status["hung"] else codes.reason_number(host["reason"])
+    disks = host["disks"] or {"found": 0, "expected": 0}
+    place = _dig(host, "running", "slice") or kenv(runner, "nanozfs.slice")
+    status["code"] = codes.encode(codes.Facts(host["state"], place, disks["found"], disks["expected"], number))
+    status["attention"], status["next"] = next_step(status)
+    return status
+
+
+def _half_committed(host: Dict[str, Any]) -> bool:
+    target = _dig(host, "journal", "to", "build")
+    return (
+        _dig(host, "journal", "phase") == journals.TRIAL
+        and host["state"] == NORMAL
+        and target is not None
+        and target == _dig(host, "running", "build")
+    )
+
+
+def next_step(status: Status) -> Tuple[bool, str]:
+    """Whether the host needs somebody's attention, and what to do next: one thing, the most urgent."""
+    host = status["host"]
+    journal = host["journal"] or {}
+    disks = host["disks"] or {"missing": []}
+    if status["hung"]:
+        return (
+            True,
+            "Type `shutdown -r now`. If it hangs again: switch off, look at the cables of the disks, call for help.",
+        )
+    if host["state"] == RECOVERY:
+        if disks["missing"]:
+            return (
+                True,
+                "Switch off, look at power and cables of the disks, switch on. If that is no help: `nanozfs recovery`.",
+            )
+        return True, "Type `nanozfs recovery` and choose 1."
+    if host["state"] == TRIAL:
+        left = status["seconds_left"]
+        until = "in {0} seconds".format(left) if left is not None else "soon"
+        return (
+            True,
+            "If all is well: `nanozfs commit`. If not: `nanozfs revert`. Without either it goes back {0}.".format(
+                until
+            ),
+        )
+    if host["state"] != NORMAL:
+        return True, "Find out how this host was started: its early boot hook has not said in which state it is."
+    if _half_committed(host):
+        return True, "Type `nanozfs reconcile`: a commit was interrupted."
+    if _dig(host, "pool", "health") != "ONLINE":
+        return True, "Repair the pool: `zpool status` says what is wrong with it."
+    if journal.get("phase") not in (None,) + journals.CLOSED:
+        return True, "Run the playbook again that was interrupted, or give it up with the playbook abandon."
+    if _dig(host, "medium", "corrupt"):
+        return True, "Type `gpart recover {0}`: one of its partition tables is damaged.".format(host["medium"]["disk"])
+    if host["warnings"]:
+        return True, "See to the warnings."
+    if any(each["kind"] == "changed" for each in status["unsaved"] or ()):
+        return False, "Type `nanozfs diff`, and `nanozfs save` to keep the changes in /etc over a restart."
+    return False, "Nothing needs to be done."
+
+
+# what people see
+
+_STATES = {
+    NORMAL: "NORMAL: it runs on its own data",
+    RECOVERY: "RECOVERY: it has not got its data",
+    TRIAL: "TRIAL: a new system is being tried",
+}
+
+
+def image_words(image: Optional[Dict[str, Any]]) -> str:
+    """An image by name and version."""
+    return "{0}-{1}".format(image["name"], image["version"]) if image and "version" in image else "an unknown system"
+
+
+def _disk_words(status: Status) -> List[str]:
+    disks = status["host"]["disks"]
+    if status["hung"]:
+        return ["cannot be told: the import of the pool hangs"]
+    if disks is None:
+        return ["cannot be told: no pool of this host was found"]
+    lines = ["{found} of {expected} data disks found".format(**disks)]
+    return lines + ["missing: {0}".format(each) for each in disks["missing"]]
+
+
+def _pool_words(host: Dict[str, Any]) -> str:
+    pool = host["pool"]
+    if pool is None:
+        return "not imported"
+    return "{0} is {1}{2}, {3} % full".format(
+        pool["name"], pool["health"], " and read-only" if pool["readonly"] else "", pool["capacity"]
+    )
+
+
+def _journal_words(host: Dict[str, Any]) -> str:
+    journal = host["journal"]
+    if journal is None:
+        kept = host["remembered"] or {}
+        if kept.get("phase", journals.IDLE) in journals.CLOSED:
+            return ""
+        words = "the OS medium remembers: {0} {1} from {2} to {3}, phase {4}"
+        return words.format(*(kept.get(key) for key in ("kind", "txn", "from_version", "to_version", "phase")))
+    if journal["phase"] in journals.CLOSED:
+        return "none open ({0})".format(journal["phase"])
+    return "{0} {1} from {2} to {3}, phase {4}".format(
+        journal["kind"],
+        journal["txn"],
+        _dig(journal, "from", "version"),
+        _dig(journal, "to", "version"),
+        journal["phase"],
+    )
+
+
+def _other_slice(host: Dict[str, Any]) -> Tuple[str, str]:
+    """What the other slice is to the host, and what it holds. The way back only if the journal says so."""
+    other = _dig(host, "medium", "inactive")
+    if not other:
+        return "OTHER", ""
+    place = host["medium"]["slices"][other]
+    before = "from" if _dig(host, "journal", "phase") == journals.TRIAL else "fallback"
+    build = _dig(host, "journal", before, "build")
+    words = "{0} in slice {1}".format(image_words(place["image"]) if place["image"] else place["problem"], other)
+    return ("FALLBACK" if build and build == _dig(place, "image", "build") else "OTHER"), words
+
+
+def _unsaved_words(status: Status) -> str:
+    files = [each["path"] for each in status["unsaved"] or () if each["kind"] == "changed"]
+    if not files:
+        return ""
+    more = " and {0} more".format(len(files) - _NAMED) if len(files) > _NAMED else ""
+    return "{0} in /etc changed and not saved: {1}{2}".format(len(files), ", ".join(files[:_NAMED]), more)
+
+
+def render(status: Status) -> List[str]:
+    """The status as lines for a terminal of 80 columns."""
+    host = status["host"]
+    running = host["running"]
+    state = _STATES.get(host["state"], "UNKNOWN")
+    if status["seconds_left"] is not None:
+        state += ", about {0} seconds left".format(status["seconds_left"])
+    version = "{0} from slice {1}".format(image_words(running), running["slice"]) if running else "cannot be told"
+    rows: List[Tuple[str, str]] = [
+        ("HOST", host["hostname"] or "has no name"),
+        ("STATE", state),
+        ("REASON", host["reason"]),
+        ("VERSION", version),
+    ]
+    rows += [("DISKS" if number == 0 else "", words) for number, words in enumerate(_disk_words(status))]
+    rows += [
+        ("POOL", _pool_words(host)),
+        ("UPGRADE", _journal_words(host)),
+        ("", _dig(host, "journal", "reason") or ""),
+        _other_slice(host),
+        ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),
+        ("UNSAVED", _unsaved_words(status)),
+    ]
+    rows += [("WARNING", each) for each in host["warnings"]]
+    rows += [("CODE", codes.spaced(status["code"])), ("NEXT", status["next"])]
+    rule = "=" * WIDTH
+    lines = [rule]
+    for label, text in rows:
+        if text:
+            lines += wrapped(text, "  {0:<9}  ".format(label), " " * 13)
+    return lines + [rule]
