@@ -106,7 +106,7 @@ class TestImage:
             for name in files
         ]
         assert all(name.endswith(".py") for name in names)
-        assert not any(name.endswith(("_module.py", "_gpt.py")) for name in names)
+        assert not any(name.endswith(("_module.py", "_mbr.py")) for name in names)
         modules = [name[:-3].replace("/", ".") for name in names if name not in ("nanozfs.py",)]
         assert "ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery" in modules
         script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
