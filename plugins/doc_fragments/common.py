@@ -78,12 +78,6 @@ options:
         revocation list of C(ssh-keygen(1)). Ignored when it does not exist.
     type: path
     default: /boot/nanozfs/revoked_keys
-  push:
-    description:
-      - The target cannot reach the images - O(repository) is where the controller finds them, and what the target needs
-        is brought to it over the connection of the play. A whole id or a version must be asked for, not a ring.
-    type: bool
-    default: false
   ca_file:
     description:
       - A file with the certificates to trust for V(https://), where the ones of the system do not do.
@@ -104,4 +98,14 @@ options:
         what is written already is kept.
     type: int
     default: 3600
+"""
+
+    PUSH = r"""
+options:
+  push:
+    description:
+      - The target cannot reach the images - O(repository) is where the controller finds them, and what the target needs
+        is brought to it over the connection of the play. A whole id or a version must be asked for, not a ring.
+    type: bool
+    default: false
 """

@@ -18,12 +18,14 @@ TRUST: Dict[str, Dict[str, Any]] = {
     "name": {"type": "str"},
     "allowed_signers": {"type": "path", "default": "/boot/nanozfs/allowed_signers"},
     "revoked_keys": {"type": "path", "default": "/boot/nanozfs/revoked_keys"},
-    "push": {"type": "bool", "default": False},
     "ca_file": {"type": "path"},
     "timeout": {"type": "int", "default": 30},
     "retries": {"type": "int", "default": 5},
     "deadline": {"type": "int", "default": 3600},
 }
+
+#: documented in the fragment ``common.push``
+PUSH: Dict[str, Dict[str, Any]] = {"push": {"type": "bool", "default": False}}
 
 
 def repository_of(params: Mapping[str, Any]) -> Repository:

@@ -147,6 +147,19 @@ class Mesh:
                     found.append(Holder(geom.kind, geom.name, each.name, mode))
         return found
 
+    def built_on(self, provider: Provider) -> List[Geom]:
+        """What makes something else of the provider or a part of it: a mirror, an encrypted disk. Open or not."""
+        found = []
+        for each in self._derived(self.base(provider)):
+            for geom, _mode in self._consumers.get(each.ident, ()):
+                if geom.provides and geom.kind not in ("PART", "LABEL") and geom not in found:
+                    found.append(geom)
+        return found
+
+    def parts(self, provider: Provider) -> List[Provider]:
+        """The provider and the partitions on it, each once, without labels."""
+        return [each for each in self._derived(self.base(provider)) if self.source(each).kind != "LABEL"]
+
     def tables(self) -> List[Geom]:
         """Every partition table."""
         return [geom for geom in self.geoms if geom.kind == "PART"]

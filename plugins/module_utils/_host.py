@@ -282,7 +282,7 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         named = [each for each in candidates if each.name == name]
         part["disks"] = _disks(count_disks(named[0].vdevs)) if len(named) == 1 else None
         return part
-    part["pool"] = dict(pool.__dict__)
+    part["pool"] = dict(pool.__dict__, features=_try(warnings, lambda: zpool.features(pool.name)))
     shape = _try(warnings, lambda: zpool.status(pool.name))
     part["disks"] = _disks(count_disks(shape.vdevs)) if shape else None
     root = root_of(pool.name)

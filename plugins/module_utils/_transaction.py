@@ -23,6 +23,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import USABLE
 #: what a play has to do next; see :func:`next_step`
 DONE, PREPARE, WRITE, ARM, BOOT, CHECK, REVERT = "done", "prepare", "write", "arm", "boot", "check", "revert"
 
+#: the steps from which the target will be booted, but was not yet
+BEFORE_TRIAL = (PREPARE, WRITE, ARM, BOOT)
+
 _STEP_OF_PHASE = {journals.PREPARED: WRITE, journals.WRITTEN: ARM, journals.ARMED: BOOT}
 
 _NOTHING = "nothing was changed"

@@ -82,7 +82,9 @@ host:
       returned: always
       sample: "no pool named tank"
     running:
-      description: What runs - slice, name, version, build, seq and id of the image. Null where it cannot be told.
+      description: >-
+        What runs - slice, name, version, build, seq and id of the image, and the features of pools that its ZFS knows
+        (C(features), null where the image does not say). Null where it cannot be told.
       type: dict
       returned: always
     medium:
@@ -96,7 +98,9 @@ host:
       type: dict
       returned: always
     pool:
-      description: The system pool, null when it is not imported. Sizes in bytes.
+      description: >-
+        The system pool, null when it is not imported. Sizes in bytes. C(features) are those that are active in it;
+        the ZFS of every image for this host must know them.
       type: dict
       returned: always
     disks:

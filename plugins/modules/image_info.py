@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.info
   - nanozfs.fleet.common.trust
+  - nanozfs.fleet.common.push
 """
 
 EXAMPLES = r"""
@@ -44,7 +45,7 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import PUSH, TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import ring_name, running_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
@@ -68,7 +69,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec=dict(TRUST), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=dict(TRUST, **PUSH), supports_check_mode=True)
     run_module(module, logic)
 
 

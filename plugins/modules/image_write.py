@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.trust
+  - nanozfs.fleet.common.push
 options:
   slice:
     description:
@@ -209,7 +210,7 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host, _medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import PUSH, TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import read_mesh
@@ -400,6 +401,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             TRUST,
+            **PUSH,
             slice={"type": "str", "default": "inactive"},
             allow_older={"type": "bool", "default": False},
             fallback={"type": "str", "choices": ["full", "fail"], "default": "full"},

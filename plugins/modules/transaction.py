@@ -75,6 +75,12 @@ options:
       - Seconds after which a host on trial that nobody commits goes back by itself.
     type: int
     default: 600
+  features:
+    description:
+      - With O(state=planned), the features of pools that the ZFS of the target knows. A target that does not know
+        one that the pool uses is refused, as its system could not open the pool. Without the list there is a warning.
+    type: list
+    elements: str
   datasets:
     description:
       - The datasets below C(<pool>/nanozfs) that are put back when the trial fails.
@@ -150,8 +156,10 @@ journal:
   type: dict
   sample: {phase: prepared, txn: 0007-3fa9c1d2, kind: upgrade}
 warnings:
-  description: Why the OS medium could not be told as well (C(nz-state)), if so. The journal itself is on the pool.
-  returned: except with O(state=planned)
+  description:
+    - Why the OS medium could not be told as well (C(nz-state)), if so. The journal itself is on the pool.
+    - With O(state=planned), whether it is not known that the target can open the pool.
+  returned: success
   type: list
   elements: str
   sample: []
@@ -170,6 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _state, _transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
     ROLLBACK,
     ImageRef,
@@ -237,6 +246,16 @@ class Transaction:
             self.params["min_free"],
             self.params["allow_degraded"],
         )
+
+    def check_features(self, target: ImageRef) -> List[str]:
+        """Refuse a target whose ZFS could not open the pool; a warning where that cannot be told."""
+        features = self.params["features"]
+        if features is None:
+            return ["{0} does not say which features of pools its ZFS knows: not checked".format(target)]
+        pool = self.params["pool"]
+        used = Zpool(self.runner).features(pool)
+        check_readable("the image {0}".format(target), features, "the pool {0}".format(pool), used)
+        return []
 
     def check_snapshot(self, txn: str) -> None:
         """Refuse to go on without the snapshot that everything rests on."""
@@ -308,7 +327,7 @@ class Transaction:
     def run(self) -> Dict[str, Any]:
         """Do what the module was called for."""
         before = self.store.read()
-        result: Dict[str, Any] = {"changed": False}
+        result: Dict[str, Any] = {"changed": False, "warnings": []}
         if self.params["state"] == "planned":
             wish = self.wish(before)
             result["step"] = _transaction.next_step(before, wish)
@@ -316,6 +335,8 @@ class Transaction:
                 self.check_pool()
                 for name in self.params["datasets"]:
                     check_branch(self.zfs, "{0}/{1}".format(self.root, name))
+            if result["step"] in _transaction.BEFORE_TRIAL:
+                result["warnings"] = self.check_features(wish.target)
             txn = before.txn if before.is_open else before.next_txn(wish.target)
             return dict(result, **self.shown(before, txn, wish.target))
         after = self.moved(before)
@@ -357,6 +378,7 @@ def main() -> None:
             "running": {"type": "dict", "options": image},
             "target": {"type": "dict", "options": image},
             "trial_timeout": {"type": "int", "default": 600},
+            "features": {"type": "list", "elements": "str"},
             "datasets": {"type": "list", "elements": "str", "default": ["cfg", "var"]},
             "restore_data": {"type": "bool", "default": False},
             "allow_bad": {"type": "bool", "default": False},

@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Set, Tuple, Union
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.normalise import normalise
 from ansible_collections.nanozfs.fleet.tests.model import pools

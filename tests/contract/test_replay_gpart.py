@@ -10,7 +10,8 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt, _mbr
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     MIB,
     Script,

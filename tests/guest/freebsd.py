@@ -15,7 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import SECTOR, TYPES, read_table
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import SECTOR, TYPES, read_table
 from ansible_collections.nanozfs.fleet.tests import site as common
 from ansible_collections.nanozfs.fleet.tests.guest import qemu
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, MIB

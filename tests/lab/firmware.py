@@ -18,7 +18,7 @@ from typing import Callable, Dict, List, Optional
 
 from dissect.ffs import FFS
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.lab import slices
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 

@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, Mach
 
 #: what a host has of the checkout: the model, its kernel, and what they import
 _SHARED = (
-    "plugins/plugin_utils/_gpt.py",
+    "plugins/module_utils/_gpt.py",
     "tests/__init__.py",
     "tests/boot/__init__.py",
     "tests/boot/host.py",
@@ -195,12 +195,14 @@ class Host:
     # disks
 
     def insert(self, image: str, disk: str = "ada0") -> None:
-        """Put a medium in that a published file was written to with xz and dd. It is larger, as sticks are."""
+        """Put a medium in that a published file was written to with xz and dd, or the playbook spare (then not packed).
+        It is larger, as sticks are.
+        """
         self._must_be_off()
         if disk in self.machine.hardware["disks"]:
             raise LabError("{0} has a medium in {1} already".format(self.name, disk))
         with tempfile.NamedTemporaryFile(dir=self.home) as raw:
-            subprocess.run(["xz", "-dc", image], stdout=raw, check=True)
+            subprocess.run(["xz", "-dc", image] if image.endswith(".xz") else ["cat", image], stdout=raw, check=True)
             self.machine.insert_disk(disk, raw.name, "OSMEDIUM", spare=64 << 20)
 
     def eject(self, disk: str = "ada0") -> None:

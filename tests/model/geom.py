@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 SECTOR = 512

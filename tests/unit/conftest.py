@@ -95,6 +95,9 @@ class Images:
             os.makedirs(os.path.dirname(full), exist_ok=True)
             with open(full, "w", encoding="utf-8") as file:
                 file.write("test\n")
+        kernel = os.path.join(self.folder, "tree", "boot", "kernel")
+        os.makedirs(kernel)
+        shutil.copy(os.path.join(CHECKOUT, "tests", "lab", "world", "boot", "kernel", "zfs.ko"), kernel)
 
     def definition(self, version: str, seq: int, **changes: Any) -> build.Definition:
         """What an image of that version is made from."""

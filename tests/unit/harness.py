@@ -15,9 +15,9 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ansible.module_utils import basic
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device, DeviceError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import medium
 from ansible_collections.nanozfs.fleet.tests.model import geom, pools
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine

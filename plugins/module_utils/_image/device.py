@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -117,6 +118,15 @@ class Device:
             # a device without a cache to flush says so; that is as good as flushed
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOTTY):
                 raise DeviceError("{0} cannot be flushed: {1}".format(self.path, os.strerror(error.errno or 0)))
+
+    def forget(self) -> None:
+        """Let the kernel drop what it keeps of the device in memory, so that what is read next comes from the medium.
+
+        Linux keeps pages of disks, FreeBSD does not (``geom_dev.c``). Only what was flushed before can be dropped.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def digest(self, size: int) -> Optional[str]:
         """SHA-256 of the first *size* bytes, or ``None`` when the device is shorter."""

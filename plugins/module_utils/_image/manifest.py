@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef
@@ -82,7 +82,11 @@ class Offer:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A parsed manifest. Sizes in bytes; ``not_after`` is seconds since the epoch or ``None``."""
+    """A parsed manifest. Sizes in bytes; ``not_after`` is seconds since the epoch or ``None``.
+
+    :param features: the features of pools that its ZFS knows; ``None`` where nobody found out.
+    :param pool: the name of the pool that its hosts have their data on; ``None`` where it was not published.
+    """
 
     id: str
     size: int
@@ -98,6 +102,8 @@ class Manifest:
     not_after: Optional[int]
     files: Mapping[str, Artefact]
     offers: Tuple[Offer, ...]
+    features: Optional[Tuple[str, ...]] = None
+    pool: Optional[str] = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -134,6 +140,8 @@ class Manifest:
             "abi": self.abi,
             "min_slice": self.min_slice,
             "not_after": self.not_after,
+            "features": None if self.features is None else list(self.features),
+            "pool": self.pool,
         }
 
 
@@ -156,6 +164,16 @@ def _digest(data: Mapping[str, Any], key: str, what: str) -> str:
     if not is_digest(value):
         raise BadManifest("the {0} has no SHA-256 digest in {1!r}".format(what, key))
     return str(value)
+
+
+def _features(data: Mapping[str, Any], what: str) -> Optional[Tuple[str, ...]]:
+    """The features, where there is a list of them: images of before have none."""
+    if data.get("features") is None:
+        return None
+    names = _take(data, "features", list, what)
+    if not all(isinstance(name, str) for name in names):
+        raise BadManifest("the {0} has no usable 'features'".format(what))
+    return tuple(names)
 
 
 def _load(raw: bytes, what: str) -> Mapping[str, Any]:
@@ -236,6 +254,8 @@ def parse_manifest(raw: bytes) -> Manifest:
         not_after=_natural(data, "not_after", what) if data.get("not_after") is not None else None,
         files=files,
         offers=offers,
+        features=_features(data, what),
+        pool=_take(compat, "pool", str, what) if compat.get("pool") is not None else None,
         extra=data,
     )
     if manifest.window != WINDOW or manifest.size <= 0 or manifest.size % GRID or manifest.size > manifest.min_slice:
@@ -245,7 +265,10 @@ def parse_manifest(raw: bytes) -> Manifest:
 
 @dataclass(frozen=True)
 class Inside:
-    """What an image says of itself in ``/boot/nanozfs/image.json``."""
+    """What an image says of itself in ``/boot/nanozfs/image.json``.
+
+    :param features: the features of pools that its ZFS knows; ``None`` where nobody found out.
+    """
 
     name: str
     version: str
@@ -255,9 +278,10 @@ class Inside:
     arch: str
     abi: str
     pool: str
+    features: Optional[Tuple[str, ...]] = None
 
     def as_dict(self) -> Dict[str, Any]:
-        return dict(self.__dict__)
+        return dict(self.__dict__, features=None if self.features is None else list(self.features))
 
 
 def parse_inside(raw: bytes) -> Inside:
@@ -276,6 +300,7 @@ def parse_inside(raw: bytes) -> Inside:
         arch=_take(data, "arch", str, what),
         abi=_take(data, "abi", str, what),
         pool=_take(data, "pool", str, what),
+        features=_features(data, what),
     )
 
 
@@ -370,6 +395,36 @@ def check_fits(manifest: Manifest, arch: str, slice_size: int, where: str) -> No
             ),
             safe="nothing was written",
             todo="build the image smaller, or replace the medium by a larger one (docs/layout.md)",
+        )
+
+
+def missing_features(known: Sequence[str], used: Sequence[str]) -> List[str]:
+    """The features that a pool uses and a ZFS does not know, sorted."""
+    return sorted(set(used) - set(known))
+
+
+def check_readable(image: str, features: Sequence[str], pool: str, used: Sequence[str]) -> None:
+    """Refuse an image whose ZFS could not open a pool.
+
+    ZFS opens a pool for writing only if it knows every feature that is active there. With some that it does not know it
+    could still read, but a host must write (``spa_features_check()`` in ``zfeature.c`` and its callers in ``spa.c``).
+
+    :param image: the image, for people.
+    :param features: what its ZFS knows.
+    :param pool: the pool, for people.
+    :param used: the features that are active there.
+    :raises Refused: with those that are missing.
+    """
+    missing = missing_features(features, used)
+    if missing:
+        raise Refused(
+            "{0} could not open {1}: its ZFS does not know {2}, which the pool uses".format(
+                image, pool, ", ".join(missing)
+            ),
+            safe="nothing was changed, and the pool is as it was",
+            todo="build the image from a newer FreeBSD; a feature that a pool uses can hardly be taken back, so run "
+            "`zpool upgrade` only when both slices and all spare media can read the result",
+            features=missing,
         )
 
 

@@ -14,8 +14,8 @@ import hashlib
 import json
 import os
 import shlex
-from dataclasses import dataclass
-from typing import Dict, List, Sequence
+from dataclasses import dataclass, replace
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
     ALLOWED_SIGNERS,
@@ -23,6 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     IMAGE_JSON,
     REVOKED_KEYS,
 )
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.features import features_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree, TreeError
 
 IMAGE_CONF = "boot/nanozfs/image.conf"
@@ -73,7 +74,10 @@ FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
 
 @dataclass(frozen=True)
 class Identity:
-    """What an image is called and where it belongs."""
+    """What an image is called and where it belongs.
+
+    :param features: the features of pools that its ZFS knows; ``None`` where nobody found out (yet).
+    """
 
     name: str
     version: str
@@ -82,6 +86,14 @@ class Identity:
     arch: str
     abi: str
     pool: str
+    features: Optional[Tuple[str, ...]] = None
+
+    def values(self) -> Dict[str, object]:
+        """What an image says of it inside."""
+        values: Dict[str, object] = dict(self.__dict__)
+        if self.features is None:
+            del values["features"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -214,7 +226,7 @@ def _conf(tree: Tree, etc_size: int) -> None:
 
 
 def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
-    values: Dict[str, object] = dict(identity.__dict__, format=FORMAT)
+    values = dict(replace(identity, features=features_of(tree)).values(), format=FORMAT)
     tree.write(IMAGE_JSON, json.dumps(values, indent=1, sort_keys=True) + "\n")
     tree.clamp(extras.epoch)
     # two images with one build would not know in a trial which of them they are

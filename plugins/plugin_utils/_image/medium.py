@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Dict, Iterator, List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import (
     ATTRIBUTES,
     SECTOR,
     TYPES,
@@ -30,6 +29,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import (
     protective_mbr,
     write_table,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.spare import FILLED, KINDS
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import esp
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.maps import compress_xz, filters
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.pack import zero_stream
@@ -65,9 +66,6 @@ LABEL_SIZE = 4096
 #: how long boot0 waits for a choice: 5 s, in ticks of 1/18.2 s
 BOOT0_TICKS = 91
 
-#: which slices have the image in them on a fresh medium
-FILLED = ("nz-recovery", "nz-a")
-
 
 class MediumError(FleetError):
     """The medium cannot be put together."""
@@ -91,7 +89,7 @@ class Form:
     @property
     def kind(self) -> str:
         """What the manifest calls it."""
-        return "medium" if self.scheme == GPT else "medium-" + self.scheme
+        return KINDS[self.scheme]
 
     @property
     def suffix(self) -> str:

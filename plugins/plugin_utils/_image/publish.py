@@ -94,7 +94,7 @@ class Description:
     def encode(self) -> bytes:
         """The manifest in the one form that is signed."""
         identity = self.identity
-        manifest = {
+        manifest: Dict[str, Any] = {
             "format": FORMAT,
             "id": self.ident,
             "size": self.size,
@@ -104,12 +104,14 @@ class Description:
             "seq": identity.seq,
             "min_seq": identity.min_seq,
             "not_after": self.not_after,
-            "compat": {"arch": identity.arch, "abi": identity.abi, "min_slice": self.size},
+            "compat": {"arch": identity.arch, "abi": identity.abi, "min_slice": self.size, "pool": identity.pool},
             "grid": GRID,
             "window": WINDOW,
             "files": {kind: _entry(artefact) for kind, artefact in self.files.items()},
             "offers": [_offer(offer) for offer in self.offers],
         }
+        if identity.features is not None:
+            manifest["features"] = list(identity.features)
         return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 

@@ -154,7 +154,16 @@ def look_inside(path: str) -> Tuple[Identity, str, Dict[str, bytes]]:
             todo="build it with the layout of the collection (image_build)",
         )
     inside = parse_inside(raw)
-    identity = Identity(inside.name, inside.version, inside.seq, inside.min_seq, inside.arch, inside.abi, inside.pool)
+    identity = Identity(
+        inside.name,
+        inside.version,
+        inside.seq,
+        inside.min_seq,
+        inside.arch,
+        inside.abi,
+        inside.pool,
+        inside.features,
+    )
     return identity, inside.build, code
 
 

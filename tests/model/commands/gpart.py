@@ -10,7 +10,7 @@ import getopt
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.geom import SECTOR, Layout, Mbr, Part
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output, humanize

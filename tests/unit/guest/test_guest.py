@@ -17,7 +17,7 @@ from typing import List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, lane, qemu
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT

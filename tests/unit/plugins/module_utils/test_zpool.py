@@ -19,6 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
     check_importable,
     choose,
     in_use_elsewhere,
+    parse_features,
     parse_import,
     parse_label,
     vdev_words,
@@ -175,3 +176,21 @@ def test_vdevs(vdevs: list, words: list) -> None:
 def test_vdevs_that_are_none(vdev: dict) -> None:
     with pytest.raises(FleetError):
         vdev_words([vdev])
+
+
+def test_features_that_are_active() -> None:
+    rows = [line.split("\t")[1:3] for line in transcripts.load("zpool", "036-get-all").out.splitlines()]
+    used = ["embedded_data", "enabled_txg", "hole_birth", "log_spacemap", "lz4_compress"]
+    assert parse_features(rows) == used + ["spacemap_histogram", "spacemap_v2"]
+
+
+def test_features_that_the_running_zfs_does_not_know() -> None:
+    """As ``zpool_prop_get_feature()`` in ``libzfs_pool.c`` gives them."""
+    rows = [
+        ["unsupported@com.example:new", "readonly"],
+        ["unsupported@com.example:idle", "inactive"],
+        ["feature@draid", "enabled"],
+        ["feature@skein", "active"],
+        ["readonly", "active"],
+    ]
+    assert parse_features(rows) == ["new", "skein"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, boot_mbr, make_mbr_medium

@@ -43,6 +43,8 @@ def test_a_host_as_it_should_be(pooled: ModuleHost, images: Images) -> None:
         "nz-b": [],
     }
     assert medium["slices"]["nz-b"]["image"] is None and medium["slices"]["nz-b"]["size"] == SLICE
+    assert "log_spacemap" in seen["pool"]["features"] and "draid" not in seen["pool"]["features"]
+    assert set(seen["pool"]["features"]) < set(seen["running"]["features"])
     assert seen["pool"]["name"] == "tank" and seen["pool"]["health"] == "ONLINE" and seen["importable"] == []
     assert [each["name"] for each in seen["datasets"]] == pooled.names("filesystem")[1:]
     assert seen["journal"]["phase"] == "idle" and seen["warnings"] == []

@@ -275,6 +275,20 @@ class TestRefused:
         message = fleet.host.refused("transaction", pool="tank", state="planned", **fleet.plan())
         assert "zpool import" in message and "nothing was changed" in message
 
+    def test_a_pool_that_the_image_could_not_open(self, fleet: Fleet, images: Images) -> None:
+        known = [each for each in images.built["1.1"]["features"] if each not in ("log_spacemap", "hole_birth")]
+        message = self.refused(fleet, features=known)
+        assert "the image 1.1" in message and "does not know hole_birth, log_spacemap, which the pool uses" in message
+        assert "zpool upgrade" in message
+        fleet.until_armed("1.0", "1.1")
+        assert "log_spacemap" in self.refused(fleet, features=known), "as long as it was not booted"
+
+    def test_not_because_nobody_knows_what_the_image_reads(self, fleet: Fleet, images: Images) -> None:
+        assert "which features of pools" in fleet.move("planned", **fleet.plan())["warnings"][0]
+        known = images.built["1.1"]["features"]
+        found = fleet.move("planned", **fleet.plan(features=known))
+        assert (found["step"], found["warnings"]) == ("prepare", [])
+
     def test_no_datasets(self, fleet: Fleet) -> None:
         fleet.host.command("zfs", "destroy", "-r", ROOT)
         assert "playbook deploy" in self.refused(fleet)

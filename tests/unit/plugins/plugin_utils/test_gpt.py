@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import medium
 
 SLICE = 8 << 20

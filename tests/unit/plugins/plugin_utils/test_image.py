@@ -22,8 +22,8 @@ from dissect.ffs import FFS
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
@@ -106,7 +106,7 @@ class TestImage:
             for name in files
         ]
         assert all(name.endswith(".py") for name in names)
-        assert not any(name.endswith(("_module.py", "_gpt.py")) for name in names)
+        assert not any(name.endswith(("_module.py", "_mbr.py")) for name in names)
         modules = [name[:-3].replace("/", ".") for name in names if name not in ("nanozfs.py",)]
         assert "ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery" in modules
         script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"

@@ -10,6 +10,7 @@ Sources: UEFI specification 2.10, section 5 (the structures); ``sys/sys/gpt.h`` 
 
 from __future__ import annotations
 
+import io
 import struct
 import uuid
 import zlib
@@ -188,6 +189,20 @@ def _read_copy(file: BinaryIO, at: int, sectors: int) -> Optional[Tuple[Table, i
         if entry is not None:
             table.entries[index + 1] = entry
     return table, other
+
+
+def read_published(head: bytes) -> Table:
+    """The table at the beginning of a whole medium, whose size it tells.
+
+    :param head: at least the first 17 KiB of the medium.
+    :raises GptError: when there is none, or it is damaged.
+    """
+    found = _read_copy(io.BytesIO(head), 1, 0)
+    if found is None:
+        raise GptError("there is no GPT")
+    table, backup = found
+    table.sectors = backup + 1  # the other header is the last sector
+    return table
 
 
 def read_table(file: BinaryIO, sectors: int) -> Table:
