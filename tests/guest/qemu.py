@@ -28,7 +28,7 @@ PROGRAM = "qemu-system-x86_64"
 #: under which a guest sees 127.0.0.1 of this machine
 HOST_ADDRESS = "10.0.2.2"
 
-_UNWANTED = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\t]")
+_UNWANTED = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[^\x20-\x7e\t]")
 
 
 class GuestError(Exception):

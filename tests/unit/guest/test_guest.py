@@ -53,7 +53,7 @@ def test_uefi_code_is_not_written_to_and_its_store_is() -> None:
         (b"|\b/\b-\b\\\bLoading kernel...\r", "Loading kernel..."),
         (b"\b\babc", "abc"),
         (b"Booting in 2 seconds\rBooting [kernel]...\r", "Booting [kernel]..."),
-        (b"\x1b[1;31mred\x1b[0m\x07", "red"),
+        (b"\x1b[=3h\x1b[1;31mred\x1b[0m\x07", "red"),
     ],
 )
 def test_a_line_is_what_a_terminal_would_show(raw: bytes, shown: str) -> None:
