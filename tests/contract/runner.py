@@ -9,7 +9,8 @@ d1, d2 …) and ``steps``. Each step has one verb and what must come back: ``rc`
 (templates, nothing by default):
 
 ================== =====================================================================================================
-``run: COMMAND``   run it; words as in a shell, but there is none; ``$name`` is what an earlier template kept
+``run: COMMAND``   run it; words as in a shell, but there is none; ``$name`` is what an earlier template kept;
+                   ``sorted: true`` sorts the lines of its output, where their order means nothing
 ``pull: DISK``     take a disk out; only while no imported pool has it
 ``plug: DISK``     put it in again
 ``cut: true``      the power fails; the machine starts again, with its hostid and without pools
@@ -51,7 +52,7 @@ LONG = 8191 * "x"
 VERBS = ("run", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
 
 #: what may stand beside a verb, besides what must come back
-_MORE = {"write": ("text",), "perform": ("changes",)}
+_MORE = {"run": ("sorted",), "write": ("text",), "perform": ("changes",)}
 
 _HOLES = {
     "guid": r"\d{10,20}",
@@ -257,7 +258,7 @@ class Run:
 
     def _answer(self, step: Step) -> Answer:
         verbs: Dict[str, Callable[[Step], Optional[Answer]]] = {
-            "run": lambda step: self.machine.run(shlex.split(self._fill_in(step.value))),
+            "run": self._run,
             "pull": lambda step: self.machine.pull(step.value),
             "plug": lambda step: self.machine.plug(step.value),
             "cut": lambda step: self.machine.cut(),
@@ -269,6 +270,12 @@ class Run:
             "perform": lambda step: self.plans.perform(self.machine.execute, step.value, step.more.get("changes")),
         }
         return verbs[step.verb](step) or Answer(0, "", "")
+
+    def _run(self, step: Step) -> Answer:
+        answer = self.machine.run(shlex.split(self._fill_in(step.value)))
+        if step.more.get("sorted"):
+            answer = answer._replace(out="".join(sorted(answer.out.splitlines(True))))
+        return answer
 
     def _plan(self, step: Step) -> None:
         self.plans = Plans.make(self.machine.execute, step.value)
