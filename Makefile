@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo test lint sanity units unit molecule test-freebsd bench build lab-down requirements clean
+.PHONY: help setup demo test lint sanity units unit molecule test-freebsd test-openzfs bench build lab-down requirements clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,9 @@ molecule: setup ## the scenarios of the lab (as root)
 
 test-freebsd: setup ## the main jobs on a real FreeBSD under QEMU; NANOZFS_FREEBSD_SETS says where its release sets are
 	@tools/freebsd
+
+test-openzfs: setup ## the contract cases on a real OpenZFS under QEMU (builds it once: some minutes)
+	@tools/openzfs
 
 bench: setup ## the image benchmark (as root; about an hour)
 	@bench/image/run

@@ -21,7 +21,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 PROGRAM = "qemu-system-x86_64"
 
@@ -35,6 +35,14 @@ class GuestError(Exception):
     """A guest does not do what it should; the text says where its console is."""
 
 
+class Kernel(NamedTuple):
+    """A kernel that QEMU itself loads: paths of it and of its initial ramdisk, and its command line."""
+
+    image: str
+    ramdisk: str
+    arguments: str
+
+
 @dataclass(frozen=True)
 class Hardware:
     """What a guest is made of.
@@ -44,6 +52,7 @@ class Hardware:
     :param accel: ``tcg`` (software emulation) or ``kvm``.
     :param firmware: path of UEFI code, with that of a writable store of its variables; BIOS without.
     :param forwards: ports of this machine by those of the guest.
+    :param kernel: what is booted in place of a drive.
     """
 
     drives: Sequence[str]
@@ -52,6 +61,7 @@ class Hardware:
     cpus: int = 2
     accel: str = "tcg"
     firmware: Optional[Sequence[str]] = None
+    kernel: Optional[Kernel] = None
 
 
 def arguments(hardware: Hardware, console: int, monitor: int) -> List[str]:
@@ -70,6 +80,9 @@ def arguments(hardware: Hardware, console: int, monitor: int) -> List[str]:
     argv += ["-chardev", "socket,id=monitor,fd={0}".format(monitor), "-mon", "chardev=monitor,mode=control"]
     for path, writable in zip(hardware.firmware or (), (False, True)):
         argv += ["-drive", "if=pflash,format=raw,readonly={0},file={1}".format("off" if writable else "on", path)]
+    if hardware.kernel:
+        argv += ["-kernel", hardware.kernel.image, "-initrd", hardware.kernel.ramdisk]
+        argv += ["-append", hardware.kernel.arguments]
     for number, path in enumerate(hardware.drives):
         # unsafe: a power cut ends QEMU, not this machine, so what QEMU was given is not lost and need not be flushed
         argv += ["-drive", "if=none,id=drive{0},format=raw,cache=unsafe,file={1}".format(number, path)]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.tests.model import properties, zmounts
@@ -144,7 +145,11 @@ class Values:
 
 
 def user_keys(item: Item) -> List[str]:
-    """The user properties that an object has, by itself or inherited."""
+    """The user properties that an object has, by itself or inherited.
+
+    A real pool has them in a hash table (a ZAP) with a salt of its own, so their order means nothing: not that of the
+    alphabet, nor that in which they were set.
+    """
     if item.kind == BOOKMARK:
         return []
     found = set(item.record["properties"])
@@ -152,5 +157,5 @@ def user_keys(item: Item) -> List[str]:
     while True:
         found.update(item.pool.datasets[here]["properties"])
         if not here:
-            return sorted(key for key in found if properties.is_user(key))
+            return sorted(filter(properties.is_user, found), key=lambda key: zlib.crc32(key.encode()))
         here = here.rpartition("/")[0]
