@@ -45,6 +45,9 @@ ROLLBACK = "rollback"
 #: how many image ids the bad-image list remembers; 64 of 64 characters fit into one property
 MAX_BAD = 64
 
+#: the steps of a plan are numbered with three digits, and done in the order of their names
+MAX_STEPS = 1000
+
 _ID = 64
 _APPLY = "apply."
 _REVERT = "revert."

@@ -117,13 +117,15 @@ class Medium:
         piece = self.slices[self.running]
         flags = piece.flags
         if self.scheme == MBR:
-            return ACTIVE not in flags and self.default not in (None, piece.index)
+            return piece.label != RECOVERY and self.default not in (None, piece.index)
         return BOOTONCE in flags and BOOTME not in flags
 
     def boots_again(self) -> bool:
         """Whether the boot code takes the running slice at the next start as well, and not as a trial that begins."""
-        flags = self.slices[self.running].flags
-        return ACTIVE in flags if self.scheme == MBR else BOOTME in flags and BOOTONCE not in flags
+        piece = self.slices[self.running]
+        if self.scheme == MBR:  # active, and not boot0's default: the hook of one more trial sets it back
+            return ACTIVE in piece.flags and self.default in (None, piece.index)
+        return BOOTME in piece.flags and BOOTONCE not in piece.flags
 
 
 def _scheme(table: Geom) -> str:

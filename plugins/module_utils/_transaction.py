@@ -190,6 +190,12 @@ def mark_written(journal: Journal) -> Journal:
 
 def arm(journal: Journal, apply: Sequence[Step], revert: Sequence[Step]) -> Journal:
     """The next boot may be the trial; the plans say what happens to the data then and if it fails."""
+    if max(len(apply), len(revert)) > journals.MAX_STEPS:
+        raise Refused(
+            "the plan for the data has more than {0} steps".format(journals.MAX_STEPS),
+            safe=_NOTHING,
+            todo="keep datasets that need not go back out of it (nanozfs:rollback=keep, upgrade_datasets)",
+        )
     armed = _advance(journal, journals.ARMED, (journals.WRITTEN,))
     return replace(armed, apply=tuple(apply), revert=tuple(revert))
 

@@ -134,6 +134,16 @@ class Stage:
             with open(os.path.join(folder, "boot/nanozfs/local.conf"), "a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
+    def change(self, name: str, old: str, new: str) -> None:
+        """Change a file of all images; *old* must be in it somewhere."""
+        found = False
+        for folder in self.images.values():
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                text = file.read()
+            found = found or old in text
+            self._write(folder, name, text.replace(old, new))
+        assert found, "there is no {0!r} in {1}".format(old, name)
+
     # the medium
 
     def fresh_medium(self) -> None:

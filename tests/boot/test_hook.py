@@ -409,6 +409,103 @@ def test_two_trials_in_a_row(stage: Stage) -> None:
     assert stage.journal("phase") == "reverted"
 
 
+@pytest.mark.parametrize("text", ['NZ_WATCHDOG="ichwd', "NZ_POOL_TIMEOUT=10m"], ids=["quote", "unit"])
+@pytest.mark.parametrize("trial", [True, False])
+def test_mistakes_in_local_conf_end_nothing(stage: Stage, text: str, trial: bool) -> None:
+    installed(stage)
+    if trial:
+        stage.arm()
+    stage.setting(text)
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert ("a trial, for" in up.console) == trial
+
+
+def test_an_error_in_the_hook_itself_means_recovery(stage: Stage) -> None:
+    installed(stage)
+    stage.change(
+        "boot/nanozfs/pool.subr", "configure() {", "configure() { $((1m)); }; bring_up() { : ${nope?}; }; x() {"
+    )
+    stage.change("conf/default/etc/extract", 'within "$NZ_POOL_TIMEOUT" bring_up', "bring_up")
+    up = stage.boot()
+    assert (up.ended, up.state) == ("up", "recovery"), up.console
+    assert up.reason == "the early hook ended by an error"
+
+
+def test_a_trial_that_ends_early_has_its_timer(stage: Stage) -> None:
+    installed(stage)
+    stage.arm()
+    stage.change("boot/nanozfs/image.conf", "NZ_POOL=tank", "NZ_POOL=")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert "a trial, for 60 seconds" in up.console
+
+
+def test_another_pool_of_the_name_is_not_taken_for_one_that_is_late(stage: Stage) -> None:
+    installed(stage)
+    mine = stage.guid()
+    stage.command("zpool", "export", "tank")
+    for disk in ("da1", "da2"):
+        stage.machine.add_disk(disk, 512 << 20, disk.upper())
+    stage.command("zpool", "create", "-f", "tank", "mirror", "da1", "da2")
+    stage.command("zpool", "export", "tank")
+    disks = stage.on_the_desk(*stage.data)
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason.startswith("another pool tank is there"), up.reason
+    assert stage.remembered.values["guid"] == mine, "it would not know its own pool any more"
+    for each in disks:
+        stage.machine.attach_disk(each)
+    assert is_itself(stage.boot())
+    assert stage.guid() == mine
+
+
+def test_rc_conf_that_includes_another_file(stage: Stage) -> None:
+    installed(stage)
+    stage.write("tank/nanozfs/cfg", "rc.conf", NAME + ". /etc/rc.conf.site\n")
+    stage.write("tank/nanozfs/cfg", "rc.conf.site", 'sshd_enable="YES"\n')
+    up = stage.boot()
+    assert (up.state, up.reason) == ("normal", ""), up.console
+
+
+def test_what_a_broken_off_save_left_is_not_configuration(stage: Stage) -> None:
+    installed(stage)
+    stage.write("tank/nanozfs/cfg", ".nanozfs.save/0", "y" * (8 << 20))
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert "/etc/.nanozfs.save/0" not in up.files
+
+
+def test_fstab_in_cfg_is_left_out(stage: Stage) -> None:
+    installed(stage)
+    stage.write("tank/nanozfs/cfg", "fstab", "/dev/gpt/gone\t/data\tufs\trw\t2\t2\n")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert "gone" not in up.files.get("/etc/fstab", "")
+
+
+def test_a_medium_of_the_new_version_begins_no_trial(stage: Stage) -> None:
+    """Armed, but not restarted; then somebody puts a medium in that holds the new system only."""
+    installed(stage)
+    stage.arm()
+    stage.fresh_medium()
+    stage.change("boot/nanozfs/image.conf", OLD, NEW)
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert (stage.journal("phase"), "nanozfs.trial" in up.kenv) == ("armed", False)
+
+
+def test_var_that_the_pool_does_not_let_go_of(stage: Stage) -> None:
+    """rc.d/var would hang on it: the next start leaves the pool alone."""
+    installed(stage)
+    stage.fault("fail", "mount", "-t", "zfs", "tank/nanozfs/var/log")
+    stage.fault("fail", "umount", "-f", "/var")
+    assert stage.boot().ended == "restart"
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert is_itself(stage.boot())
+
+
 # watchdogs
 
 

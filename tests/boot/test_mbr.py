@@ -73,3 +73,18 @@ def test_new_medium_revives_the_host(stage: Stage) -> None:
     up = stage.boot()
     assert is_itself(up), up.console
     assert up.kenv["nanozfs.revived"] == "1" and stage.remembered.values["guid"] == stage.guid()
+
+
+def test_a_trial_that_cannot_be_set_back_is_left_to_its_timer(stage: Stage) -> None:
+    """It would be the same slice again, and nobody has checked it."""
+    installed(stage)
+    stage.arm()
+    stage.fault("fail", "gpart", "set", "-a", "active")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert up.reason == "the old slice could not be made active again"
+    assert up.kenv["nanozfs.trial"] == "1" and "a trial, for" in up.console
+    assert stage.boot().label == "nz-b"  # now it can be set back
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert (back.label, stage.journal("phase")) == ("nz-a", "reverted")

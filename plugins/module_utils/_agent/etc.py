@@ -45,6 +45,7 @@ NEVER = (
     "hostid",
     "machine-id",
     "md_size",
+    "extract",
     "nanozfs.log",
     "nanozfs.tmp/*",
     STAGING + "/*",
@@ -53,11 +54,23 @@ NEVER = (
 #: saved together or not at all: one without the others would not fit
 TOGETHER = (("master.passwd", "passwd", "pwd.db", "spwd.db"),)
 
+#: whether a shell that reads the file goes on after it, as /etc/rc must: the early hook's own test, whose answer it is
+#: whether the host comes up with its configuration. The script is fixed; the file is its $0.
+_SHELL = (
+    "sh",
+    "-c",
+    'x=$(. "$0" > /dev/null 2>&1 < /dev/null; echo fit); [ "$x" = fit ] || '
+    '{ sh -n "$0" && echo "a shell that reads it ends there" >&2; exit 1; }',
+)
+
+#: without it, or where it is empty, the early hook takes the configuration for lost
+NEEDED = "rc.conf"
+
 #: commands that judge a file, which they get as their last argument. pwd_mkdb(8) -C verifies only
 CHECKS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
-    ("rc.conf", ("sh", "-n")),
-    ("rc.conf.local", ("sh", "-n")),
-    ("rc.conf.d/*", ("sh", "-n")),
+    ("rc.conf", _SHELL),
+    ("rc.conf.local", _SHELL),
+    ("rc.conf.d/*", _SHELL),
     ("ssh/sshd_config", ("/usr/sbin/sshd", "-t", "-f")),
     ("master.passwd", ("pwd_mkdb", "-C")),
 )
@@ -101,6 +114,8 @@ def _files(top: str) -> Dict[str, os.stat_result]:
     """The files and symbolic links below a folder, by relative path. Links are not followed."""
     found: Dict[str, os.stat_result] = {}
     for folder, folders, names in os.walk(top):
+        if folder == top and ".zfs" in folders:
+            folders.remove(".zfs")  # the snapshots, where they are visible
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in names + links:
             full = os.path.join(folder, name)
@@ -267,6 +282,8 @@ def verify(runner: Runner, etc: Etc, chosen: Sequence[Change]) -> None:
     """
     problems = []
     for change in chosen:
+        if change.path == NEEDED and (change.kind == DELETED or not os.path.getsize(etc.at("etc", NEEDED))):
+            problems.append("{0}: a host without it would come up in recovery mode".format(NEEDED))
         for pattern, argv in CHECKS:
             if change.kind == DELETED or not fnmatch.fnmatchcase(change.path, pattern):
                 continue

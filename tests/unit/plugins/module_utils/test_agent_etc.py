@@ -289,3 +289,23 @@ def test_a_file_that_goes_while_one_looks(agent: AgentHost, monkeypatch: pytest.
     monkeypatch.setattr(os, "lstat", lstat)
     places: Places = agent.places
     assert Etc(places).changes() == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", 'hostname="web-1"\nexit 0\n', 'hostname="web-1"\n. /etc/not-there\n'], ids=["empty", "exit", "include"]
+)
+def test_an_rc_conf_that_the_early_hook_refuses_is_not_saved(agent: AgentHost, text: str) -> None:
+    """The next start would be one in recovery mode."""
+    before = agent.get("cfg", "rc.conf")
+    agent.put("etc", "rc.conf", text)
+    answer = agent.run("save")
+    assert answer.rc == 3 and "not fit to be saved: rc.conf" in answer.err, answer
+    assert agent.get("cfg", "rc.conf") == before
+
+
+def test_the_only_rc_conf_is_not_taken_away(agent: AgentHost) -> None:
+    before = agent.get("cfg", "rc.conf")
+    os.unlink(os.path.join(agent.places.etc, "rc.conf"))
+    answer = agent.run("save", "--delete")
+    assert answer.rc == 3 and "recovery mode" in answer.err, answer
+    assert agent.get("cfg", "rc.conf") == before

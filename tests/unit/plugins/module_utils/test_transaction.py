@@ -214,3 +214,11 @@ class TestSteps:
             "rename t/n/failed/1/var/log t/n/var/log",
         ]
         assert put_back([], "s", "x") == []
+
+
+def test_a_plan_of_too_many_steps_is_refused() -> None:
+    """They are done in the order of their names, which have three digits."""
+    steps = tuple(Step("create", ("tank/{0}".format(number),)) for number in range(1001))
+    with pytest.raises(Refused, match="more than 1000 steps"):
+        transaction.arm(Journal(phase="written"), (), steps)
+    assert transaction.arm(Journal(phase="written"), (), steps[1:]).phase == "armed"
