@@ -188,6 +188,14 @@ class Stage:
         self.write("tank/nanozfs/cfg", "rc.conf", 'hostname="web-1"\n')
         self.write("tank/nanozfs/var", "data", "old\n")
 
+    def another_pool(self) -> None:
+        """Export the pool, and plug in the disks of another one of that name."""
+        self.command("zpool", "export", "tank")
+        for disk in ("da1", "da2"):
+            self.machine.add_disk(disk, 512 * MIB, disk.upper())
+        self.command("zpool", "create", "-f", "tank", "mirror", "da1", "da2")
+        self.command("zpool", "export", "tank")
+
     def guid(self) -> str:
         """The guid of the pool, which must be imported."""
         return self.command("zpool", "get", "-H", "-o", "value", "guid", "tank").strip()

@@ -123,11 +123,7 @@ def test_late_disks_are_waited_for(stage: Stage) -> None:
 def test_two_pools_of_the_name(stage: Stage, ground: object) -> None:
     installed(stage)
     mine = stage.guid()
-    stage.command("zpool", "export", "tank")
-    for disk in ("da1", "da2"):
-        stage.machine.add_disk(disk, 512 << 20, disk.upper())
-    stage.command("zpool", "create", "-f", "tank", "mirror", "da1", "da2")
-    stage.command("zpool", "export", "tank")
+    stage.another_pool()
     up = stage.boot()
     assert is_itself(up), "the pool that this medium knows was not taken: " + up.console
     assert stage.guid() == mine
@@ -444,11 +440,7 @@ def test_a_trial_that_ends_early_has_its_timer(stage: Stage) -> None:
 def test_another_pool_of_the_name_is_not_taken_for_one_that_is_late(stage: Stage) -> None:
     installed(stage)
     mine = stage.guid()
-    stage.command("zpool", "export", "tank")
-    for disk in ("da1", "da2"):
-        stage.machine.add_disk(disk, 512 << 20, disk.upper())
-    stage.command("zpool", "create", "-f", "tank", "mirror", "da1", "da2")
-    stage.command("zpool", "export", "tank")
+    stage.another_pool()
     disks = stage.on_the_desk(*stage.data)
     up = stage.boot()
     assert is_recovery(up), up.console
