@@ -111,13 +111,12 @@ class Medium:
     def on_trial(self) -> bool:
         """Whether this very boot is a trial that nobody has committed.
 
-        gptboot leaves bootonce alone on the slice that it tries. With an MBR the early hook has made the old slice the
-        active one again, which is boot0's default as well: see :func:`_mbr_edits`.
+        gptboot leaves bootonce alone on the slice that it tries. With an MBR boot0's default is the other slice of the
+        pair then, and the early hook has made that the active one again: see :func:`_mbr_edits`.
         """
-        piece = self.slices[self.running]
-        flags = piece.flags
         if self.scheme == MBR:
-            return piece.label != RECOVERY and self.default not in (None, piece.index)
+            return self.inactive is not None and self.default == self.inactive.index
+        flags = self.slices[self.running].flags
         return BOOTONCE in flags and BOOTME not in flags
 
     def boots_again(self) -> bool:

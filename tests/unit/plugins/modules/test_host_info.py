@@ -169,6 +169,8 @@ class TestMbr:
         seen = look(host)
         assert seen["state"] == "trial" and seen["running"]["on_trial"] and seen["medium"]["inactive"] == "nz-a"
         host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
+        assert look(host)["state"] == "trial", "half a commit: the next start is one more trial"
+        host.command("boot0cfg", "-s", "3", "ada0")
         assert look(host)["state"] == "normal"
 
     def test_without_boot0_there_is_no_trial(self, host: ModuleHost) -> None:
