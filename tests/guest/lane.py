@@ -333,7 +333,7 @@ class Lane(Walkthrough):
         self.guest.wait_ssh(BOOT)
 
     def medium(self) -> None:
-        """The medium dies, and a fresh one of an older version is put in."""
+        """The medium dies, and a fresh one is put in."""
         key = self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
         self.guest.cut()
         freebsd.write_medium(self.site.medium("1.1"), self.machine.medium)
@@ -403,12 +403,15 @@ class Lane(Walkthrough):
             threading.Event().wait()
 
 
-def serve(folder: str, port: int) -> Any:
-    """Publish a folder on a port of 127.0.0.1, from a thread."""
+def serve(folder: str, port: int, log: str) -> subprocess.Popen:
+    """Publish a folder on a port of 127.0.0.1, for as long as this process lives.
+
+    :param log: of what is asked for.
+    """
     os.makedirs(folder, exist_ok=True)
-    server = web.server(folder, "127.0.0.1", port)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", web.__name__, folder, "127.0.0.1", str(port)]
+    with open(log, "ab") as file:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -450,12 +453,13 @@ def main(argv: List[str]) -> int:
     try:
         sets = freebsd.find_sets(options.sets, os.path.join(cache, "sets"))
         lane = Lane(os.path.abspath(work), logs, sets, options.accel)
-        server = serve(lane.site.images, lane.ports.web)
+        server = serve(lane.site.images, lane.ports.web, os.path.join(logs, "web.log"))
         try:
             return _walk(lane, options)
         finally:
             lane.guest.cut()
-            server.shutdown()
+            server.kill()
+            server.wait()
     except freebsd.SetsError as problem:
         print("FAILED  {0}".format(problem), file=sys.stderr)
         return 1
