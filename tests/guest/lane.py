@@ -301,15 +301,22 @@ class Lane(Walkthrough):
         """One upgrade during which the power fails five times."""
         # so that there is something to write, as on a medium that is new
         self.site.ssh(HOST, "dd if=/dev/zero of=/dev/gpt/nz-b bs=1m count={0}".format(self.site.size // MIB))
+        # and it takes its time: without a delta, over a thin line
+        deltas = [name for name in os.listdir(self.site.images) if name.endswith(".delta")]
+        faults = os.path.join(self.site.images, ".faults.json")
+        with open(faults, "w", encoding="utf-8") as file:
+            json.dump({name: {"status": 404} for name in deltas}, file)
         for moments, outcomes in POWER_CUTS:
             self._interrupted(moments)
             self.is_itself(outcomes, ["first", "first"])
+        os.unlink(faults)
         self.upgrade("1.1", "-e", "upgrade_allow_bad=true")
         self.is_itself({"1.1": ["committed"]}, ["first", "first"])
 
     def _interrupted(self, moments: Sequence[Cut]) -> None:
         """Run the upgrade and cut the power at some moments; the play goes on meanwhile, however it ends."""
         arguments = ["-l", HOST, "-e", "upgrade_version=1.1", "-e", "upgrade_allow_bad=true"]
+        arguments += ["-e", "upgrade_rate_limit={0}".format(MIB)]
         self.say("    $ {0}".format(" ".join(self.site.command("upgrade", *arguments))))
         process = self.site.start("upgrade", *arguments)
         try:
@@ -318,7 +325,7 @@ class Lane(Walkthrough):
             reader = self.plays.follow(partial(os.read, process.stdout.fileno(), 65536), "upgrade")
             for moment in moments:
                 source = self.plays if moment.where == "play" else self.guest.console
-                line = source.wait(moment.pattern, PLAY, begun[moment.where])
+                line = source.wait(moment.pattern, PLAY, begun[moment.where], lambda: process.poll() is not None)
                 self.guest.cut()
                 begun = {"play": self.plays.end, "console": self.guest.console.end}
                 self.guest.on()

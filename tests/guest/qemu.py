@@ -186,22 +186,25 @@ class Transcript:
             return Line(len(self.lines), self.lines[-1].at if self.lines else 0.0, rest)
         return None
 
-    def wait(self, pattern: str, seconds: float, since: int = 0) -> Line:
+    def wait(self, pattern: str, seconds: float, since: int = 0, ended: Callable[[], bool] = lambda: False) -> Line:
         """Wait for a line.
 
         :param seconds: deadline.
+        :param ended: whether there is nothing more to wait for; asked every second.
         :raises GuestError: when it does not come by then.
         """
-        end = time.monotonic() + seconds
+        end, over = time.monotonic() + seconds, False
         with self._news:
             found = self._find(pattern, since)
             while found is None:
-                left = end - time.monotonic()
+                left = 0.0 if over else end - time.monotonic()
                 if left <= 0:
                     last = self.lines[-1].text if self.lines else "nothing"
-                    text = "no line with {0!r} in {1:.0f} s; the last one: {2!r}. All of it: {3}"
-                    raise GuestError(text.format(pattern, seconds, last, self.path))
-                self._news.wait(left)
+                    text = "no line with {0!r} {1}; the last one: {2!r}. All of it: {3}"
+                    when = "until the end" if over else "in {0:.0f} s".format(seconds)
+                    raise GuestError(text.format(pattern, when, last, self.path))
+                over = ended()  # asked before the last look
+                self._news.wait(0.0 if over else min(left, 1.0))
                 found = self._find(pattern, since)
         return found
 

@@ -75,6 +75,8 @@ def test_a_line_that_does_not_come_is_an_error_that_says_where_to_look(tmp_path:
     said.feed(b"panic: no\n", 1.0)
     with pytest.raises(qemu.GuestError, match=r"login.*panic: no.*" + str(tmp_path / "log")):
         said.wait("login:", 0.01)
+    with pytest.raises(qemu.GuestError, match="until the end"):
+        said.wait("login:", 60, ended=lambda: True)
 
 
 def test_a_transcript_keeps_everything_with_its_times(tmp_path: Path) -> None:
