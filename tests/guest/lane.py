@@ -306,10 +306,12 @@ class Lane(Walkthrough):
         faults = os.path.join(self.site.images, ".faults.json")
         with open(faults, "w", encoding="utf-8") as file:
             json.dump({name: {"status": 404} for name in deltas}, file)
-        for moments, outcomes in POWER_CUTS:
-            self._interrupted(moments)
-            self.is_itself(outcomes, ["first", "first"])
-        os.unlink(faults)
+        try:
+            for moments, outcomes in POWER_CUTS:
+                self._interrupted(moments)
+                self.is_itself(outcomes, ["first", "first"])
+        finally:
+            os.unlink(faults)
         self.upgrade("1.1", "-e", "upgrade_allow_bad=true")
         self.is_itself({"1.1": ["committed"]}, ["first", "first"])
 
