@@ -17,6 +17,9 @@ from ansible_collections.nanozfs.fleet.tests.model.machine import copy_sparse
 
 NAME = 'hostname="web-1"\n'
 
+#: for what must be so on media of both kinds
+either_table = pytest.mark.parametrize("table", ["gpt", pytest.param("mbr", marks=pytest.mark.mbr)])
+
 
 def installed(stage: Stage) -> None:
     """A host that was installed and is switched off."""
@@ -182,7 +185,8 @@ def test_power_cuts_after_the_import_are_no_panics_of_it(stage: Stage) -> None:
     assert stage.remembered.values["works"] == "0"
 
 
-def test_import_that_panics_in_the_new_system_only(stage: Stage) -> None:
+@either_table
+def test_import_that_panics_in_the_new_system_only(stage: Stage, table: str) -> None:
     installed(stage)
     stage.arm()
     stage.fault("panic", "zpool", "import", "-f")
@@ -263,7 +267,8 @@ def test_backup_table_misplaced(stage: Stage) -> None:
     assert "CORRUPT" not in stage.command("gpart", "show", "ada0")
 
 
-def test_new_medium_revives_the_host(stage: Stage) -> None:
+@either_table
+def test_new_medium_revives_the_host(stage: Stage, table: str) -> None:
     installed(stage)
     assert is_itself(stage.boot())
     stage.fresh_medium()

@@ -38,16 +38,6 @@ def test_a_trial_and_the_way_back(stage: Stage) -> None:
     assert "nanozfs.trial" not in back.kenv
 
 
-def test_a_trial_that_panics_before_it_has_read_the_journal(stage: Stage) -> None:
-    installed(stage)
-    stage.arm()
-    stage.fault("panic", "zpool", "import", "-f")
-    assert stage.boot().ended == "panic"
-    back = stage.boot()
-    assert is_itself(back), back.console
-    assert (back.label, stage.journal("phase")) == ("nz-a", "reverted")
-
-
 def test_armed_but_not_restarted_into(stage: Stage) -> None:
     """The power failed before the restart, and somebody chose the old slice at boot0's menu: nothing was tried."""
     installed(stage)
@@ -64,15 +54,6 @@ def test_recovery_chosen_by_hand_is_no_trial(stage: Stage) -> None:
     up = stage.boot()
     assert is_recovery(up), up.console
     assert "nanozfs.trial" not in up.kenv
-
-
-def test_new_medium_revives_the_host(stage: Stage) -> None:
-    installed(stage)
-    assert is_itself(stage.boot())
-    stage.fresh_medium()
-    up = stage.boot()
-    assert is_itself(up), up.console
-    assert up.kenv["nanozfs.revived"] == "1" and stage.remembered.values["guid"] == stage.guid()
 
 
 def test_a_trial_that_cannot_be_set_back_is_left_to_its_timer(stage: Stage) -> None:
