@@ -200,7 +200,7 @@ class TestReproducible:
             (extra / "etc" / "motd").chmod(mode)
             definition = images.definition("1.1", 11)
             definition = images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)])
-            _tree, name = build.plan(definition, str(tmp_path))
+            _tree, name = build.plan(definition, str(tmp_path), print)
             seen.add(name)
         assert len(seen) == 3
 
@@ -248,16 +248,16 @@ class TestRefusals:
         (extra / path).write_text("x")
         definition = images.definition("1.1", 11)
         with pytest.raises(FleetError, match=said):
-            build.plan(images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)]), str(tmp_path))
+            build.plan(images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)]), str(tmp_path), print)
 
     def test_no_freebsd(self, images: Images, tmp_path: Any) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(FleetError, match="no FreeBSD system"):
-            build.plan(images.definition("1.1", 11, sources=[str(tmp_path / "empty")]), str(tmp_path))
+            build.plan(images.definition("1.1", 11, sources=[str(tmp_path / "empty")]), str(tmp_path), print)
 
     def test_no_hook(self, images: Images, tmp_path: Any) -> None:
         with pytest.raises(FleetError, match="early boot hook is missing"):
-            build.plan(images.definition("1.1", 11, overlays=[]), str(tmp_path))
+            build.plan(images.definition("1.1", 11, overlays=[]), str(tmp_path), print)
 
     def test_too_small(self, images: Images, tmp_path: Any) -> None:
         with pytest.raises(FleetError, match="raise image_size"):
@@ -286,6 +286,7 @@ class TestRefusals:
         tree.remove("boot/gptboot")
         os.mkdir(source)
         tree.stage(source)
+        os.chmod(os.path.join(source, "usr", "local", "bin", "python3.11"), 0o755)
         with pytest.raises(FleetError, match="no boot code"):
             images.build("1.1", 11, sources=[source], terms=images.terms(output=str(tmp_path / "out")))
 
