@@ -165,7 +165,7 @@ def _check_signers(tree: Tree) -> None:
         if key is None or not key.before:
             raise Guarded(
                 "{0} has a line that is no signer: {1!r}".format(ALLOWED_SIGNERS, line[:60]),
-                todo='a line is like: name namespaces="nanozfs-image,nanozfs-channel" ssh-ed25519 AAAA… (image_signers)',
+                todo='a line is like: name namespaces="nanozfs-image" ssh-ed25519 AAAA… (image_signers)',
             )
     if not lines:
         raise Guarded(

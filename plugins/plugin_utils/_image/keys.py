@@ -26,10 +26,21 @@ class PublicKey(NamedTuple):
     blob: str
 
 
+def _fields(raw: bytes) -> List[bytes]:
+    """The fields of a blob; none when one is cut off."""
+    found, at = [], 0
+    while at + 4 <= len(raw):
+        end = at + 4 + struct.unpack_from(">I", raw, at)[0]
+        found.append(raw[at + 4 : end])
+        at = end
+    return found if at == len(raw) else []
+
+
 def find(line: str) -> Optional[PublicKey]:
     """The public key in a line; ``None`` where there is none, or it is damaged.
 
-    The blob begins with the length and the name of its kind (RFC 4253, 6.6), which must be that of the line.
+    The blob is a row of fields, each with its length before it. The first one is the kind (RFC 4253, 6.6), which must
+    be that of the line.
     """
     try:
         words = shlex.split(line)
@@ -42,7 +53,8 @@ def find(line: str) -> Optional[PublicKey]:
                 raw = base64.b64decode(blob, validate=True)
             except ValueError:
                 return None
-            if len(raw) < 32 or not raw.startswith(struct.pack(">I", len(kind)) + kind):
+            fields = _fields(raw)
+            if len(fields) < 2 or fields[0] != kind:
                 return None
             return PublicKey(words[:at], word, blob)
     return None

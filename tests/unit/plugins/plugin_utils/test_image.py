@@ -279,10 +279,9 @@ class TestRefusals:
             images.build("1.1", 11, **changes)
 
     def test_a_medium_without_boot_code(self, images: Images, tmp_path: Any) -> None:
-        definition = images.definition("1.1", 11)
         source = str(tmp_path / "tree")
         tree = Tree()
-        tree.add_folder(definition.sources[0])
+        tree.add_folder(os.path.join(images.folder, "tree"))
         tree.remove("boot/gptboot")
         os.mkdir(source)
         tree.stage(source)
