@@ -121,7 +121,9 @@ def plan(definition: Definition, scratch: str, say: Say) -> Tuple[Tree, str]:
         revoked=definition.revoked,
         etc_size=definition.etc_size,
         epoch=definition.epoch,
-        form="{0} bytes, {1}".format(definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch))),
+        form="{0} bytes, {1}, {2}".format(
+            definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch)), ufs.ORDER
+        ),
         settings=definition.settings,
         stale_accounts=MASTER in tree and _digest(tree, MASTER) != laid.accounts,
         secrets=definition.secrets,
