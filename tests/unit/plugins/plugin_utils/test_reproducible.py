@@ -245,10 +245,21 @@ def test_the_check_finds_what_is_wrong(images: Images) -> None:
     assert not check(bytes(raw)).links
 
 
-def test_makefs_that_ends_early(tmp_path: Path) -> None:
-    """Before it asks for the specification, and after."""
-    for number, (size, said) in enumerate(((MIB, "larger than the maxsize.*raise image_size"), (24 * MIB, "free inodes.*are required"))):
-        scratch = tmp_path / str(number)
-        scratch.mkdir()
-        with pytest.raises(ufs.MakefsError, match=said):
-            ufs.make(tree_with_links(), str(scratch), str(scratch / "out"), size, 1000)
+@pytest.mark.parametrize(
+    "size, said", [(MIB, "larger than the maxsize.*raise image_size"), (24 * MIB, "free inodes.*are required")]
+)
+def test_makefs_that_ends_early(tmp_path: Path, size: int, said: str) -> None:
+    """After it has asked for the specification; that it is not installed is in test_image."""
+    with pytest.raises(ufs.MakefsError, match=said):
+        ufs.make(tree_with_links(), str(tmp_path), str(tmp_path / "out"), size, 1000)
+
+
+def test_makefs_that_asks_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends before it opens the specification."""
+    program = tmp_path / "bin" / "makefs"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho makefs: no such option >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent) + ":" + os.environ["PATH"])
+    with pytest.raises(ufs.MakefsError, match="makefs failed: no such option"):
+        ufs.make(Tree(), str(tmp_path), str(tmp_path / "out"), MIB, 1000)
