@@ -73,7 +73,10 @@ class ActionModule(ActionBase):
         _validated, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         runner = Runner(local_execute, check_mode=bool(self._task.check_mode))
         try:
-            result.update(build.run(self._definition(arguments), runner, self._say(arguments)))
+            built = build.run(self._definition(arguments), runner, self._say(arguments))
+            for each in built.pop("warnings"):
+                display.warning(each)
+            result.update(built)
         except FleetError as error:
             raise AnsibleActionFail(str(error))
         return result

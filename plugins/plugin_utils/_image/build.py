@@ -92,17 +92,19 @@ def check(definition: Definition) -> None:
             raise Refused("{0!r} is no usable {1} for an image".format(text, what))
 
 
-def plan(definition: Definition, scratch: str, say: Say) -> Tuple[Tree, str]:
+def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = None) -> Tuple[Tree, str]:
     """Put the tree together.
 
     :param scratch: a folder for the contents of archives.
-    :param say: told what is being done, and what has to be known of it.
+    :param say: told what is being done.
+    :param warn: told what has to be known of the image; by default as *say*.
     :returns: the tree and the build that it is.
     :raises FleetError: when something that it is made of is missing, wrong, or must not be in an image.
     """
+    warn = warn or say
     tree = Tree()
     sources = supply.supply(definition.sources, definition.supply, say)
-    laid = _lay_sources(tree, definition, sources, scratch, say)
+    laid = _lay_sources(tree, definition, sources, scratch, warn)
     archives = _packages(definition, tree, say)
     overlays = Tree()
     for folder in definition.overlays:
@@ -110,7 +112,7 @@ def plan(definition: Definition, scratch: str, say: Say) -> Tuple[Tree, str]:
     accounts = Accounts()
     accounts.add(tree)
     accounts.add(overlays)
-    packages.lay(tree, archives, accounts, scratch, say)
+    packages.lay(tree, archives, accounts, scratch, warn)
     for folder in definition.overlays:
         tree.add_folder(folder)
     origin = _origin(tree).added(laid.inputs, packages.packages_of(archives))
@@ -146,14 +148,14 @@ class Laid(NamedTuple):
     accounts: str
 
 
-def _lay_sources(tree: Tree, definition: Definition, sources: Sequence[Supplied], scratch: str, say: Say) -> Laid:
+def _lay_sources(tree: Tree, definition: Definition, sources: Sequence[Supplied], scratch: str, warn: Say) -> Laid:
     inputs: List[Input] = []
     accounts = ""
     for each in sources:
         before = {path: tree.nodes.get(path) for path in (SPWD_DB, ORIGIN_JSON)}
         named = find_metalog(each.path, definition.metalog) if each.is_folder else None
         if named is not None:
-            tree.add_tree(read_folder(each.path, named, definition.unlisted, tree, say))
+            tree.add_tree(read_folder(each.path, named, definition.unlisted, tree, warn))
         elif each.is_folder:
             tree.add_folder(each.path, exact=True)
         else:
@@ -194,23 +196,25 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
 
     :param runner: its check mode decides whether anything is written.
     :param say: told what is being done.
+    :returns: the result of the module; ``warnings`` is what has to be known of the image.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
     check(definition)
+    warnings: List[str] = []
     terms = definition.terms
     folder = publish.Folder(terms.output)
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
-        tree, build = plan(definition, scratch, say)
+        tree, build = plan(definition, scratch, say, warnings.append)
         with folder.locked(runner.check_mode):
             found = folder.find(definition.identity, build)
             if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
                 manifest, changed = found, False
             elif runner.check_mode:
-                return {"changed": True, "build": build, "image": None}
+                return {"changed": True, "build": build, "image": None, "warnings": warnings}
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
-            return release.finish(terms, manifest.name, manifest, changed, runner, say)
+            return dict(release.finish(terms, manifest.name, manifest, changed, runner, say), warnings=warnings)
 
 
 def _order(definition: Definition) -> release.Order:
