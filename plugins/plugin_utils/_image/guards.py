@@ -102,7 +102,8 @@ def check(tree: Tree, secrets: Sequence[str] = ()) -> None:
         _check_name(path)
         if path.rpartition("/")[2] == "fstab" and path.startswith(("etc/", "conf/")):
             _check_fstab(path, node)
-        if path not in allowed and path.startswith(tuple(each + "/" for each in CONFIGURATION + ("boot",))):
+        configures = path.startswith(tuple(each + "/" for each in CONFIGURATION))
+        if path not in allowed and (configures or (path.startswith("boot/") and _SETTINGS.match(path))):
             _check_secrets(path, node)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import re
-import shlex
 import struct
 from typing import List, NamedTuple, Optional
 
 _KIND = re.compile(r"(sk-)?(ssh|ecdsa)-[a-z0-9.@-]+\Z")
+#: a word; options have values in quotation marks, with blanks in them perhaps, and ``\"`` for one of their own
+_WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^\s"]|"(?![^"]*"))+')
 
 
 class PublicKey(NamedTuple):
@@ -42,10 +43,7 @@ def find(line: str) -> Optional[PublicKey]:
     The blob is a row of fields, each with its length before it. The first one is the kind (RFC 4253, 6.6), which must
     be that of the line.
     """
-    try:
-        words = shlex.split(line)
-    except ValueError:
-        return None
+    words = _WORD.findall(line)
     for at, word in enumerate(words[:-1]):
         if _KIND.match(word):
             kind, blob = word.encode("ascii"), words[at + 1]

@@ -114,6 +114,14 @@ def test_python() -> None:
         guards.check(tree)
 
 
+def test_programs_are_no_configuration() -> None:
+    """A loader or a library knows how a key begins."""
+    tree = good()
+    for path in ("boot/loader.efi", "usr/lib/libcrypto.so", "usr/local/share/doc/rc.conf"):
+        tree.write(path, PEM.format("") + "password=x\n")
+    guards.check(tree)
+
+
 def test_an_exception_is_for_one_file() -> None:
     tree = good()
     tree.write("etc/ssl/a.pem", PEM.format(""))

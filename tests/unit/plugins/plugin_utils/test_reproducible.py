@@ -235,6 +235,15 @@ def test_hard_links(tmp_path: Path, memory: str) -> None:
     assert groups[0::3] == groups[1::3] == groups[2::3] and sum(groups[0::3]) == total
 
 
+def test_as_freebsd_makes_it(tmp_path: Path) -> None:
+    """From the folder itself, with the hard links that makefs finds there."""
+    ufs._make_from_folder(tree_with_links(), str(tmp_path), str(tmp_path / "out"), 64 * MIB, 1000)
+    raw = (tmp_path / "out").read_bytes()
+    fs = FFS(io.BytesIO(raw))
+    assert fs.get("/bin/ä").inum == fs.get("/rescue/ä").inum and fs.get("/tmp").mode & 0o7777 == 0o1777
+    assert check(raw).links and check(raw).map
+
+
 def test_the_check_finds_what_is_wrong(images: Images) -> None:
     """An image of the build passes; one with a link too many does not."""
     raw = bytearray(images.content("1.1"))

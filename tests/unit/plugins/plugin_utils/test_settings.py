@@ -14,7 +14,7 @@ import pytest
 from passlib.hash import sha512_crypt
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import layout, settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import keys, layout, settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
 
@@ -80,6 +80,27 @@ def test_loader_conf_takes_what_it_would_expand_as_it_is() -> None:
 def test_refusals(values: Any, said: str) -> None:
     with pytest.raises(Refused, match=said):
         checked(**values)
+
+
+@pytest.mark.parametrize(
+    "line, before",
+    [
+        (KEY, []),
+        (KEY + "'s key, \"old", []),
+        ('command="echo \\"ssh-rsa AAAA\\" x",from="a b" ' + KEY, ['command="echo \\"ssh-rsa AAAA\\" x",from="a b"']),
+        ('a@x cert-authority namespaces="a,b" ' + KEY, ["a@x", "cert-authority", 'namespaces="a,b"']),
+    ],
+)
+def test_public_keys(line: str, before: Any) -> None:
+    found = keys.find(line)
+    assert found is not None and [found.before, found.kind, found.blob] == [before, *KEY.split()[:2]]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "ssh-ed25519", KEY.replace("AAAA", "AAAB"), "ssh-rsa " + KEY.split()[1], KEY[:-8]]
+)
+def test_no_public_keys(line: str) -> None:
+    assert keys.find(line) is None
 
 
 def test_recovery_mode() -> None:
