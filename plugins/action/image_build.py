@@ -14,9 +14,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import REFUSE, UNLISTED
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings, hash_password
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
 
@@ -31,13 +34,25 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "abi": {"type": "str", "required": True},
     "pool": {"type": "str", "required": True},
     "size": {"type": "int", "required": True},
-    "sources": {"type": "list", "elements": "path", "required": True},
+    "sources": {"type": "list", "elements": "raw", "required": True},
+    "manifest": {"type": "str", "default": ""},
+    "cache": {"type": "path", "default": "~/.cache/nanozfs-fleet"},
+    "metalog": {"type": "path"},
+    "metalog_unlisted": {"type": "str", "choices": list(UNLISTED), "default": REFUSE},
+    "packages": {"type": "list", "elements": "raw", "default": []},
     "overlays": {"type": "list", "elements": "path", "default": []},
     "recovery": {"type": "list", "elements": "path", "default": []},
     "signers": {"type": "list", "elements": "str", "required": True},
     "etc_size": {"type": "int", "default": 20971520},
     "epoch": {"type": "int"},
     "revoked": {"type": "list", "elements": "str", "default": []},
+    "rc_conf": {"type": "dict", "default": {}},
+    "loader_conf": {"type": "dict", "default": {}},
+    "recovery_rc_conf": {"type": "dict", "default": {}},
+    "recovery_ssh_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "recovery_root_password": {"type": "str", "no_log": True},
+    "recovery_root_hash": {"type": "str", "no_log": True},
+    "allow_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     **TERMS,
 }
 
@@ -58,7 +73,10 @@ class ActionModule(ActionBase):
         _validated, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         runner = Runner(local_execute, check_mode=bool(self._task.check_mode))
         try:
-            result.update(build.run(self._definition(arguments), runner, self._say(arguments)))
+            built = build.run(self._definition(arguments), runner, self._say(arguments))
+            for each in built.pop("warnings"):
+                display.warning(each)
+            result.update(built)
         except FleetError as error:
             raise AnsibleActionFail(str(error))
         return result
@@ -83,7 +101,13 @@ class ActionModule(ActionBase):
                 abi=str(arguments["abi"]),
                 pool=str(arguments["pool"]),
             ),
-            sources=[str(each) for each in arguments["sources"]],
+            sources=arguments["sources"],
+            supply=Terms(manifest=arguments["manifest"], cache=str(arguments["cache"])),
+            metalog=arguments["metalog"],
+            unlisted=arguments["metalog_unlisted"],
+            packages=arguments["packages"],
+            settings=_settings(arguments),
+            secrets=arguments["allow_secrets"],
             overlays=[str(each) for each in arguments["overlays"]],
             recovery=[str(each) for each in arguments["recovery"]],
             signers=[str(each) for each in arguments["signers"]],
@@ -95,3 +119,20 @@ class ActionModule(ActionBase):
             not_after=arguments["not_after"],
             media=media_of(arguments),
         )
+
+
+def _settings(arguments: Dict[str, Any]) -> Settings:
+    """What is set in the image.
+
+    :raises FleetError: when both a password and a hash are given, or the password cannot be hashed.
+    """
+    hashed, password = arguments["recovery_root_hash"], arguments["recovery_root_password"]
+    if hashed and password:
+        raise Refused("recovery_root_password and recovery_root_hash are both given: one of them is enough")
+    return Settings(
+        rc_conf=arguments["rc_conf"],
+        loader_conf=arguments["loader_conf"],
+        recovery_rc_conf=arguments["recovery_rc_conf"],
+        recovery_ssh_keys=[str(each) for each in arguments["recovery_ssh_keys"]],
+        recovery_root_hash=hash_password(password, str(arguments["name"])) if password else hashed or "",
+    )

@@ -53,6 +53,18 @@ class SuperBlock(NamedTuple):
     old_cgmask: int
     size: int
 
+    def group_at(self, group: int) -> int:
+        """Where a cylinder group starts (``cgstart`` in ``fs.h``), in fragments."""
+        start = group * self.frags_per_group
+        if self.version == 1:
+            start += self.old_cgoffset * (group & ~self.old_cgmask)
+        return start
+
+    def inode_at(self, number: int) -> int:
+        """Where an inode lies, in bytes."""
+        group, index = divmod(number, self.inodes_per_group)
+        return (self.group_at(group) + self.iblkno) * self.fsize + index * (256 if self.version == 2 else 128)
+
 
 class Inode(NamedTuple):
     """Mode, size in bytes, and block addresses in fragments."""
@@ -117,14 +129,11 @@ class Ufs:
 
     def _inode(self, number: int) -> Inode:
         sb = self.superblock
-        group, index = divmod(number, sb.inodes_per_group)
+        group = number // sb.inodes_per_group
         if number < ROOT_INODE or group * sb.frags_per_group * sb.fsize >= sb.size:
             raise NotUfs("the UFS file system is damaged: there is no inode {0}".format(number))
-        start = group * sb.frags_per_group
-        if sb.version == 1:
-            start += sb.old_cgoffset * (group & ~sb.old_cgmask)
         width = 256 if sb.version == 2 else 128
-        raw = self._bytes((start + sb.iblkno) * sb.fsize + index * width, width)
+        raw = self._bytes(sb.inode_at(number), width)
         if len(raw) < width:
             raise NotUfs("the UFS file system is cut off before inode {0}".format(number))
         mode = struct.unpack_from("<H", raw, 0)[0]

@@ -51,10 +51,54 @@ options:
     type: int
     required: true
   sources:
-    description: Folders and tar archives that make up the FreeBSD system, laid over each other in this order.
+    description:
+      - Folders and tar archives that make up the FreeBSD system, laid over each other in this order. Each one is a
+        path,
+        a URL (V(https:), V(http:), V(file:)), or a dictionary of C(src) and C(sha256).
+      - What comes from a URL must have a digest, its own or the one that O(manifest) names.
+      - A folder with a C(METALOG) in it, as C(make installworld -DNO_ROOT) leaves one, gets owners, modes and hard
+        links
+        from that. In any other folder everything belongs to root.
     type: list
-    elements: path
+    elements: raw
     required: true
+  manifest:
+    description:
+      - Path or URL of the C(MANIFEST) of the release. Every archive in O(sources) must then have the SHA-256 that it
+        names,
+        or one of its own.
+    type: str
+    default: ""
+  cache:
+    description:
+      - Folder for what is fetched, each file under its SHA-256. What is there is not fetched again, so a second build
+        needs
+        no network.
+    type: path
+    default: ~/.cache/nanozfs-fleet
+  metalog:
+    description: The METALOG of the folders in O(sources), where it is not in them.
+    type: path
+  metalog_unlisted:
+    description:
+      - What becomes of files that are in a folder and not in its METALOG. V(refuse) ends the build, V(root) takes them
+        as
+        root's with the mode that they have, V(skip) leaves them out.
+    type: str
+    choices: [refuse, root, skip]
+    default: refuse
+  packages:
+    description:
+      - FreeBSD packages, laid over O(sources) - paths of files or of folders with C(*.pkg), URLs, or dictionaries of
+        C(src)
+        and C(sha256). All that they depend on must be among them.
+      - Owners are found by their names, in C(etc/master.passwd) and C(etc/group) of the image. Users and groups that a
+        package brings with all they need are added.
+      - Scripts of packages are not run; a line says which have some. Packages with zstd need the Python package
+        zstandard.
+    type: list
+    elements: raw
+    default: []
   overlays:
     description: Folders to lay over that; their contents belong to root.
     type: list
@@ -72,6 +116,44 @@ options:
     required: true
   revoked:
     description: Public keys that the image does not trust any more, whatever O(signers) says.
+    type: list
+    elements: str
+    default: []
+  rc_conf:
+    description:
+      - Defaults of C(rc.conf) for all hosts with the image. A host's own C(rc.conf) goes before them. They are written
+        to
+        C(/etc/defaults/vendor.conf). True and false become V(YES) and V(NO).
+    type: dict
+    default: {}
+  loader_conf:
+    description: Settings of C(/boot/loader.conf).
+    type: dict
+    default: {}
+  recovery_rc_conf:
+    description: Settings of C(rc.conf) in recovery mode, for the network say.
+    type: dict
+    default: {}
+  recovery_ssh_keys:
+    description: Public keys that root may log in with in recovery mode.
+    type: list
+    elements: str
+    default: []
+  recovery_root_password:
+    description:
+      - Password of root in recovery mode. It is hashed here, always to the same hash for the same O(name), by the
+        Python
+        package passlib.
+      - Whoever can fetch the image can try passwords on the hash.
+    type: str
+  recovery_root_hash:
+    description: The same, as C(crypt(3)) hashed it (C(openssl passwd -6)).
+    type: str
+  allow_secrets:
+    description:
+      - Files of the image, as paths in it, that may hold a password or private key. Any other is refused, because
+        whoever
+        can fetch the image can read it.
     type: list
     elements: str
     default: []
@@ -96,7 +178,11 @@ EXAMPLES = r"""
     abi: FreeBSD:13:amd64
     pool: tank
     size: 1073741824
-    sources: [/srv/sets/base.txz, /srv/sets/kernel.txz, /srv/sets/packages.txz]
+    sources:
+      - https://download.freebsd.org/releases/amd64/13.2-RELEASE/base.txz
+      - https://download.freebsd.org/releases/amd64/13.2-RELEASE/kernel.txz
+    manifest: https://download.freebsd.org/releases/amd64/13.2-RELEASE/MANIFEST
+    packages: [/srv/packages]
     overlays: [/srv/fleet/overlay]
     signers: ['release@fleet namespaces="nanozfs-image" ssh-ed25519 AAAA...']
     signing_key: ~/.ssh/release

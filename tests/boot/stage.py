@@ -134,6 +134,11 @@ class Stage:
             with open(os.path.join(folder, "boot/nanozfs/local.conf"), "a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
+    def add(self, name: str, text: str) -> None:
+        """Put a file into all images."""
+        for folder in self.images.values():
+            self._write(folder, name, text)
+
     def change(self, name: str, old: str, new: str) -> None:
         """Change a file of all images; *old* must be in it somewhere."""
         found = False

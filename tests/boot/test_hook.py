@@ -541,6 +541,83 @@ def test_var_that_the_pool_does_not_let_go_of(stage: Stage) -> None:
     assert is_itself(stage.boot())
 
 
+# users
+
+#: a line of master.passwd, with the password of root
+USERS = "root:{0}:0:0::0:0:Charlie &:/root:/bin/sh\n"
+
+
+def with_users(stage: Stage) -> None:
+    """Images have users, and the database that belongs to them."""
+    stage.add("conf/base/etc/master.passwd", USERS.format("image"))
+    stage.add("conf/base/etc/spwd.db", "root:image\n")
+
+
+def in_force(up: Boot) -> str:
+    """The password of root that counts, as a login would find it."""
+    return up.files["/etc/spwd.db"].strip().partition(":")[2]
+
+
+def test_users_of_the_image(stage: Stage) -> None:
+    """Nothing is done where all is the image's, nor where there is no master.passwd."""
+    installed(stage)
+    stage.change("boot/nanozfs/early.subr", "within 30 pwd_mkdb", "within 30 false")
+    up = stage.boot()
+    assert is_itself(up) and "/etc/spwd.db" not in up.files and "pwd_mkdb" not in up.console, up.console
+    with_users(stage)
+    up = stage.boot()
+    assert is_itself(up) and in_force(up) == "image" and "pwd_mkdb" not in up.console, up.console
+
+
+def test_users_of_the_host(stage: Stage) -> None:
+    """An interruption of before has left its files in /cfg."""
+    installed(stage)
+    with_users(stage)
+    stage.write("tank/nanozfs/cfg", "master.passwd", USERS.format("host"))
+    for name in ("spwd.db.tmp", "pwd.db.tmp", "master.passwd.orig"):
+        stage.write("tank/nanozfs/cfg", name, "half\n")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert in_force(up) == "host"
+
+
+def test_users_of_recovery_mode(stage: Stage) -> None:
+    """Also when the host's own were in force before the start failed: no trace of them stays."""
+    installed(stage)
+    with_users(stage)
+    stage.add("conf/recovery/etc/master.passwd", USERS.format("recovery"))
+    stage.write("tank/nanozfs/cfg", "master.passwd", USERS.format("host"))
+    assert in_force(stage.boot()) == "host"
+    stage.fault("fail", "mount", "-t", "zfs", "tank/nanozfs/var")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert in_force(up) == "recovery"
+
+
+def test_users_that_the_builder_added(stage: Stage) -> None:
+    """The builder cannot make the database on Linux, and says so."""
+    with_users(stage)
+    stage.add("conf/base/etc/master.passwd", USERS.format("overlay"))
+    assert in_force(stage.boot()) == "image", "nothing told the hook, and it made the database nevertheless"
+    stage.change("boot/nanozfs/image.conf", "NZ_POOL=tank\n", "NZ_POOL=tank\nNZ_ACCOUNTS=stale\n")
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert in_force(up) == "overlay"
+
+
+@pytest.mark.parametrize("users, limit", [("root:no\n", "30"), (USERS.format("host") + "sleep:\n", "1")])
+def test_users_that_pwd_mkdb_does_not_take(stage: Stage, users: str, limit: str) -> None:
+    """Whether it fails or hangs: the host comes up, the users of before are in force, and it says so."""
+    installed(stage)
+    with_users(stage)
+    stage.change("boot/nanozfs/early.subr", "within 30 pwd_mkdb", "within {0} pwd_mkdb".format(limit))
+    stage.write("tank/nanozfs/cfg", "master.passwd", users)
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert in_force(up) == "image"
+    assert "pwd_mkdb failed: the users of before are in force" in up.console
+
+
 # watchdogs
 
 

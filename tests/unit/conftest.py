@@ -95,6 +95,11 @@ class Images:
             os.makedirs(os.path.dirname(full), exist_ok=True)
             with open(full, "w", encoding="utf-8") as file:
                 file.write("test\n")
+        python = os.path.join(self.folder, "tree", "usr", "local", "bin", "python3.11")
+        os.makedirs(os.path.dirname(python))
+        with open(python, "w", encoding="utf-8") as file:
+            file.write("test\n")
+        os.chmod(python, 0o755)
         kernel = os.path.join(self.folder, "tree", "boot", "kernel")
         os.makedirs(kernel)
         shutil.copy(os.path.join(CHECKOUT, "tests", "lab", "world", "boot", "kernel", "zfs.ko"), kernel)

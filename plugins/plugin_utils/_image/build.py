@@ -6,26 +6,53 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import layout, publish, release, ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import (
+    guards,
+    layout,
+    packages,
+    publish,
+    release,
+    settings,
+    supply,
+    ufs,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, sources_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import REFUSE, read_folder
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import find as find_metalog
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import ORIGIN_JSON, Input, Origin
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import parse as parse_origin
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.packages import Archive
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import NOTHING, Settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Supplied, Written
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree
 
 Say = release.Say
+
+#: the database of passwords that pwd_mkdb(8) makes
+SPWD_DB = "etc/spwd.db"
 
 
 @dataclass(frozen=True)
 class Definition:
-    """Everything that makes an image. Sizes in bytes, times in seconds since the epoch."""
+    """Everything that makes an image. Sizes in bytes, times in seconds since the epoch.
+
+    :param sources: folders and archives, paths or URLs, that the system is made of; ``packages`` likewise.
+    :param metalog: path of the METALOG of the folders; by default each one's own, where it has one.
+    :param unlisted: what becomes of files that a METALOG does not name, one of :data:`UNLISTED`.
+    :param secrets: files that may hold a password or a private key.
+    """
 
     identity: layout.Identity
-    sources: Sequence[str]
+    sources: Sequence[Written]
     overlays: Sequence[str]
     recovery: Sequence[str]
     signers: Sequence[str]
@@ -36,6 +63,12 @@ class Definition:
     not_after: Optional[int] = None
     media: Sequence[Form] = (Form(),)
     revoked: Sequence[str] = ()
+    supply: supply.Terms = supply.USUAL
+    metalog: Optional[str] = None
+    unlisted: str = REFUSE
+    packages: Sequence[Written] = ()
+    settings: Settings = NOTHING
+    secrets: Sequence[str] = ()
 
 
 def check(definition: Definition) -> None:
@@ -53,34 +86,109 @@ def check(definition: Definition) -> None:
             todo="give the public keys of those who may sign its successors, as lines of allowed_signers",
         )
     release.check_terms(definition.terms)
+    settings.check(definition.settings, layout.VENDOR_SETTINGS, layout.LOADER_SETTINGS)
     for text, what in ((definition.identity.name, "name"), (definition.identity.version, "version")):
         if not text or not all(character.isalnum() or character in "._-" for character in text):
             raise Refused("{0!r} is no usable {1} for an image".format(text, what))
 
 
-def plan(definition: Definition, scratch: str) -> Tuple[Tree, str]:
+def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = None) -> Tuple[Tree, str]:
     """Put the tree together.
 
     :param scratch: a folder for the contents of archives.
+    :param say: told what is being done.
+    :param warn: told what has to be known of the image; by default as *say*.
     :returns: the tree and the build that it is.
+    :raises FleetError: when something that it is made of is missing, wrong, or must not be in an image.
     """
+    warn = warn or say
     tree = Tree()
-    for path, is_archive in sources_of(list(definition.sources)):
-        if is_archive:
-            tree.add_archive(path, scratch)
-        else:
-            tree.add_folder(path, exact=True)
+    sources = supply.supply(definition.sources, definition.supply, say)
+    laid = _lay_sources(tree, definition, sources, scratch, warn)
+    archives = _packages(definition, tree, say)
+    overlays = Tree()
+    for folder in definition.overlays:
+        overlays.add_folder(folder)
+    accounts = Accounts()
+    accounts.add(tree)
+    accounts.add(overlays)
+    packages.lay(tree, archives, accounts, scratch, warn)
     for folder in definition.overlays:
         tree.add_folder(folder)
+    origin = _origin(tree).added(laid.inputs, packages.packages_of(archives))
+    tree.write(ORIGIN_JSON, origin.encode())
     extras = layout.Extras(
         recovery=definition.recovery,
         signers=definition.signers,
         revoked=definition.revoked,
         etc_size=definition.etc_size,
         epoch=definition.epoch,
-        form="{0} bytes, {1}".format(definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch))),
+        form="{0} bytes, {1}, {2}".format(
+            definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch)), ufs.ORDER
+        ),
+        settings=definition.settings,
+        stale_accounts=MASTER in tree and _digest(tree, MASTER) != laid.accounts,
+        secrets=definition.secrets,
     )
     return tree, layout.apply(tree, definition.identity, extras)
+
+
+def _digest(tree: Tree, path: str) -> str:
+    return tree.nodes[path].digest() if path in tree else ""
+
+
+class Laid(NamedTuple):
+    """What is known of sources that were laid over each other.
+
+    ``inputs``: the archives among them, but for one that says itself where it comes from. ``accounts``: digest of the
+    master.passwd that came with the database of passwords.
+    """
+
+    inputs: Tuple[Input, ...]
+    accounts: str
+
+
+def _lay_sources(tree: Tree, definition: Definition, sources: Sequence[Supplied], scratch: str, warn: Say) -> Laid:
+    inputs: List[Input] = []
+    accounts = ""
+    for each in sources:
+        before = {path: tree.nodes.get(path) for path in (SPWD_DB, ORIGIN_JSON)}
+        named = find_metalog(each.path, definition.metalog) if each.is_folder else None
+        if named is not None:
+            tree.add_tree(read_folder(each.path, named, definition.unlisted, tree, warn))
+        elif each.is_folder:
+            tree.add_folder(each.path, exact=True)
+        else:
+            tree.add_archive(each.path, scratch)
+        if tree.nodes.get(SPWD_DB) is not before[SPWD_DB]:
+            accounts = _digest(tree, MASTER)
+        if not each.is_folder and tree.nodes.get(ORIGIN_JSON) is before[ORIGIN_JSON]:
+            inputs.append(Input(each.name, each.sha256))
+    return Laid(tuple(inputs), accounts)
+
+
+def _packages(definition: Definition, tree: Tree, say: Say) -> List[Archive]:
+    """The packages that are laid over the tree, looked into and fit for it."""
+    terms = replace(definition.supply, manifest="")  # a MANIFEST knows sets only
+    supplied = packages.expand(supply.supply(definition.packages, terms, say))
+    archives = [packages.read(each) for each in supplied]
+    packages.check(archives, [each.name for each in _origin(tree).packages], definition.identity.abi)
+    return archives
+
+
+def _origin(tree: Tree) -> Origin:
+    """Where the tree comes from, as it says itself if a build host made it."""
+    if ORIGIN_JSON in tree:
+        return parse_origin(tree.get(ORIGIN_JSON).content().decode("utf-8", "replace"))
+    return Origin(method="sets", release=release_of(tree))
+
+
+def release_of(tree: Tree) -> str:
+    """What ``freebsd-version -u`` says in the tree: it is a shell script that has it in a variable."""
+    node = tree.nodes.get("bin/freebsd-version")
+    text = node.content().decode("utf-8", "replace") if node is not None else ""
+    found = re.search(r'^USERLAND_VERSION="?([^"\n]*)"?$', text, re.MULTILINE)
+    return found.group(1) if found else ""
 
 
 def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
@@ -88,23 +196,25 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
 
     :param runner: its check mode decides whether anything is written.
     :param say: told what is being done.
+    :returns: the result of the module; ``warnings`` is what has to be known of the image.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
     check(definition)
+    warnings: List[str] = []
     terms = definition.terms
     folder = publish.Folder(terms.output)
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
-        tree, build = plan(definition, scratch)
+        tree, build = plan(definition, scratch, say, warnings.append)
         with folder.locked(runner.check_mode):
             found = folder.find(definition.identity, build)
             if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
                 manifest, changed = found, False
             elif runner.check_mode:
-                return {"changed": True, "build": build, "image": None}
+                return {"changed": True, "build": build, "image": None, "warnings": warnings}
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
-            return release.finish(terms, manifest.name, manifest, changed, runner, say)
+            return dict(release.finish(terms, manifest.name, manifest, changed, runner, say), warnings=warnings)
 
 
 def _order(definition: Definition) -> release.Order:
@@ -128,6 +238,7 @@ def _make(
     with publish.passing(folder.full(".{0}-{1}.part".format(definition.identity.name, build))) as partial:
         say("making a file system of {0} MiB from {1} files".format(definition.size >> 20, len(tree.nodes)))
         ufs.make(tree, scratch, partial, definition.size, definition.epoch)
+        guards.check_label(partial)
         manifest, changed = release.publish(definition.terms, partial, _order(definition), runner, say)
     if manifest is None:  # only in check mode there is none
         raise AssertionError("nothing was published")

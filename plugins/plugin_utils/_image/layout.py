@@ -23,19 +23,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     IMAGE_JSON,
     REVOKED_KEYS,
 )
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import guards, settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.features import features_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import NOTHING, Settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree
 
 IMAGE_CONF = "boot/nanozfs/image.conf"
-
-#: what must be there for a host to come up at all
-HOOK = (
-    "conf/default/etc/extract",
-    "boot/nanozfs/early.subr",
-    "boot/nanozfs/pool.subr",
-    "boot/nanozfs/deadman",
-    "boot/lua/local.lua",
-)
 
 #: settings that make the layout work; an image-level file, because /cfg replaces rc.conf. Source of the file itself:
 #: the last lines of /etc/defaults/rc.conf ("allow vendors to override")
@@ -106,6 +99,9 @@ class Extras:
     :param etc_size: of the memory disk for ``/etc``, in bytes.
     :param epoch: the latest time that a file in the image may have, in seconds since the epoch.
     :param form: what else decides about the bytes of the image: the size and the kind of its file system.
+    :param settings: what the definition sets.
+    :param stale_accounts: the databases of users in the tree are not made from its master.passwd.
+    :param secrets: files that may hold a password or private key.
     """
 
     recovery: Sequence[str]
@@ -114,22 +110,25 @@ class Extras:
     etc_size: int
     epoch: int
     form: str
+    settings: Settings = NOTHING
+    stale_accounts: bool = False
+    secrets: Sequence[str] = ()
 
 
 def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
     """Change the tree of a system, with all overlays in it, into that of an image.
 
     :returns: the build: a name for exactly this tree, the same wherever it is built.
-    :raises TreeError: when the tree is no FreeBSD system or breaks a rule of the layout.
+    :raises FleetError: when the tree is no FreeBSD system, breaks a rule of the layout or does not pass the guards.
     """
-    _check(tree)
+    guards.check_system(tree)
     _move_to_etc(tree, "usr/local/etc", "etc/local", "../../etc/local", 0o755)
     _move_to_etc(tree, "root/.ssh", "etc/rootssh", "../etc/rootssh", 0o700)  # /root is read-only
     _var_and_tmp(tree)
     _agent(tree)
     tree.write("etc/diskless", "")
     tree.write("etc/fstab", FSTAB)
-    _settings(tree)
+    _settings(tree, extras.settings)
     tree.put("cfg", Node(DIR, 0o755))
     for folder in extras.recovery:
         recovered = Tree()
@@ -137,29 +136,14 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
         for path in recovered.paths():
             if path:
                 tree.put("conf/recovery/etc/" + path, recovered.nodes[path])
+    settings.apply_recovery(tree, extras.settings, VENDOR_SETTINGS)
     tree.write(ALLOWED_SIGNERS, "".join(line.rstrip("\n") + "\n" for line in extras.signers))
     if extras.revoked:
         tree.write(REVOKED_KEYS, "".join(line.rstrip("\n") + "\n" for line in extras.revoked))
     _conf(tree, extras.etc_size)
-    return _identify(tree, identity, extras)
-
-
-def _check(tree: Tree) -> None:
-    for path in ("etc/rc", "etc/rc.initdiskless", "etc/defaults/rc.conf", "boot", "bin/sh"):
-        if path not in tree:
-            raise TreeError(
-                "the tree is no FreeBSD system: it has no {0}".format(path),
-                todo="give base.txz and kernel.txz of a release, or the destination of an installworld",
-            )
-    for path in HOOK:
-        if path not in tree:
-            raise TreeError("a part of the early boot hook is missing ({0})".format(path))
-    for path in ("etc/zfs/zpool.cache", "boot/zfs/zpool.cache"):
-        if path in tree:
-            raise TreeError("{0} must not be in an image: it would import pools past the early hook".format(path))
-    keys = [path for path in tree.below("etc/ssh") if path.rpartition("/")[2].startswith("ssh_host_")]
-    if keys:
-        raise TreeError("{0} must not be in an image: every host would have the same key".format(keys[0]))
+    build = _identify(tree, identity, extras)
+    guards.check(tree, extras.secrets)
+    return build
 
 
 def _move_to_etc(tree: Tree, path: str, target: str, link: str, mode: int) -> None:
@@ -212,9 +196,12 @@ def _agent(tree: Tree) -> None:
             tree.write(folder + "/__init__.py", "")
 
 
-def _settings(tree: Tree) -> None:
-    tree.append(VENDOR_CONF, "".join('{0}="{1}"\n'.format(*pair) for pair in sorted(VENDOR_SETTINGS.items())))
-    tree.append("boot/loader.conf", "".join('{0}="{1}"\n'.format(*pair) for pair in sorted(LOADER_SETTINGS.items())))
+def _settings(tree: Tree, wanted: Settings) -> None:
+    """Those of the layout come last: the later one of two counts."""
+    lines = settings.rc_lines(wanted.rc_conf, VENDOR_SETTINGS, "image_rc_conf")
+    tree.append(VENDOR_CONF, lines + settings.rc_lines(VENDOR_SETTINGS, (), VENDOR_CONF))
+    lines = settings.loader_lines(wanted.loader_conf, LOADER_SETTINGS, "image_loader_conf")
+    tree.append("boot/loader.conf", lines + settings.loader_lines(LOADER_SETTINGS, (), "boot/loader.conf"))
 
 
 def _conf(tree: Tree, etc_size: int) -> None:
@@ -235,6 +222,8 @@ def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
     lines: List[str] = ["# {0}-{1}: read by the early boot hook\n".format(identity.name, identity.version)]
     for key, value in (("pool", identity.pool), ("build", build), ("version", identity.version)):
         lines.append("NZ_{0}={1}\n".format(key.upper(), shlex.quote(str(value))))
+    if extras.stale_accounts:
+        lines.append("NZ_ACCOUNTS=stale\n")
     tree.write(IMAGE_CONF, "".join(lines))
     tree.clamp(extras.epoch)
     return build

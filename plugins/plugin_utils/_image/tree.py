@@ -17,11 +17,14 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass, replace
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
 DIR, FILE, LINK = "dir", "file", "link"
+
+#: uid and gid of a member of an archive
+Owner = Callable[[tarfile.TarInfo], Tuple[int, int]]
 
 
 def _mode(mode: int, usual: int, exact: bool) -> int:
@@ -182,7 +185,7 @@ class Tree:
 
         A folder that people keep files in, in git say, has whatever modes their umask made. So a file that can be
         executed here can be executed there, and what only its owner may read here is as private there; beyond that
-        modes are the usual ones.
+        modes are the usual ones. When a file was last touched here says nothing of the image and is left out.
 
         :param exact: the folder is the root of a system, made by ``make installworld`` or by unpacking a release as
             root: modes are as they are there.
@@ -196,19 +199,27 @@ class Tree:
                 full = os.path.join(directory, name)
                 path = os.path.relpath(full, folder)
                 info = os.lstat(full)
-                mtime = int(info.st_mtime)
                 if stat.S_ISLNK(info.st_mode):
-                    self.put(path, Node(LINK, 0o755, mtime=mtime, target=os.readlink(full)))
+                    self.put(path, Node(LINK, 0o755, target=os.readlink(full)))
                 elif stat.S_ISDIR(info.st_mode):
                     # a directory that is there keeps its owner and mode; a link to one is gone through
                     if path not in self.nodes or self.nodes[path].kind == FILE:
-                        self.put(path, Node(DIR, _mode(info.st_mode, 0o755, exact), mtime=mtime))
+                        self.put(path, Node(DIR, _mode(info.st_mode, 0o755, exact)))
                 elif stat.S_ISREG(info.st_mode):
                     mode = _mode(info.st_mode, 0o755 if info.st_mode & 0o100 else 0o644, exact)
                     group = "{0}:{1}".format(info.st_dev, info.st_ino) if info.st_nlink > 1 else None
-                    self.put(path, Node(FILE, mode, mtime=mtime, source=full, group=group))
+                    self.put(path, Node(FILE, mode, source=full, group=group))
                 else:
                     raise TreeError("{0} is neither a file nor a folder nor a symbolic link".format(full))
+
+    def add_tree(self, other: Tree) -> None:
+        """Lay another tree over this one; its directories count, except where a link to one is gone through."""
+        for path in other.paths():
+            node = other.nodes[path]
+            if not path:
+                self.nodes[""] = node
+            elif node.kind != DIR or path not in self.nodes or self.nodes[path].kind != LINK:
+                self.put(path, node)
 
     def add_archive(self, archive: str, scratch: str) -> None:
         """Lay a tar archive over the tree, with the owners, modes and hard links that it names.
@@ -218,11 +229,24 @@ class Tree:
         """
         try:
             with tarfile.open(archive) as tar:
-                names: Dict[str, str] = {}
-                for number, member in enumerate(tar):
-                    self._add_member(tar, member, os.path.join(scratch, "{0}-{1}".format(_key(archive), number)), names)
+                self.add_members(tar, tar, os.path.join(scratch, _key(archive)))
         except (OSError, tarfile.TarError, EOFError) as error:
             raise TreeError("the archive {0} cannot be read: {1}".format(archive, error))
+
+    def add_members(
+        self, tar: tarfile.TarFile, members: Iterable[tarfile.TarInfo], unpacked: str, owner: Optional[Owner] = None
+    ) -> None:
+        """Lay members of a tar archive over the tree.
+
+        :param members: in the order in which they are in the archive, which may be a stream.
+        :param unpacked: path, without its end, of the files that the contents are unpacked to.
+        :param owner: tells uid and gid of a member, where its numbers are not those that count.
+        """
+        names: Dict[str, str] = {}
+        for number, member in enumerate(members):
+            if owner is not None:
+                member.uid, member.gid = owner(member)
+            self._add_member(tar, member, "{0}-{1}".format(unpacked, number), names)
 
     def _add_member(self, tar: tarfile.TarFile, member: tarfile.TarInfo, unpacked: str, names: Dict[str, str]) -> None:
         path = clean(member.name)
@@ -321,16 +345,3 @@ def _vis(text: str) -> str:
         chr(byte) if 33 <= byte <= 126 and chr(byte) not in "\\#*?[" else "\\{0:03o}".format(byte)
         for byte in text.encode("utf-8", "surrogateescape")
     )
-
-
-def sources_of(paths: List[str]) -> List[Tuple[str, bool]]:
-    """Each source with whether it is an archive.
-
-    :raises TreeError: when one is missing.
-    """
-    found = []
-    for path in paths:
-        if not os.path.exists(path):
-            raise TreeError("there is no tree or archive {0}".format(path))
-        found.append((path, not os.path.isdir(path)))
-    return found

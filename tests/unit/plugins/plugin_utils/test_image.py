@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from typing import Any
+from typing import Any, List, Tuple
 
 import pytest
 from dissect.ffs import FFS
@@ -26,10 +26,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import read_tab
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import ORIGIN_JSON, parse
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
 
 MIB = 1 << 20
 
@@ -200,9 +203,91 @@ class TestReproducible:
             (extra / "etc" / "motd").chmod(mode)
             definition = images.definition("1.1", 11)
             definition = images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)])
-            _tree, name = build.plan(definition, str(tmp_path))
+            _tree, name = build.plan(definition, str(tmp_path), print)
             seen.add(name)
         assert len(seen) == 3
+
+
+class TestContents:
+    """What the definition names, put together."""
+
+    USERS = "root::0:0::0:0::/root:/bin/sh\n"
+
+    def plan(self, images: Images, tmp_path: Any, **changes: Any) -> Tuple[Tree, List[str]]:
+        warnings: List[str] = []
+        source = tmp_path / "etc" / "etc"
+        source.mkdir(parents=True)
+        (source / "master.passwd").write_text(self.USERS)
+        (source / "spwd.db").write_text("made of it")
+        values = {"sources": [os.path.join(images.folder, "tree"), str(tmp_path / "etc")], **changes}
+        tree, _build = build.plan(images.definition("1.1", 11, **values), str(tmp_path), print, warnings.append)
+        return tree, warnings
+
+    def test_packages(self, images: Images, tmp_path: Any) -> None:
+        """Their users are those of the overlays; what cannot be done is a warning; the image says what is in it."""
+        overlay = tmp_path / "overlay"
+        (overlay / "etc").mkdir(parents=True)
+        (overlay / "etc" / "master.passwd").write_text(self.USERS + "redis:*:535:535::0:0::/:/nologin\n")
+        (overlay / "etc" / "group").write_text("redis:*:535:\n")
+        values = manifest("redis", users=["redis"], scripts={"post-install": "x"})
+        path = make(tmp_path, values, owner=("redis", "redis"))
+        archive = str(tmp_path / "more.tar")
+        with tarfile.open(archive, "w") as tar:
+            tar.addfile(tarfile.TarInfo("bin/freebsd-version"))
+        base = images.definition("1.1", 11)
+        tree, warnings = self.plan(
+            images, tmp_path, packages=[path], overlays=[*base.overlays, str(overlay)], sources=[*base.sources, archive]
+        )
+        assert (tree.get("usr/local/bin/redis").uid, tree.get("usr/local/bin/redis").gid) == (535, 535)
+        assert len(warnings) == 1 and "redis has scripts that were not run (post-install)" in warnings[0]
+        origin = parse(tree.get(ORIGIN_JSON).content().decode())
+        assert [(each.name, each.version) for each in origin.packages] == [("redis", "1.2_3,1")]
+        assert [(each.name, len(each.sha256)) for each in origin.inputs] == [("more.tar", 64)]
+
+    def test_release(self) -> None:
+        tree = Tree()
+        assert build.release_of(tree) == ""
+        tree.write("bin/freebsd-version", '#!/bin/sh\nset -e\nUSERLAND_VERSION="13.2-RELEASE-p4"\n')
+        assert build.release_of(tree) == "13.2-RELEASE-p4"
+
+    @pytest.mark.parametrize("changed", [False, True])
+    def test_users_that_the_database_does_not_know(self, images: Images, tmp_path: Any, changed: bool) -> None:
+        overlay = tmp_path / "overlay"
+        (overlay / "etc").mkdir(parents=True)
+        (overlay / "etc" / "master.passwd").write_text(
+            self.USERS.replace("/bin/sh", "/bin/csh" if changed else "/bin/sh")
+        )
+        base = images.definition("1.1", 11)
+        tree, _warnings = self.plan(images, tmp_path, overlays=[*base.overlays, str(overlay)])
+        assert ("NZ_ACCOUNTS=stale\n" in tree.get("boot/nanozfs/image.conf").content().decode()) == changed
+
+    def test_settings(self, images: Images, tmp_path: Any) -> None:
+        """Ours come last, where the later one of two counts."""
+        wanted = Settings(
+            rc_conf={"sshd_enable": True}, loader_conf={"beastie_disable": True}, recovery_root_hash="$6$a$b"
+        )
+        tree, _warnings = self.plan(images, tmp_path, settings=wanted)
+        for path, line, last in (
+            ("etc/defaults/vendor.conf", 'sshd_enable="YES"', 'zfs_enable="YES"'),
+            ("boot/loader.conf", 'beastie_disable="YES"', 'zfs_load="YES"'),
+        ):
+            lines = tree.get(path).content().decode().splitlines()
+            assert lines.index(line) < lines.index(last)
+        assert tree.get("conf/recovery/etc/master.passwd").content().startswith(b"root:$6$a$b:0:0")
+        assert tree.get("conf/base/etc/master.passwd").content().decode() == self.USERS
+
+    def test_metalog(self, images: Images, tmp_path: Any) -> None:
+        folder = tmp_path / "kernel"
+        folder.mkdir()
+        (folder / "METALOG").write_text("./k type=file uname=root gname=wheel mode=0555\n")
+        (folder / "k").write_text("x")
+        tree, _warnings = self.plan(images, tmp_path, sources=[os.path.join(images.folder, "tree"), str(folder)])
+        assert tree.get("k").mode == 0o555 and "METALOG" not in tree
+
+    def test_settings_are_looked_at_before_anything_is_fetched(self, images: Images) -> None:
+        wanted = Settings(rc_conf={"gptboot_enable": "YES"})
+        with pytest.raises(FleetError, match="gptboot_enable in image_rc_conf is set by the layout"):
+            build.check(images.definition("1.1", 11, settings=wanted, sources=["http://x.invalid/base.txz"]))
 
 
 class TestPublishing:
@@ -248,16 +333,16 @@ class TestRefusals:
         (extra / path).write_text("x")
         definition = images.definition("1.1", 11)
         with pytest.raises(FleetError, match=said):
-            build.plan(images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)]), str(tmp_path))
+            build.plan(images.definition("1.1", 11, overlays=[*definition.overlays, str(extra)]), str(tmp_path), print)
 
     def test_no_freebsd(self, images: Images, tmp_path: Any) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(FleetError, match="no FreeBSD system"):
-            build.plan(images.definition("1.1", 11, sources=[str(tmp_path / "empty")]), str(tmp_path))
+            build.plan(images.definition("1.1", 11, sources=[str(tmp_path / "empty")]), str(tmp_path), print)
 
     def test_no_hook(self, images: Images, tmp_path: Any) -> None:
         with pytest.raises(FleetError, match="early boot hook is missing"):
-            build.plan(images.definition("1.1", 11, overlays=[]), str(tmp_path))
+            build.plan(images.definition("1.1", 11, overlays=[]), str(tmp_path), print)
 
     def test_too_small(self, images: Images, tmp_path: Any) -> None:
         with pytest.raises(FleetError, match="raise image_size"):
@@ -279,13 +364,13 @@ class TestRefusals:
             images.build("1.1", 11, **changes)
 
     def test_a_medium_without_boot_code(self, images: Images, tmp_path: Any) -> None:
-        definition = images.definition("1.1", 11)
         source = str(tmp_path / "tree")
         tree = Tree()
-        tree.add_folder(definition.sources[0])
+        tree.add_folder(os.path.join(images.folder, "tree"))
         tree.remove("boot/gptboot")
         os.mkdir(source)
         tree.stage(source)
+        os.chmod(os.path.join(source, "usr", "local", "bin", "python3.11"), 0o755)
         with pytest.raises(FleetError, match="no boot code"):
             images.build("1.1", 11, sources=[source], terms=images.terms(output=str(tmp_path / "out")))
 

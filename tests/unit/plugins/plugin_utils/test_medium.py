@@ -249,7 +249,7 @@ def test_the_same_bytes_again(make: Make, form: Form) -> None:
 def test_one_image_many_media(images: Images, tmp_path: Any) -> None:
     """Media of both kinds belong to one manifest."""
     source = tmp_path / "tree"
-    shutil.copytree(images.definition("1.1", 11).sources[0], str(source))
+    shutil.copytree(os.path.join(images.folder, "tree"), str(source))
     for name, content in CODE.items():
         (source / "boot" / name).write_bytes(content)
     forms: List[Form] = [Form(efi=False), MBR]

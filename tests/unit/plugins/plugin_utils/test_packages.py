@@ -1,0 +1,155 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""FreeBSD packages laid into a tree without pkg."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import packages
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.packages import PackageError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import digest_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Supplied
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
+from ansible_collections.nanozfs.fleet.tests.unit.packaged import ABI, make, manifest
+
+
+def system() -> Tree:
+    tree = Tree()
+    tree.write("etc/master.passwd", "root::0:0::0:0::/root:/bin/sh\nwww:*:80:80::0:0::/:/nologin\n", 0o600)
+    tree.write("etc/group", "wheel:*:0:root\nwww:*:80:\n")
+    return tree
+
+
+def lay(tree: Tree, tmp_path: Path, *paths: str) -> Tuple[List[packages.Archive], List[str]]:
+    said: List[str] = []
+    found = packages.expand([Supplied(path, os.path.basename(path), digest_file(path)) for path in paths])
+    archives = [packages.read(each) for each in found]
+    packages.check(archives, (), ABI)
+    accounts = Accounts()
+    accounts.add(tree)
+    packages.lay(tree, archives, accounts, str(tmp_path), said.append)
+    return archives, said
+
+
+@pytest.mark.parametrize("codec", ["zstd", "xz"])
+def test_files_and_what_the_image_says_of_them(tmp_path: Path, codec: str) -> None:
+    tree = system()
+    path = make(tmp_path, manifest("python39"), codec, ("root", "www"))
+    archives, said = lay(tree, tmp_path, path)
+    program = tree.get("usr/local/bin/python39")
+    assert (program.mode, program.uid, program.gid, program.mtime) == (0o4755, 0, 80, 5), "owners are found by name"
+    assert program.content() == b"program of python39"
+    assert tree.get("usr/local/bin/python39-1") == program and program.group is not None
+    assert tree.get("usr/local/share/python39").mode == 0o750
+    assert not [path for path in tree.paths() if "MANIFEST" in path] and said == []
+    (package,) = packages.packages_of(archives)
+    assert (package.name, package.version, package.origin) == ("python39", "1.2_3,1", "lang/python39")
+    assert (package.licenses, package.options) == (("PSFL",), (("DEBUG", "off"), ("IPV6", "on")))
+    assert package.sha256 == digest_file(path)
+
+
+def test_dependencies(tmp_path: Path) -> None:
+    needs = {
+        "libffi": {"origin": "devel/libffi", "version": "3"},
+        "readline": {"origin": "devel/readline", "version": "8"},
+    }
+    python = make(tmp_path, manifest("python39", deps=needs))
+    libffi = make(tmp_path, manifest("libffi"))
+    with pytest.raises(PackageError, match=r"missing packages: readline \(for python39\)"):
+        lay(system(), tmp_path, python, libffi)
+    archives, _said = lay(system(), tmp_path, python, libffi, make(tmp_path, manifest("readline")))
+    assert [each.name for each in packages.packages_of(archives)] == ["libffi", "python39", "readline"]
+    packages.check(archives[:1], ["libffi", "readline"], ABI)  # the tree of a build host may have them already
+
+
+def test_scripts_are_said_and_not_run(tmp_path: Path) -> None:
+    values = manifest(
+        "a", scripts={"post-install": "touch%20x", "post-deinstall": "x"}, lua_scripts={"pre-install": ["x"]}
+    )
+    _archives, said = lay(system(), tmp_path, make(tmp_path, values))
+    assert len(said) == 1 and "the package a has scripts that were not run (pre-install, post-install)" in said[0]
+
+
+def test_users_and_groups(tmp_path: Path) -> None:
+    tree = system()
+    line = "redis:*:535:535:daemon:0:0:Redis:/nonexistent:/usr/sbin/nologin"
+    values = manifest("redis", users=[{"redis": line}, "www"], groups={"redis": "redis:*:535:"})
+    path = make(tmp_path, values, owner=("redis", "redis"))
+    _archives, said = lay(tree, tmp_path, path)
+    assert tree.get("usr/local/bin/redis").uid == 535 and said == []
+    assert tree.get("etc/master.passwd").content().decode().endswith(line + "\n")
+    assert tree.get("etc/master.passwd").mode == 0o600
+    assert tree.get("etc/group").content().decode().endswith("www:*:80:\nredis:*:535:\n")
+
+
+def test_users_without_what_they_need(tmp_path: Path) -> None:
+    _archives, said = lay(system(), tmp_path, make(tmp_path, manifest("redis", users=["redis"])))
+    assert said == ["the package redis needs the user redis, which the image does not have"]
+    path = make(tmp_path, manifest("redis", users=["redis"]), owner=("redis", "wheel"))
+    with pytest.raises(
+        TreeError, match=r"redis of the package redis belongs to the user redis, which .*etc/master.passwd"
+    ):
+        lay(system(), tmp_path, path)
+
+
+def test_a_folder_is_a_repository(tmp_path: Path) -> None:
+    """Where a file has several names."""
+    (tmp_path / "All").mkdir()
+    path = make(tmp_path / "All", manifest("a"))
+    os.symlink(path, tmp_path / "All" / "a.pkg")
+    make(tmp_path / "All", manifest("b"))
+    found = packages.expand([Supplied(str(tmp_path / "All"), "All")])
+    assert sorted(packages.read(each).package.name for each in found) == ["a", "b"]
+    with pytest.raises(PackageError, match="has no packages"):
+        packages.expand([Supplied(str(tmp_path), "x")])
+
+
+@pytest.mark.parametrize(
+    "second, said",
+    [
+        (manifest("a", version="2"), "the package a is given twice"),
+        (manifest("b", abi="FreeBSD:14:amd64"), "is for FreeBSD:14:amd64, and the image FreeBSD:13:amd64"),
+        (manifest("b", abi="", arch="freebsd:12:x86:64"), "is for freebsd:12:x86:64"),
+    ],
+)
+def test_what_does_not_fit(tmp_path: Path, second: Dict[str, Any], said: str) -> None:
+    with pytest.raises(PackageError, match=said):
+        lay(system(), tmp_path, make(tmp_path, manifest("a")), make(tmp_path, second))
+
+
+@pytest.mark.parametrize("abi", ["FreeBSD:13:*", "FreeBSD:*:*", "freebsd:13:x86:64", "", ABI])
+def test_what_fits(abi: str) -> None:
+    assert packages.fits(abi, ABI)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive at all", b"\x28\xb5\x2f\xfdbroken", lzma.compress(b"x" * 2000)])
+def test_no_package(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pkg").write_bytes(content)
+    with pytest.raises(PackageError, match=r"a\.pkg (cannot be read|is no package)"):
+        lay(system(), tmp_path, str(tmp_path / "a.pkg"))
+
+
+def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
+    values = manifest("a")
+    path = make(tmp_path, values)
+    del values["version"]
+    with pytest.raises(PackageError, match=r"has no usable \+MANIFEST"):
+        packages.parse_manifest(json.dumps(values), path, "")
+
+
+def test_without_zstandard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path, manifest("a"))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(PackageError, match="install the Python package zstandard"):
+        lay(system(), tmp_path, path)
