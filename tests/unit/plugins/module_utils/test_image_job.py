@@ -107,7 +107,7 @@ class TestJob:
         for record in (None, {"job": "1", "image": "y", "describe": "web-1.2"}):
             with pytest.raises(Refused, match="nz-b is being written with"):
                 job.refuse_other(Job("nz-b"), record, "x", "web-1.1")
-            with pytest.raises(Refused, match="is being built with.*that build goes on"):
+            with pytest.raises(Refused, match=r"is being built with.*that build goes on"):
                 job.refuse_other(Job("obj", job.BUILD), record, "x", "web-1.1")
 
     def test_a_defect_is_told_as_well(self) -> None:
