@@ -84,7 +84,7 @@ def _variables(definition: Definition, place: Place) -> List[str]:
         _set("NANO_KERNEL", kernel_path(definition, place)),
         "# NanoBSD installs no module at all unless it is told",
         _set("NANO_MODULES", " ".join(definition.modules) or "default"),
-        "# what is built is read from these lines and the ones that say of what they are told (phases.py)",
+        "# the progress is read from the lines of these three levels",
         "PPLEVEL=3",
     ]
     if definition.jobs is not None:
