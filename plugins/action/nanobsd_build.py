@@ -119,7 +119,11 @@ class ActionModule(PushingAction):
         partial = dest + ".part"
         try:
             os.makedirs(os.path.dirname(os.path.abspath(dest)), mode=0o700, exist_ok=True)
+            # password files are in it, and a connection writes into a file that is there
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            os.chmod(partial, 0o600)
             self._connection.fetch_file(result["archive"], partial)
+            os.chmod(partial, 0o600)
             if digest_file(partial) != digest:
                 raise FleetError(
                     "the archive that came from the build host is not the one that it has made",
