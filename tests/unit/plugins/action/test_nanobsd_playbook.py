@@ -10,6 +10,7 @@ The build host is this machine in a namespace of its own, with a stand-in for na
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -75,7 +76,7 @@ class Site:
         with open(self.path(name), "w", encoding="utf-8") as file:
             file.write(text)
 
-    def play(self, *options: str) -> "subprocess.CompletedProcess[str]":
+    def play(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run the playbook in the namespace."""
         argv = [
             sys.executable,
@@ -117,10 +118,9 @@ def test_from_source_to_an_image(site: Site) -> None:
     assert "built: tree" in done.stdout and "web-1.0: build" in done.stdout
     assert os.stat(site.path("cache", "web.tar.xz")).st_mode & 0o077 == 0
     packs = [name for name in os.listdir(site.path("published")) if name.endswith(".pack")]
-    content = subprocess.run(
-        ["xz", "-dc"], stdin=open(site.path("published", packs[0]), "rb"), capture_output=True, check=True
-    )
-    inside = Ufs(lambda offset, length: content.stdout[offset : offset + length]).read(origin.ORIGIN_JSON)
+    with lzma.open(site.path("published", packs[0])) as file:
+        content = file.read()
+    inside = Ufs(lambda offset, length: content[offset : offset + length]).read(origin.ORIGIN_JSON)
     assert inside is not None and dict(origin.parse(inside.decode()).options)["src.conf:WITHOUT_LPR"] == "yes"
 
     done = site.play()
