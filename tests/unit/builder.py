@@ -65,13 +65,19 @@ class BuildHost(ModuleHost):
         """The arguments of a build, with changes."""
         return dict({"name": "web", "source": self.source, "folder": self.folder}, **changes)
 
+    def module(self, arguments: Dict[str, Any], check: bool = False) -> Dict[str, Any]:
+        """Run the module."""
+        return self.run("nanobsd_build", check, **arguments)
+
     def build(self, check: bool = False, **changes: Any) -> Dict[str, Any]:
         """Build, which must succeed."""
-        return self.ok("nanobsd_build", check, **self.arguments(**changes))
+        result = self.module(self.arguments(**changes), check)
+        assert not result["failed"], result["msg"]
+        return result
 
     def fails(self, **changes: Any) -> Dict[str, Any]:
         """Build, which must fail."""
-        result = self.run("nanobsd_build", **self.arguments(**changes))
+        result = self.module(self.arguments(**changes))
         assert result["failed"], result
         return result
 
@@ -79,7 +85,7 @@ class BuildHost(ModuleHost):
         """Look at a build until it is over."""
         until = time.monotonic() + 60
         while time.monotonic() < until:
-            result = self.run("nanobsd_build", **self.arguments(detach=True, job=ident, wait=1, **changes))
+            result = self.module(self.arguments(detach=True, job=ident, wait=1, **changes))
             if result["failed"] or result["finished"]:
                 return result
         raise AssertionError("it never ends")

@@ -81,7 +81,8 @@ def check_tree(tree: Tree) -> None:
     assert tree.get("boot/kernel/modules").content() == b"all\n"
     assert tree.get("etc/motd.template").content() == b"its ours\n"
     assert tree.get("usr/bin/vi").mode == 0o4555 and tree.get("tmp").mode == 0o1777
-    assert tree.get("usr/bin/vi").group == tree.get("usr/bin/ex").group is not None
+    assert tree.get("usr/bin/vi").group is not None
+    assert tree.get("usr/bin/vi").group == tree.get("usr/bin/ex").group
     assert "usr/obj" in tree and "dev" in tree and "usr/bin/sh" not in tree
     assert not [path for path in tree.paths() if path.startswith(("conf", "etc/diskless", "made-by", "_.p"))]
     assert {node.mtime for path, node in tree.nodes.items() if path} == {0}
@@ -323,7 +324,7 @@ class TestGoingOn:
 
     def test_a_failure_is_told(self, host: BuildHost) -> None:
         host.set("fail", "installworld")
-        result = host.run("nanobsd_build", **host.arguments(detach=True, wait=30))
+        result = host.module(host.arguments(detach=True, wait=30))
         assert result["failed"] and result["phase"] == "installworld" and result["tail"]
 
     def test_whoever_looks_after_it_is_killed(self, host: BuildHost) -> None:
@@ -357,9 +358,9 @@ def test_the_nanobsd_of_a_source_tree(tmp_path: Any, monkeypatch: pytest.MonkeyP
     assert conf[0] == "TARGET_ARCH=amd64" and "WITHOUT_LPR=yes" in conf and "CPUTYPE?=haswell" in conf
     assert "WITHOUT_DEBUG_FILES=yes" in host.read_file("obj", "make.conf.install").splitlines()
     assert not host.build(**full())["changed"]
-    again = host.build(**full(install_options={}))
+    again = host.build(**dict(full(), install_options={}))
     assert built(again) == "tree" and "Skipping buildworld" in host.read_file("state", "build.log")
-    broken = host.fails(**full(world_options={"STAND_IN_BROKEN": True}))
+    broken = host.fails(**dict(full(), world_options={"STAND_IN_BROKEN": True}))
     assert broken["phase"] == "run buildworld" and broken["errors"][-1] == "*** [main.o] Error code 1"
     assert not os.path.exists(host.path("obj", "kernel.o")), "a new world begins in an empty folder"
 
