@@ -11,6 +11,7 @@ scripts are brought to it, and the finished archive is fetched.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import re
 from typing import Any, Dict, List, Optional
@@ -79,9 +80,9 @@ class ActionModule(PushingAction):
         if not self._connection.become:
             return None
         try:
-            return self._connection.get_option("remote_user") or None
+            return str(self._connection.get_option("remote_user") or getpass.getuser())
         except (AnsibleError, KeyError):  # a connection without users, local for one
-            return None
+            return getpass.getuser()
 
     def _watch(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         return watch(

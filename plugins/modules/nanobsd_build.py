@@ -182,8 +182,8 @@ parts:
   sample:
     - {part: packages, build: false, reason: unchanged}
     - {part: world, build: true, reason: "changed: source, src.conf:WITHOUT_LPR"}
-    - {part: kernel, build: true, reason: world is new}
-    - {part: tree, build: true, reason: world and kernel is new}
+    - {part: kernel, build: true, reason: "new: world"}
+    - {part: tree, build: true, reason: "new: world, kernel"}
 archive:
   description: Path of the archive on the build host.
   returned: success
@@ -357,7 +357,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     definition = definition_of(params)
     place = definitions.Place(params["folder"])
     definitions.check(definition, place)
-    job = jobs.Job(place.folder.strip("/").replace("/", "-"), jobs.BUILD)
+    job = jobs.Job(place.folder, jobs.BUILD)
     if params["job"]:
         record = jobs.await_change(job, params["job"], params["wait"])
         if record is not None:

@@ -50,14 +50,14 @@ BUILD = Kind("build", "built")
 class Job:
     """The work on one thing: its lock and its record.
 
-    :param label: what is worked on: the label of a slice.
+    :param label: what is worked on: the label of a slice, the path of a folder.
     """
 
     def __init__(self, label: str, kind: Kind = WRITE) -> None:
         self.label = label
         self.kind = kind
-        self._record = os.path.join(RUN_DIR, "{0}-{1}.json".format(kind.noun, label))
-        self._lock_path = os.path.join(RUN_DIR, "{0}-{1}.lock".format(kind.noun, label))
+        name = os.path.join(RUN_DIR, "{0}-{1}".format(kind.noun, label.replace("/", "%")))
+        self._record, self._lock_path = name + ".json", name + ".lock"
         self._lock: Optional[int] = None
 
     def lock(self) -> bool:

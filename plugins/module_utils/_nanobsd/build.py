@@ -28,6 +28,9 @@ BEGUN = "world.begun"
 RESULT = "result.json"
 LOCK = "lock"
 
+#: what of its environment a build is given (fetch(3), curl(1)); a play sets them with ``environment``
+PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ftp_proxy", "FTP_PROXY", "no_proxy", "NO_PROXY")
+
 #: where results of parts are
 _THERE = {parts.WORLD: "obj", parts.KERNEL: "obj", parts.PACKAGES: "packages"}
 
@@ -182,11 +185,12 @@ def changes(plan: Plan) -> Dict[str, str]:
 def command(plan: Plan) -> List[str]:
     """nanobsd.sh as it is started.
 
-    In an empty environment, because make(1) takes its variables from there too. lockf(1) keeps a second one from the
-    same folder, also when the process that was to look after the first has died.
+    In an empty environment, because make(1) takes its variables from there too; only proxies are handed on. lockf(1)
+    keeps a second one from the same folder, also when the process that was to look after the first has died.
     """
+    kept = ["{0}={1}".format(name, os.environ[name]) for name in PROXIES if name in os.environ]
     return [
-        *["env", "-i", "PATH=" + ENVIRONMENT["PATH"], "LC_ALL=C", "HOME=/root"],
+        *["env", "-i", "PATH=" + ENVIRONMENT["PATH"], "LC_ALL=C", "HOME=/root", *kept],
         *["lockf", "-k", "-s", "-t", "0", plan.place.at(LOCK)],
         *["sh", plan.definition.tools + "/nanobsd.sh", *parts.flags(plan.decisions, plan.resume)],
         *["-c", plan.place.config],

@@ -113,7 +113,7 @@ def decide(
         elif part in stamps:
             reason = "its result is gone"
         if not reason and newer:
-            reason = "{0} is new".format(" and ".join(newer))
+            reason = "new: " + ", ".join(newer)
         if not reason and refresh and part == PACKAGES:
             reason = "asked for"
         found[part] = Decision(part, bool(reason), reason or "unchanged")

@@ -113,6 +113,14 @@ class TestWhole:
         assert "options: -j 2 buildworld" in host.read_file("obj", "_.bw")
         assert "stray" not in host.read_file("obj", "_.bw")
 
+    def test_the_environment(self, host: BuildHost, monkeypatch: pytest.MonkeyPatch) -> None:
+        """make(1) takes variables from there, so nothing is handed on but the way to the net."""
+        monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+        monkeypatch.setenv("CPUTYPE", "stray")
+        host.build(scripts=[{"name": "look", "content": "env > etc/environment\n"}])
+        found = host.read_file("obj", "_.w", "etc", "environment").splitlines()
+        assert "http_proxy=http://proxy.example.org:3128" in found and not [each for each in found if "stray" in each]
+
     def test_nothing_to_do(self, host: BuildHost) -> None:
         first = host.build(**full())
         for check in (True, False):
@@ -157,7 +165,7 @@ class TestParts:
                 "changed: customise 1 motd, customise 2 no-ftpd.sh, parts",
             ),
             ({"world_options": {}}, "world kernel tree", "world", "changed: src.conf:WITHOUT_LPR"),
-            ({"make_conf": {}}, "world kernel tree", "kernel", "world is new"),
+            ({"make_conf": {}}, "world kernel tree", "kernel", "new: world"),
         ],
     )
     def test_only_what_it_concerns(
@@ -316,7 +324,7 @@ class TestGoingOn:
         predicted = host.build(check=True)
         assert predicted["changed"] and not predicted["finished"] and predicted["job"] == first["job"]
         message = host.fails(detach=True, wait=0, modules=["zfs"])["msg"]
-        assert "is being built with web (" in message and "that build goes on" in message
+        assert host.folder + " is being built with web (" in message and "that build goes on" in message
         assert "an earlier play still builds" in host.fails()["msg"]
         host.set("hold", "")
         result = host.follow(first["job"])
@@ -358,9 +366,12 @@ def test_the_nanobsd_of_a_source_tree(tmp_path: Any, monkeypatch: pytest.MonkeyP
     assert conf[0] == "TARGET_ARCH=amd64" and "WITHOUT_LPR=yes" in conf and "CPUTYPE?=haswell" in conf
     assert "WITHOUT_DEBUG_FILES=yes" in host.read_file("obj", "make.conf.install").splitlines()
     assert not host.build(**full())["changed"]
-    again = host.build(**dict(full(), install_options={}))
+    less = full()
+    less["install_options"] = {}
+    again = host.build(**less)
     assert built(again) == "tree" and "Skipping buildworld" in host.read_file("state", "build.log")
-    broken = host.fails(**dict(full(), world_options={"STAND_IN_BROKEN": True}))
+    less["world_options"] = {"STAND_IN_BROKEN": True}
+    broken = host.fails(**less)
     assert broken["phase"] == "run buildworld" and broken["errors"][-1] == "*** [main.o] Error code 1"
     assert not os.path.exists(host.path("obj", "kernel.o")), "a new world begins in an empty folder"
 
