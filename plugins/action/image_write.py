@@ -20,17 +20,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import Supply, supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, watch
 
 display = Display()
 
 #: how often what a push brought may turn out wrong (an old slice that is not what it says) before it gives up
 ROUNDS = 6
-
-#: how often a process that writes may die before the play gives up
-LIVES = 3
-
-#: the longest pause between two lines about the progress, unless the operator wants a longer one (seconds)
-SLOWEST = 30
 
 
 class ActionModule(PushingAction):
@@ -63,25 +58,16 @@ class ActionModule(PushingAction):
 
         :raises FleetError: when the process that writes dies again and again.
         """
-        first = int(arguments.get("interval") or 5)
-        jobs: List[str] = []
-        polls = 0
-        while True:
-            # asking costs as much as a small delta: the longer it takes, the less often
-            wait = min(first * (1 + polls // 6), max(first, SLOWEST))
-            found = self.module(dict(arguments, detach=True, wait=wait, job=jobs[-1] if jobs else None), self._vars)
-            if found.get("failed") or found.get("finished", True):
-                return found
-            polls += 1
-            if found["job"] not in jobs:
-                jobs.append(found["job"])
-            if len(jobs) > LIVES:
-                raise FleetError(
-                    "the process that writes the image died {0} times".format(LIVES),
-                    safe="the slice has no boot flags; what was written is kept",
-                    todo="look for the reason on the host (dmesg: out of memory?), then run the play again",
-                )
-            self._say(line(found["progress"]))
+        return watch(
+            lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job), self._vars),
+            lambda progress: self._say(line(progress)),
+            int(arguments.get("interval") or 5),
+            FleetError(
+                "the process that writes the image died {0} times".format(LIVES),
+                safe="the slice has no boot flags; what was written is kept",
+                todo="look for the reason on the host (dmesg: out of memory?), then run the play again",
+            ),
+        )
 
     def _push(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Bring what the target needs, chunk by chunk."""

@@ -269,13 +269,8 @@ def ranges(outcome: Outcome, chunk: int) -> Dict[str, Any]:
 
 def answer(module: AnsibleModule, record: Dict[str, Any]) -> Dict[str, Any]:
     """What to tell about a write that goes on by itself."""
-    if not record.get("finished"):
-        progress = {key: value for key, value in record.items() if key not in ("job", "image", "finished")}
-        return {"changed": True, "finished": False, "job": record["job"], "progress": progress}
-    result = dict(record["result"])
-    if result.pop("failed", False):
-        raise FleetError(str(result.pop("msg", "it failed")).rstrip("."), **result)
-    for note in result["notes"]:
+    result = jobs.answer(record)
+    for note in result.get("notes", ()):
         module.warn(note)
     return result
 
@@ -349,13 +344,13 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     if module.check_mode:
         if job.under_way():
             record = job.read()
-            jobs.refuse_other(record, manifest.id, manifest.describe(), piece.label)
+            jobs.refuse_other(job, record, manifest.id, manifest.describe())
             return dict(answer(module, record or {}), image=manifest.as_dict())
         writer, result = prepare(module, runner, medium, piece, repository, trusted)
         predicted = writer.predict()
         return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
     seconds = params["wait"] if params["detach"] else params["deadline"]
-    other = jobs.take(job, manifest.id, manifest.describe(), piece.label, seconds)
+    other = jobs.take(job, manifest.id, manifest.describe(), seconds)
     if other is not None:
         return still(module, other, piece.label)
     head = {
@@ -367,7 +362,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         job.save(dict(head, phase="starting", total=manifest.size, percent=0, finished=False))
         writer, result = prepare(module, runner, medium, piece, repository, trusted)
         if params["detach"]:
-            jobs.start(job, head, writer.progress, lambda: result(writer.write()))
+            meter = jobs.Meter(head)
+            jobs.start(job, head, lambda: meter.record(writer.progress()), lambda: result(writer.write()))
             return begun(module, job, head["job"])
         work = writer.write if not params["part"] else lambda: writer.write_part(Part(**params["part"]))
         record = jobs.finished(head, jobs.outcome_of(lambda: result(work())))

@@ -2,14 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a write is, as a line for the operator."""
+"""How far a write or a build is, as a line for the operator."""
 
 from __future__ import annotations
 
 from typing import Any, Mapping
 
 
-def _duration(seconds: int) -> str:
+def duration(seconds: int) -> str:
+    """Seconds as minutes, or hours, for people."""
     hours, rest = divmod(seconds, 3600)
     return (
         "{0}:{1:02d}:{2:02d}".format(hours, rest // 60, rest % 60) if hours else "{0}:{1:02d}".format(*divmod(rest, 60))
@@ -33,5 +34,14 @@ def line(progress: Mapping[str, Any]) -> str:
             int(progress["fetched"]) / 1e6, int(progress["to_fetch"]) / 1e6
         )
     if progress.get("eta") is not None:
-        text += ", {0} to go".format(_duration(int(progress["eta"])))
+        text += ", {0} to go".format(duration(int(progress["eta"])))
     return text
+
+
+def build_line(progress: Mapping[str, Any]) -> str:
+    """The line about a build.
+
+    :param progress: from the module nanobsd_build: times in seconds.
+    """
+    text = "{0}, {1} since the start".format(progress.get("phase", ""), duration(int(progress.get("elapsed") or 0)))
+    return "{0}: {1}".format(text, progress["step"]) if progress.get("step") else text

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A write that goes on by itself: in a process of its own, with a lock, and a record of how far it is.
+"""Work that goes on by itself: in a process of its own, with a lock, and a record of how far it is.
 
-The record is only for people and for the play that looks at it. A write that died is found out by its lock, which the
-kernel takes away from a dead process, and it goes on from the slice's content (see :mod:`windows`), not from here.
+The record is only for people and for the play that looks at it. Work that died is found out by its lock, which the
+kernel takes away from a dead process. A write goes on from the slice's content (see :mod:`windows`), a build from what
+it has finished, neither from here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Progress
@@ -35,15 +36,28 @@ NEW_RECORD = 5.0
 Record = Dict[str, Any]
 
 
-class Job:
-    """The write of one slice: its lock and its record.
+class Kind(NamedTuple):
+    """What a job does, in the words of its messages: a *noun* and what is *done* to its object."""
 
-    :param label: of the slice.
+    noun: str
+    done: str
+
+
+WRITE = Kind("write", "written")
+BUILD = Kind("build", "built")
+
+
+class Job:
+    """The work on one thing: its lock and its record.
+
+    :param label: what is worked on: the label of a slice, the path of a folder.
     """
 
-    def __init__(self, label: str) -> None:
-        self._record = os.path.join(RUN_DIR, "write-{0}.json".format(label))
-        self._lock_path = os.path.join(RUN_DIR, "write-{0}.lock".format(label))
+    def __init__(self, label: str, kind: Kind = WRITE) -> None:
+        self.label = label
+        self.kind = kind
+        name = os.path.join(RUN_DIR, "{0}-{1}".format(kind.noun, label.replace("/", "%")))
+        self._record, self._lock_path = name + ".json", name + ".lock"
         self._lock: Optional[int] = None
 
     def lock(self) -> bool:
@@ -57,7 +71,7 @@ class Job:
         except OSError as error:
             raise FleetError(
                 "{0} cannot be used: {1}".format(RUN_DIR, error.strerror),
-                safe="nothing was written",
+                safe="nothing was {0}".format(self.kind.done),
                 todo="see that /var is mounted and can be written",
             )
         try:
@@ -75,7 +89,7 @@ class Job:
             self._lock = None
 
     def under_way(self) -> bool:
-        """Whether a write is at work."""
+        """Whether the job is at work."""
         if self._lock is not None:
             return True
         if not os.path.exists(self._lock_path) or not self.lock():
@@ -93,7 +107,7 @@ class Job:
         return found if isinstance(found, dict) and isinstance(found.get("job"), str) else None
 
     def save(self, record: Record) -> None:
-        """Replace the record. Trouble with it must not stop a write."""
+        """Replace the record. Trouble with it must not stop the work."""
         partial = self._record + ".part"  # there is one writer, the one with the lock
         try:
             with open(partial, "w", encoding="utf-8") as file:
@@ -157,17 +171,20 @@ def _time_left(missing: int, rate: float) -> Optional[int]:
 
 
 class Watch(threading.Thread):
-    """Writes the record of a write again and again, also while it only waits for the network."""
+    """Writes the record of a job again and again, also while that only waits for something.
 
-    def __init__(self, job: Job, meter: Meter, progress: Callable[[], Progress]) -> None:
+    :param look: gives the record at this moment.
+    """
+
+    def __init__(self, job: Job, look: Callable[[], Record]) -> None:
         super().__init__(daemon=True)
-        self._job, self._meter, self._progress = job, meter, progress
+        self._job, self._look = job, look
         self._over = threading.Event()
 
     def run(self) -> None:
         """The thread."""
         while True:
-            self._job.save(self._meter.record(self._progress()))
+            self._job.save(self._look())
             if self._over.wait(EVERY):
                 return
 
@@ -181,18 +198,18 @@ class Watch(threading.Thread):
 
 
 def finished(head: Record, result: Record) -> Record:
-    """The record of a write that is over. ``msg`` in *result* means that it failed."""
+    """The record of work that is over. ``msg`` in *result* means that it failed."""
     return dict(head, finished=True, result=result)
 
 
 def outcome_of(work: Callable[[], Record]) -> Record:
-    """What a write gives, with ``failed`` and ``msg`` where it gives up."""
+    """What work gives, with ``failed`` and ``msg`` where it gives up."""
     try:
         return work()
     except FleetError as error:
         return dict(error.details, failed=True, msg=str(error))
     except Exception as error:
-        return {"failed": True, "msg": "image_write has a defect: {0}: {1}".format(type(error).__name__, error)}
+        return {"failed": True, "msg": "the module has a defect: {0}: {1}".format(type(error).__name__, error)}
 
 
 def detach(work: Callable[[], None]) -> None:
@@ -218,30 +235,45 @@ def detach(work: Callable[[], None]) -> None:
         os._exit(0)
 
 
-def start(job: Job, head: Record, progress: Callable[[], Progress], work: Callable[[], Record]) -> None:
-    """Do a write in a process of its own, which keeps the record and takes the lock over.
+def start(job: Job, head: Record, look: Callable[[], Record], work: Callable[[], Record]) -> None:
+    """Do work in a process of its own, which keeps the record and takes the lock over.
 
-    :param progress: how far the write is.
+    :param head: what every record of it says; gets the number of the process.
+    :param look: the record at this moment.
     :param work: does it, and gives its result.
     """
 
-    def write() -> None:
+    def run() -> None:
         head["pid"] = os.getpid()  # for whoever has to stop it
-        with Watch(job, Meter(head), progress):
+        with Watch(job, look):
             told = outcome_of(work)
         job.save(finished(head, told))
 
-    detach(write)
+    detach(run)
     job.unlock()
 
 
-def take(job: Job, image: str, describe: str, label: str, seconds: float) -> Optional[Record]:
-    """Take the lock; or, when the same image is being written already, wait for that.
+def answer(record: Record) -> Dict[str, Any]:
+    """What a module tells about a job of this record.
+
+    :raises FleetError: when it has failed.
+    """
+    if not record.get("finished"):
+        progress = {key: value for key, value in record.items() if key not in ("job", "image", "finished")}
+        return {"changed": True, "finished": False, "job": record["job"], "progress": progress}
+    result = dict(record["result"])
+    if result.pop("failed", False):
+        raise FleetError(str(result.pop("msg", "it failed")).rstrip("."), **result)
+    return result
+
+
+def take(job: Job, image: str, describe: str, seconds: float) -> Optional[Record]:
+    """Take the lock; or, when the same is being done already, wait for that.
 
     :param image: id of the image that is wanted.
-    :param seconds: how long to wait for the end of the other write.
-    :returns: the record of the other write, at its end or after that time; ``None`` when the lock is ours.
-    :raises Refused: when something else is being written.
+    :param seconds: how long to wait for the end of the other one.
+    :returns: the record of the other one, at its end or after that time; ``None`` when the lock is ours.
+    :raises Refused: when something else is being done.
     """
     until = time.monotonic() + seconds
     patience = time.monotonic() + NEW_RECORD
@@ -250,10 +282,10 @@ def take(job: Job, image: str, describe: str, label: str, seconds: float) -> Opt
         if record is None or record.get("finished"):
             # whoever has the lock has only just taken it, or is about to let it go
             if time.monotonic() > patience:
-                refuse_other(None, image, describe, label)
+                refuse_other(job, None, image, describe)
             time.sleep(0.1)
             continue
-        refuse_other(record, image, describe, label)
+        refuse_other(job, record, image, describe)
         seen = await_change(job, record["job"], until - time.monotonic())
         if seen is not None and (seen.get("finished") or time.monotonic() >= until):
             return seen
@@ -261,7 +293,7 @@ def take(job: Job, image: str, describe: str, label: str, seconds: float) -> Opt
 
 
 def await_change(job: Job, ident: str, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Optional[Record]:
-    """Wait until a write is over, at most for some seconds; its record then.
+    """Wait until a job is over, at most for some seconds; its record then.
 
     :param ident: of the job.
     :returns: ``None`` when it died, or was another one's.
@@ -279,23 +311,25 @@ def await_change(job: Job, ident: str, seconds: float, sleep: Callable[[float], 
         sleep(0.2)
 
 
-def refuse_other(record: Optional[Record], image: str, describe: str, label: str) -> None:
-    """Refuse to interfere with a write of something else.
+def refuse_other(job: Job, record: Optional[Record], image: str, describe: str) -> None:
+    """Refuse to interfere with work on something else.
 
+    :param record: of what is at work.
     :param image: id of the image that is wanted.
-    :raises Refused: when another one is being written.
+    :raises Refused: when it is another one.
     """
     if record is not None and record.get("image") == image:
         return
     raise Refused(
-        "{0} is being written with {1} at this moment, not with {2}".format(
-            label, record.get("describe", "another image") if record else "something else", describe
+        "{0} is being {1} with {2} at this moment, not with {3}".format(
+            job.label, job.kind.done, record.get("describe", "another image") if record else "something else", describe
         ),
-        safe="that write goes on",
-        todo=_WAIT.format(record.get("pid", "that writes") if record else "that writes"),
+        safe="that {0} goes on".format(job.kind.noun),
+        todo=_WAIT.format(record.get("pid", _WHICH) if record else _WHICH),
     )
 
 
+_WHICH = "that does it"
 _WAIT = "wait until it is done, or stop it (process {0} on the host), then run the play again"
 
 
@@ -310,5 +344,5 @@ def refuse_unfinished(label: str) -> None:
         raise Refused(
             "{0} is being written with {1} at this moment".format(label, record.get("describe", "an image")),
             safe="no boot flag was changed, that write goes on",
-            todo=_WAIT.format(record.get("pid", "that writes")),
+            todo=_WAIT.format(record.get("pid", _WHICH)),
         )

@@ -59,7 +59,7 @@ LOADER_SETTINGS = {
 #: and the program itself
 AGENT = "usr/local/lib/nanozfs"
 AGENT_PARTS = ("module_utils", "plugin_utils/_local.py", "plugin_utils/_nanozfs.py")
-NOT_AGENT = ("module_utils/_module.py",)
+NOT_AGENT = ("module_utils/_module.py", "module_utils/_nanobsd/")
 
 #: no `/` in it, so that the slices stay identical; /tmp must not be a link to /var/tmp (rc.d/tmp stops for that)
 FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
@@ -177,7 +177,7 @@ def agent_files(plugins: str) -> List[str]:
         full = os.path.join(plugins, part)
         for folder, _folders, names in [("", (), [full])] if os.path.isfile(full) else os.walk(full):
             found += [os.path.relpath(os.path.join(folder, name), plugins) for name in names if name.endswith(".py")]
-    return sorted(set(found) - set(NOT_AGENT))
+    return sorted({each for each in found if not each.startswith(NOT_AGENT)})
 
 
 def _agent(tree: Tree) -> None:

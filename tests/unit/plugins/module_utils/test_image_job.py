@@ -103,10 +103,12 @@ class TestJob:
         assert job.await_change(Job("nz-b"), "1", 5, naps.append) == {"job": "1", "finished": True}
 
     def test_another_image(self) -> None:
-        job.refuse_other({"job": "1", "image": "x"}, "x", "web-1.1", "nz-b")
+        job.refuse_other(Job("nz-b"), {"job": "1", "image": "x"}, "x", "web-1.1")
         for record in (None, {"job": "1", "image": "y", "describe": "web-1.2"}):
-            with pytest.raises(Refused, match="is being written"):
-                job.refuse_other(record, "x", "web-1.1", "nz-b")
+            with pytest.raises(Refused, match="nz-b is being written with"):
+                job.refuse_other(Job("nz-b"), record, "x", "web-1.1")
+            with pytest.raises(Refused, match=r"is being built with.*that build goes on"):
+                job.refuse_other(Job("obj", job.BUILD), record, "x", "web-1.1")
 
     def test_a_defect_is_told_as_well(self) -> None:
         told = job.outcome_of(lambda: {"some": {}}["none"])
