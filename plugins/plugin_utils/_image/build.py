@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import layout, publish, release, ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import layout, provenance, publish, release, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, sources_of
 
 Say = release.Say
@@ -65,13 +67,18 @@ def plan(definition: Definition, scratch: str) -> Tuple[Tree, str]:
     :returns: the tree and the build that it is.
     """
     tree = Tree()
+    inputs: List[Input] = []
     for path, is_archive in sources_of(list(definition.sources)):
+        before = tree.nodes.get(ORIGIN_JSON)
         if is_archive:
             tree.add_archive(path, scratch)
         else:
             tree.add_folder(path, exact=True)
+        if is_archive and tree.nodes.get(ORIGIN_JSON) is before:
+            inputs.append(Input(os.path.basename(path), publish.digest_file(path)))
     for folder in definition.overlays:
         tree.add_folder(folder)
+    provenance.write(tree, provenance.describe(tree, tuple(inputs)))
     extras = layout.Extras(
         recovery=definition.recovery,
         signers=definition.signers,

@@ -267,11 +267,11 @@ class Tree:
         """
         for path in self.paths():
             node = self.nodes[path]
-            words = [_vis("./" + path) if path else ".", "type=" + node.kind]
+            words = [vis("./" + path) if path else ".", "type=" + node.kind]
             words += ["uid={0}".format(node.uid), "gid={0}".format(node.gid), "mode={0:04o}".format(node.mode)]
             words.append("time={0}.0".format(node.mtime))
             if node.kind == LINK:
-                words.append("link=" + _vis(node.target))
+                words.append("link=" + vis(node.target))
             if digests and node.kind == FILE:
                 words.append("sha256=" + node.digest())
             yield " ".join(words)
@@ -315,8 +315,8 @@ def _key(archive: str) -> str:
     return hashlib.sha256(os.path.abspath(archive).encode("utf-8")).hexdigest()[:12]
 
 
-def _vis(text: str) -> str:
-    """A path as mtree(5) wants it: blanks and the like as in vis(3)."""
+def vis(text: str) -> str:
+    """A path as it stands in mtree(5): blanks and the like in octal."""
     return "".join(
         chr(byte) if 33 <= byte <= 126 and chr(byte) not in "\\#*?[" else "\\{0:03o}".format(byte)
         for byte in text.encode("utf-8", "surrogateescape")
