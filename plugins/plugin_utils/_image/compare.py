@@ -390,7 +390,11 @@ def find_subject(repository: Optional[Repository], wanted: str, name: Optional[s
     if "/" in wanted:
         return _from_path(wanted)
     if repository is None:
-        raise FleetError("which folder {0} is published in was not said (repository)".format(wanted))
+        raise FleetError(
+            "where {0} is published was not said".format(wanted),
+            safe="nothing was changed",
+            todo="give the folder or its address (repository; image_output in the playbook), or two paths of lists",
+        )
     ident = find_id(repository, wanted, name)
     return subject_of(repository, parse_manifest(repository.fetch(manifest_name(ident), MAX_SMALL_FILE)))
 

@@ -17,7 +17,7 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass, replace
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
@@ -283,9 +283,13 @@ class Tree:
             total.update(line.encode("utf-8") + b"\n")
         return total.hexdigest()
 
-    def stage(self, folder: str) -> None:
-        """Lay the tree out in an empty folder, for makefs to read. Owners and modes are not given here."""
+    def stage(self, folder: str, scratch: Optional[str] = None) -> None:
+        """Lay the tree out in an empty folder, for makefs to read. Owners and modes are not given here.
+
+        :param scratch: what archives were unpacked to, in the same file system: its files are not copied again.
+        """
         first: Dict[str, str] = {}
+        linked: Set[str] = set()
         for path in self.paths():
             node = self.nodes[path]
             full = os.path.join(folder, path)
@@ -296,7 +300,13 @@ class Tree:
             elif node.group is not None and node.group in first:
                 os.link(first[node.group], full)
             else:
-                self._stage_file(node, full)
+                source = node.source or ""
+                ours = scratch is not None and node.data is None and source.startswith(scratch + os.sep)
+                if ours and source not in linked:  # a second link would be a hard link in the image
+                    linked.add(source)
+                    os.link(source, full)
+                else:
+                    self._stage_file(node, full)
                 if node.group is not None:
                     first[node.group] = full
 

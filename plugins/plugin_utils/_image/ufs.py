@@ -53,7 +53,7 @@ def command(out: str, folder: str, spec: str, size: int, epoch: int) -> List[str
 def make(tree: Tree, scratch: str, out: str, size: int, epoch: int) -> None:
     """Make the image.
 
-    :param scratch: an empty folder for the staged tree.
+    :param scratch: a folder for the staged tree, the one that archives were unpacked to.
     :param out: path of the image to write.
     :param size: in bytes; a multiple of 4096.
     :param epoch: time of the file system in seconds since the epoch.
@@ -62,7 +62,7 @@ def make(tree: Tree, scratch: str, out: str, size: int, epoch: int) -> None:
     folder = os.path.join(scratch, "stage")
     spec = os.path.join(scratch, "spec")
     os.mkdir(folder)
-    tree.stage(folder)
+    tree.stage(folder, scratch)
     with open(spec, "w", encoding="utf-8") as file:
         file.write("#mtree\n")
         file.writelines(line + "\n" for line in tree.lines(digests=False))
