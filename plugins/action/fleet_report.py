@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import Any, Dict, Optional
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import table
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import table, write_json
 
 display = Display()
 
@@ -30,22 +29,19 @@ class ActionModule(ActionBase):
         """Print the lines as they are, which a callback would fold or quote. AWX has them in the job's output too."""
         result = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec(
-            argument_spec={"hosts": {"type": "dict", "required": True}, "path": {"type": "path"}}
+            argument_spec={
+                "hosts": {"type": "dict", "required": True},
+                "path": {"type": "path"},
+                "packages": {"type": "bool", "default": False},
+            }
         )
-        lines = table(arguments["hosts"])
+        lines = table(arguments["hosts"], arguments["packages"])
         for line in lines:
             display.display(line)
         if arguments["path"]:
-            self._write(arguments["path"], arguments["hosts"])
+            try:
+                write_json(arguments["path"], arguments["hosts"])
+            except FleetError as error:
+                raise AnsibleActionFail(str(error))
         result.update(changed=False, lines=lines)
         return result
-
-    @staticmethod
-    def _write(path: str, hosts: Dict[str, Any]) -> None:
-        try:
-            with open(path + ".part", "w", encoding="utf-8") as file:
-                json.dump(hosts, file, indent=1, sort_keys=True)
-                file.write("\n")
-            os.replace(path + ".part", path)
-        except OSError as error:
-            raise AnsibleActionFail("the report cannot be written to {0}: {1}".format(path, error.strerror))

@@ -98,4 +98,10 @@ options:
     description: Publish although another image has the same name and version, and take that one off the index.
     type: bool
     default: false
+  sbom:
+    description:
+      - Whether a bill of materials in CycloneDX is published with the image. It takes the Python package
+        C(cyclonedx-python-lib) where Ansible runs. By default there is one where that is installed, and otherwise it is
+        said that there is none; with V(true) a missing package is an error.
+    type: bool
 """

@@ -21,6 +21,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     Inside,
     parse_inside,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Origin
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import parse as parse_origin
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
 from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, JournalStore, root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
@@ -63,12 +65,25 @@ def sysctl(runner: Runner, name: str) -> str:
 
 
 class SliceContent:
-    """What a slice holds: the image's own description, its id, or why neither can be told."""
+    """What a slice holds: the image's own description, its id, or why neither can be told.
 
-    def __init__(self, inside: Optional[Inside], ident: Optional[str], problem: str) -> None:
+    :param origin: where the image comes from, if that was asked for and it says so.
+    :param unclear: why it cannot be told where the image comes from, although it says so.
+    """
+
+    def __init__(
+        self,
+        inside: Optional[Inside],
+        ident: Optional[str],
+        problem: str,
+        origin: Optional[Origin] = None,
+        unclear: str = "",
+    ) -> None:
         self.inside = inside
         self.ident = ident
         self.problem = problem
+        self.origin = origin
+        self.unclear = unclear
 
     def ref(self) -> Optional[ImageRef]:
         """The image as the journal names it; ``None`` unless the whole slice was hashed."""
@@ -76,25 +91,40 @@ class SliceContent:
             return None
         return ImageRef(self.ident, self.inside.build, self.inside.version)
 
-    def as_dict(self) -> Optional[Dict[str, Any]]:
+    def as_dict(self, packages: bool = False) -> Optional[Dict[str, Any]]:
+        """For module results.
+
+        :param packages: with the list of packages and archives of its origin.
+        """
         if self.inside is None:
             return None
-        return dict(self.inside.as_dict(), id=self.ident)
+        origin = self.origin.summary(packages) if self.origin is not None else None
+        return dict(self.inside.as_dict(), id=self.ident, origin=origin)
 
 
-def read_slice(piece: Slice, digest: bool) -> SliceContent:
+def read_slice(piece: Slice, digest: bool, origin: bool = False) -> SliceContent:
     """Look into a slice without mounting it.
 
     :param digest: hash the whole image, which reads all of it.
+    :param origin: look where the image comes from as well.
     """
     try:
         with devices.open_device(piece.path) as device:
-            return _content(device, digest)
+            return _content(device, digest, origin)
     except FleetError as error:
         return SliceContent(None, None, error.what)
 
 
-def _content(device: devices.Device, digest: bool) -> SliceContent:
+def _origin(ufs: Ufs) -> Tuple[Optional[Origin], str]:
+    """Where an image comes from, or why that cannot be told; it is no reason to doubt the image."""
+    try:
+        raw = ufs.read(ORIGIN_JSON)
+        return parse_origin(raw.decode("utf-8", "replace")) if raw is not None else None, ""
+    except FleetError as error:
+        return None, error.what
+
+
+def _content(device: devices.Device, digest: bool, origin: bool) -> SliceContent:
     try:
         ufs = Ufs(device.read)
         raw = ufs.read(IMAGE_JSON)
@@ -102,7 +132,8 @@ def _content(device: devices.Device, digest: bool) -> SliceContent:
         return SliceContent(None, None, error.what)
     if raw is None:
         return SliceContent(None, None, "the file system on it holds no image of ours (no {0})".format(IMAGE_JSON))
-    return SliceContent(parse_inside(raw), device.digest(ufs.size) if digest else None, "")
+    said = _origin(ufs) if origin else (None, "")
+    return SliceContent(parse_inside(raw), device.digest(ufs.size) if digest else None, "", *said)
 
 
 def running_image(medium: Medium) -> Optional[Inside]:
@@ -145,19 +176,22 @@ def survey(
     pool_name: Optional[str] = None,
     digest: bool = True,
     slices: Optional[Sequence[str]] = None,
+    packages: bool = False,
 ) -> Dict[str, Any]:
     """Everything about the host.
 
     :param pool_name: the system pool; by default the one that the running image names.
     :param digest: hash the slices, so that their image ids are facts and not claims.
     :param slices: hash no others than these: labels, ``running``, ``inactive``. A slow medium takes minutes for one.
+    :param packages: with the packages of the images, and not only how many there are.
     """
     warnings: List[str] = []
     medium = _try(warnings, lambda: read_medium(runner))
     contents: Dict[str, SliceContent] = {}
     if medium is not None:
         hashed = _hashed(medium, slices) if digest else ()
-        contents = {label: read_slice(piece, label in hashed) for label, piece in medium.slices.items()}
+        contents = {label: read_slice(piece, label in hashed, True) for label, piece in medium.slices.items()}
+        warnings += ["{0}: {1}".format(label, each.unclear) for label, each in contents.items() if each.unclear]
         if medium.duplicates:
             warnings.append("slices of the same names are on another disk: {0}".format(", ".join(medium.duplicates)))
         missing = [label for label in SLICES if label not in medium.slices]
@@ -178,8 +212,8 @@ def survey(
         "boot_method": sysctl(runner, "machdep.bootmethod"),
         "state": state,
         "reason": reason,
-        "running": _running(medium, contents),
-        "medium": _medium_dict(medium, contents),
+        "running": _running(medium, contents, packages),
+        "medium": _medium_dict(medium, contents, packages),
         "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
     report.update(_pool_part(runner, name, warnings))
@@ -203,14 +237,18 @@ def _try(warnings: List[str], look: Any) -> Any:
         return None
 
 
-def _running(medium: Optional[Medium], contents: Mapping[str, SliceContent]) -> Optional[Dict[str, Any]]:
+def _running(
+    medium: Optional[Medium], contents: Mapping[str, SliceContent], packages: bool
+) -> Optional[Dict[str, Any]]:
     if medium is None:
         return None
-    image = contents[medium.running].as_dict()
+    image = contents[medium.running].as_dict(packages)
     return dict(image or {}, slice=medium.running, on_trial=medium.on_trial())
 
 
-def _medium_dict(medium: Optional[Medium], contents: Mapping[str, SliceContent]) -> Optional[Dict[str, Any]]:
+def _medium_dict(
+    medium: Optional[Medium], contents: Mapping[str, SliceContent], packages: bool
+) -> Optional[Dict[str, Any]]:
     if medium is None:
         return None
     return {
@@ -226,7 +264,7 @@ def _medium_dict(medium: Optional[Medium], contents: Mapping[str, SliceContent])
                 "index": piece.index,
                 "size": piece.size,
                 "flags": sorted(piece.flags),
-                "image": contents[label].as_dict(),
+                "image": contents[label].as_dict(packages),
                 "problem": contents[label].problem,
             }
             for label, piece in sorted(medium.slices.items())

@@ -8,7 +8,8 @@ An image says in ``/boot/nanozfs/image.json`` what it is. To learn that of the s
 would be a side effect in a play that only looks, and would block the write that often follows; so the few structures
 on the way to one file are read here. Little-endian UFS1 and UFS2.
 
-Source: ``sys/ufs/ffs/fs.h`` (super block), ``sys/ufs/ufs/dinode.h`` (inodes), ``sys/ufs/ufs/dir.h`` (directories).
+Source: ``sys/ufs/ffs/fs.h`` (super block), ``sys/ufs/ufs/dinode.h`` (inodes), ``sys/ufs/ufs/dir.h`` (directories),
+``ffs_build_dinode1`` and ``ffs_build_dinode2`` in ``usr.sbin/makefs/ffs.c`` (symbolic links).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAGIC_UFS2 = 0x19540119
 
 ROOT_INODE = 2
 DIRECT = 12
-TYPE_MASK, TYPE_DIR, TYPE_FILE = 0o170000, 0o040000, 0o100000
+TYPE_MASK, TYPE_DIR, TYPE_FILE, TYPE_LINK = 0o170000, 0o040000, 0o100000, 0o120000
 
 #: no file that we read this way is larger; a damaged inode must not make us read for minutes (bytes)
 MAX_FILE = 4 << 20
@@ -67,11 +68,19 @@ class SuperBlock(NamedTuple):
 
 
 class Inode(NamedTuple):
-    """Mode, size in bytes, and block addresses in fragments."""
+    """What an inode says: sizes in bytes, time in seconds since the epoch, block addresses in fragments.
+
+    ``area`` is where the addresses are, which holds the target of a short symbolic link in their place.
+    """
 
     mode: int
+    links: int
+    uid: int
+    gid: int
     size: int
+    mtime: int
     blocks: List[int]
+    area: bytes
 
 
 def parse_superblock(raw: bytes) -> Optional[SuperBlock]:
@@ -136,10 +145,19 @@ class Ufs:
         raw = self._bytes(sb.inode_at(number), width)
         if len(raw) < width:
             raise NotUfs("the UFS file system is cut off before inode {0}".format(number))
-        mode = struct.unpack_from("<H", raw, 0)[0]
-        if sb.version == 2:
-            return Inode(mode, struct.unpack_from("<Q", raw, 16)[0], list(struct.unpack_from("<15q", raw, 112)))
-        return Inode(mode, struct.unpack_from("<Q", raw, 8)[0], list(struct.unpack_from("<15i", raw, 40)))
+        mode, links = struct.unpack_from("<HH", raw, 0)
+        form, owner, size, mtime, blocks = ("<q", 4, 16, 40, 112) if sb.version == 2 else ("<i", 112, 8, 24, 40)
+        uid, gid = struct.unpack_from("<II", raw, owner)
+        return Inode(
+            mode=mode,
+            links=links,
+            uid=uid,
+            gid=gid,
+            size=struct.unpack_from("<Q", raw, size)[0],
+            mtime=struct.unpack_from(form, raw, mtime)[0],
+            blocks=list(struct.unpack_from("<15" + form[1], raw, blocks)),
+            area=raw[blocks : blocks + 15 * struct.calcsize(form)],
+        )
 
     def _pointers(self, address: int, level: int) -> Iterator[int]:
         """The data blocks behind an indirect block, in order; 0 is a hole."""
@@ -208,28 +226,61 @@ class Ufs:
             yield address * sb.fsize, min(sb.bsize, missing)
             missing -= sb.bsize
 
+    def inodes(self) -> Iterator[Tuple[str, int, Inode]]:
+        """Everything in the file system: path, number and inode, folders before what is in them, in the order of names.
+
+        A file comes once for each of its links, a folder once in any case.
+
+        :raises NotUfs: when the structures make no sense.
+        """
+        seen = {ROOT_INODE}
+        waiting = [("", ROOT_INODE, self._inode(ROOT_INODE))]
+        while waiting:
+            path, number, inode = waiting.pop()
+            yield path, number, inode
+            if inode.mode & TYPE_MASK != TYPE_DIR:
+                continue
+            for name, child in sorted(self._directory(inode).items(), reverse=True):
+                found = self._inode(child)
+                if name in (b".", b"..") or (found.mode & TYPE_MASK == TYPE_DIR and child in seen):
+                    continue
+                seen.add(child)
+                waiting.append((path + "/" + name.decode("utf-8", "surrogateescape"), child, found))
+
+    def places(self, inode: Inode) -> List[Tuple[int, int]]:
+        """Where the content of a file lies, in order: offset (0 is a hole) and length of each piece, in bytes."""
+        # what says that it is larger than the file system is full of holes, or damaged: nothing to go through
+        return list(self._places(inode)) if inode.size <= self.size else []
+
     def walk(self) -> Iterator[Tuple[str, List[Tuple[int, int]]]]:
         """All regular files and directories with their places, by path; of several links to one file, only the first.
 
         :raises NotUfs: when the structures make no sense.
         """
-        seen = {ROOT_INODE}
-        waiting = [("", ROOT_INODE)]
-        while waiting:
-            path, number = waiting.pop()
-            inode = self._inode(number)
-            if inode.mode & TYPE_MASK not in (TYPE_DIR, TYPE_FILE):
-                continue
-            # what says that it is larger than the file system is full of holes, or damaged: nothing to go through
-            yield path, list(self._places(inode)) if inode.size <= self.size else []
-            if inode.mode & TYPE_MASK == TYPE_DIR:
-                for name, child in sorted(self._directory(inode).items(), reverse=True):
-                    if child not in seen:
-                        seen.add(child)
-                        waiting.append((path + "/" + name.decode("utf-8", "surrogateescape"), child))
+        seen = set()
+        for path, number, inode in self.inodes():
+            if inode.mode & TYPE_MASK in (TYPE_DIR, TYPE_FILE) and number not in seen:
+                seen.add(number)
+                yield path, self.places(inode)
 
-    def read(self, path: str) -> Optional[bytes]:
-        """The content of a regular file, or ``None`` when there is no such file. Symbolic links are not followed.
+    def link_target(self, inode: Inode) -> str:
+        """Where a symbolic link points. A target shorter than the place for block addresses lies in that place."""
+        raw = inode.area[: inode.size] if inode.size < len(inode.area) else self._content(inode)
+        return raw.decode("utf-8", "surrogateescape")
+
+    def pieces(self, inode: Inode) -> Iterator[bytes]:
+        """The content of a regular file, in pieces; for files of any size.
+
+        :raises NotUfs: when the file system is cut off.
+        """
+        for offset, length in self.places(inode):
+            data = self._bytes(offset, length) if offset else b"\0" * length
+            if len(data) < length:
+                raise NotUfs("the UFS file system is cut off")
+            yield data
+
+    def find(self, path: str) -> Optional[Inode]:
+        """The inode of a path, or ``None`` when there is none. Symbolic links are not followed.
 
         :raises NotUfs: when the structures on the way make no sense.
         """
@@ -241,4 +292,12 @@ class Ufs:
             if number is None:
                 return None
             inode = self._inode(number)
-        return self._content(inode) if inode.mode & TYPE_MASK == TYPE_FILE else None
+        return inode
+
+    def read(self, path: str) -> Optional[bytes]:
+        """The content of a regular file, or ``None`` when there is no such file. Symbolic links are not followed.
+
+        :raises NotUfs: when the structures on the way make no sense.
+        """
+        inode = self.find(path)
+        return self._content(inode) if inode is not None and inode.mode & TYPE_MASK == TYPE_FILE else None

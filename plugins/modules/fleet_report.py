@@ -10,7 +10,8 @@ module: fleet_report
 short_description: Show the state of the fleet
 version_added: 1.0.0
 description:
-  - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, and writes it to a file if one is named.
+  - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, with a line for each image that runs, which says
+    what it was made from, and writes it to a file if one is named.
   - Runs on the controller.
 attributes:
   check_mode:
@@ -36,6 +37,12 @@ options:
   path:
     description: A file on the controller to write it to, as JSON.
     type: path
+  packages:
+    description:
+      - List the packages of each image that runs, with their versions. The hosts must have been asked for them
+        (O(nanozfs.fleet.host_info#module:packages)).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -55,4 +62,5 @@ lines:
   sample:
     - HOST   STATE   RUNS     FROM  OTHER         POOL            JOURNAL
     - web-1  normal  web-1.1  nz-b  nz-a web-1.0  tank ONLINE 1%  committed 0001-3fa9c1d2
+    - "web-1.1: 13.2-RELEASE-p4 from sets, 34 packages, 2 options"
 """

@@ -33,6 +33,10 @@ options:
     type: list
     elements: str
     choices: [running, inactive, nz-a, nz-b, nz-recovery]
+  packages:
+    description: Return the packages of each image, and the archives that it was made from, and not only their number.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -84,11 +88,25 @@ host:
     running:
       description: >-
         What runs - slice, name, version, build, seq and id of the image, and the features of pools that its ZFS knows
-        (C(features), null where the image does not say). Null where it cannot be told.
+        (C(features), null where the image does not say). C(origin) is where it comes from, null where the image does
+        not say - C(method), C(release), C(revision) of the source, C(kernel), C(options), C(package_count), version of
+        the C(collection), and with O(packages) also C(packages) and C(inputs). Null where it cannot be told.
       type: dict
       returned: always
+      sample:
+        slice: nz-b
+        name: web
+        version: "1.1"
+        origin:
+          method: sets
+          release: 13.2-RELEASE-p4
+          revision: releng/13.2-n254633-4c7ea1e1f3a2
+          kernel: GENERIC
+          options: {}
+          package_count: 34
+          collection: 1.0.0
     medium:
-      description: The OS medium with its slices, their sizes in bytes, boot attributes and images.
+      description: The OS medium with its slices, their sizes in bytes, boot attributes and images (as in C(running)).
       type: dict
       returned: always
     remembered:
@@ -152,7 +170,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    return {"host": _host.survey(runner, *(module.params[key] for key in ("pool", "digest", "slices")))}
+    return {"host": _host.survey(runner, *(module.params[key] for key in ("pool", "digest", "slices", "packages")))}
 
 
 def main() -> None:
@@ -166,6 +184,7 @@ def main() -> None:
                 "elements": "str",
                 "choices": ["running", "inactive", "nz-a", "nz-b", "nz-recovery"],
             },
+            "packages": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

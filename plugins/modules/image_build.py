@@ -14,6 +14,8 @@ description:
     makes a UFS file system of it, publishes it with a signed manifest in a folder, and lays out bootable media.
   - Runs on the controller, as any user. It needs C(makefs(8)), which FreeBSD has in its base system and Debian in a
     package, C(ssh-keygen(1)), for media that boot by UEFI mtools, and for small deltas the Python package C(bsdiff4).
+  - The image says where it comes from (C(/boot/nanozfs/origin.json)) - release, revision, kernel, options, archives and
+    packages. It is published with a list of its files and a bill of materials.
   - When exactly this image was published in the folder before, nothing is done.
 extends_documentation_fragment:
   - nanozfs.fleet.publish
@@ -208,12 +210,25 @@ files:
     windows: /srv/www/images/3fa9c1d2….win
     medium: /srv/www/images/3fa9c1d2….disk.img.xz
     medium-mbr: /srv/www/images/3fa9c1d2….mbr.disk.img.xz
+    files: /srv/www/images/3fa9c1d2….files.xz
+    sbom: /srv/www/images/3fa9c1d2….cdx.json
 offers:
   description: The ways to the image, with the bytes that a host needs at most.
   returned: when published
   type: list
   elements: dict
   sample: [{title: "the delta from 1.0 (xz): 5.05 MB", kind: delta, codec: xz, from: "1.0", bytes: 5050000}]
+difference:
+  description:
+    - What differs from the image before (the one with the next lower seq) - a line for people, and numbers as in
+      RV(nanozfs.fleet.image_diff#module:difference). Null where there is none, or no list of its files.
+  returned: when published
+  type: dict
+  sample:
+    summary: "against web-1.0: 12 files changed, 3 added, 1 package updated"
+    files_changed: 12
+    files_added: 3
+    packages_changed: 1
 rings:
   description: Id of the image that each ring should run.
   returned: when published

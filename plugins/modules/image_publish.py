@@ -74,6 +74,8 @@ files:
     windows: /srv/www/images/3fa9c1d2….win
     medium: /srv/www/images/3fa9c1d2….disk.img.xz
     medium-mbr: /srv/www/images/3fa9c1d2….mbr.disk.img.xz
+    files: /srv/www/images/3fa9c1d2….files.xz
+    sbom: /srv/www/images/3fa9c1d2….cdx.json
 offers:
   description: The ways to the image, with the bytes that a host needs at most.
   returned: when an image is published
@@ -85,6 +87,13 @@ manifest:
   returned: when an image is published
   type: str
   sample: /srv/www/images/3fa9c1d2….manifest.json
+difference:
+  description:
+    - What differs from the image before, as M(nanozfs.fleet.image_build) returns it. Null where there is none, no image
+      was asked for, or there is no list of its files.
+  returned: success
+  type: dict
+  sample: {summary: "against web-1.0: 12 files changed", files_changed: 12}
 rings:
   description: Id of the image that each ring should run.
   returned: success

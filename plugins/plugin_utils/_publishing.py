@@ -27,6 +27,7 @@ TERMS: Dict[str, Dict[str, Any]] = {
     "rings": {"type": "dict", "default": {}},
     "channel_not_after": {"type": "int"},
     "replace": {"type": "bool", "default": False},
+    "sbom": {"type": "bool"},
 }
 
 
@@ -42,6 +43,7 @@ def terms_of(arguments: Mapping[str, Any]) -> Terms:
         rings=[(str(ring), str(version)) for ring, version in sorted(arguments["rings"].items())],
         channel_not_after=arguments["channel_not_after"],
         replace=arguments["replace"],
+        sbom=arguments["sbom"],
     )
 
 

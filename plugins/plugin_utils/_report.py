@@ -6,9 +6,27 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional
+import json
+import os
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
 TITLES = ("HOST", "STATE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
+
+
+def write_json(path: str, content: Mapping[str, Any]) -> None:
+    """Write a report to a file, which is the old one or the new one at any time.
+
+    :raises FleetError: when it cannot be written.
+    """
+    try:
+        with open(path + ".part", "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, sort_keys=True)
+            file.write("\n")
+        os.replace(path + ".part", path)
+    except OSError as error:
+        raise FleetError("the report cannot be written to {0}: {1}".format(path, error.strerror))
 
 
 def _version(image: Optional[Mapping[str, Any]]) -> str:
@@ -72,13 +90,53 @@ def row(name: str, host: Optional[Mapping[str, Any]]) -> List[str]:
     ]
 
 
-def table(hosts: Mapping[str, Any]) -> List[str]:
-    """The state of hosts as lines of text: a table, then a line for each remark.
+def _counted(count: int, noun: str) -> str:
+    return "{0} {1}{2}".format(count, noun, "" if count == 1 else "s")
+
+
+def _origin(origin: Optional[Mapping[str, Any]]) -> str:
+    """Where an image comes from, in a few words."""
+    if not origin:
+        return "the image does not say where it comes from"
+    parts = ["{0} from {1}".format(origin["release"] or "a FreeBSD of unknown release", origin["method"])]
+    if origin["revision"]:
+        parts.append(origin["revision"])
+    parts.append(_counted(origin["package_count"], "package"))
+    if origin["options"]:
+        parts.append(_counted(len(origin["options"]), "option"))
+    return ", ".join(parts)
+
+
+def origins(hosts: Mapping[str, Any], packages: bool) -> List[str]:
+    """Where the images come from that run in the fleet: a line for each of them.
+
+    :param packages: with a line for each of its packages, where the hosts were asked for them.
+    """
+    images: Dict[Tuple[str, str], Mapping[str, Any]] = {}
+    for host in hosts.values():
+        running = (host or {}).get("running") or {}
+        if running.get("name") and "origin" in running:
+            images.setdefault((_version(running), str(running.get("build", ""))), running)
+    names = [name for name, _build in images]
+    lines: List[str] = []
+    for (name, build), image in sorted(images.items()):
+        # one version in two builds is what somebody should see
+        title = "{0} ({1})".format(name, build) if names.count(name) > 1 else name
+        lines.append("{0}: {1}".format(title, _origin(image["origin"])))
+        if packages:
+            known = (image["origin"] or {}).get("packages") or []
+            lines += ["  {0} {1}".format(each["name"], each["version"]) for each in known]
+    return lines
+
+
+def table(hosts: Mapping[str, Any], packages: bool = False) -> List[str]:
+    """The state of hosts as lines of text: a table, a line for each remark, and one for each image that runs.
 
     :param hosts: what ``host_info`` says, by host; none for one that did not answer.
+    :param packages: list the packages of the images.
     """
     rows = [list(TITLES)] + [row(name, hosts[name]) for name in sorted(hosts)]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
     lines += ["{0}: {1}".format(name, text) for name in sorted(hosts) for text in remarks(hosts[name] or {})]
-    return lines
+    return lines + origins(hosts, packages)

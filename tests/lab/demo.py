@@ -60,6 +60,9 @@ class Demo(Walkthrough):
             )
         again = self.play("build", "-e", "image_version=1.1", "-e", "image_seq=11")
         self.shows("building 1.1 again changes nothing", "changed=0" in again, again)
+        new = self.play("image_diff", "-e", "image_old=1.0", "-e", "image_new=1.1")
+        said = re.search(r"^web-1\.1 against web-1\.0: .*$", new, re.MULTILINE)
+        self.shows("what is new in 1.1: {0}".format(said.group(0) if said else "?"), said is not None, new)
         self.lab.serve(self.site.images)
 
     def arrive(self) -> None:
@@ -230,6 +233,7 @@ class Demo(Walkthrough):
             if line.startswith(("HOST", "web-")) and "ok=" not in line:
                 self.say("    " + line)
         self.shows("the report lists every host", all(name in out for name in ADDRESSES), out)
+        self.shows("and says where each image comes from", "web-1.1: 13.2-RELEASE from sets, " in out, out)
 
     def run(self) -> None:
         """All of it."""

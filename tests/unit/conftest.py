@@ -100,8 +100,12 @@ class Images:
         with open(python, "w", encoding="utf-8") as file:
             file.write("test\n")
         os.chmod(python, 0o755)
+        with open(os.path.join(self.folder, "tree", "bin", "freebsd-version"), "w", encoding="utf-8") as file:
+            file.write('#!/bin/sh\nUSERLAND_VERSION="13.2-RELEASE-p4"\n')
         kernel = os.path.join(self.folder, "tree", "boot", "kernel")
         os.makedirs(kernel)
+        with open(os.path.join(kernel, "kernel"), "wb") as binary:
+            binary.write(b"\x7fELF\0@(#)FreeBSD 13.2-RELEASE-p4 releng/13.2-n254633-4c7ea1e1f3a2 GENERIC\0")
         shutil.copy(os.path.join(CHECKOUT, "tests", "lab", "world", "boot", "kernel", "zfs.ko"), kernel)
 
     def definition(self, version: str, seq: int, **changes: Any) -> build.Definition:
@@ -135,9 +139,14 @@ class Images:
     def build(self, version: str, seq: int, **changes: Any) -> Dict[str, Any]:
         """Build and publish one."""
         said: List[str] = []
-        result = build.run(self.definition(version, seq, **changes), Runner(local_execute), said.append)
+        result = build.run(self.definition(version, seq, **changes), self.runner(), said.append)
         self.built[version] = result["image"]
         return result
+
+    @staticmethod
+    def runner() -> Runner:
+        """Commands of this machine, for what publishes without building."""
+        return Runner(local_execute)
 
     def content(self, version: str) -> bytes:
         """The bytes of an image: the pack is an ordinary .xz file."""

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -18,6 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import (
     guards,
     layout,
     packages,
+    provenance,
     publish,
     release,
     settings,
@@ -28,8 +28,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import REFUSE, read_folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import find as find_metalog
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import ORIGIN_JSON, Input, Origin
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import parse as parse_origin
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.packages import Archive
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Supplied, Written
@@ -115,8 +114,7 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     packages.lay(tree, archives, accounts, scratch, warn)
     for folder in definition.overlays:
         tree.add_folder(folder)
-    origin = _origin(tree).added(laid.inputs, packages.packages_of(archives))
-    tree.write(ORIGIN_JSON, origin.encode())
+    provenance.write(tree, provenance.describe(tree, laid.inputs, packages.packages_of(archives)))
     extras = layout.Extras(
         recovery=definition.recovery,
         signers=definition.signers,
@@ -172,23 +170,8 @@ def _packages(definition: Definition, tree: Tree, say: Say) -> List[Archive]:
     terms = replace(definition.supply, manifest="")  # a MANIFEST knows sets only
     supplied = packages.expand(supply.supply(definition.packages, terms, say))
     archives = [packages.read(each) for each in supplied]
-    packages.check(archives, [each.name for each in _origin(tree).packages], definition.identity.abi)
+    packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
     return archives
-
-
-def _origin(tree: Tree) -> Origin:
-    """Where the tree comes from, as it says itself if a build host made it."""
-    if ORIGIN_JSON in tree:
-        return parse_origin(tree.get(ORIGIN_JSON).content().decode("utf-8", "replace"))
-    return Origin(method="sets", release=release_of(tree))
-
-
-def release_of(tree: Tree) -> str:
-    """What ``freebsd-version -u`` says in the tree: it is a shell script that has it in a variable."""
-    node = tree.nodes.get("bin/freebsd-version")
-    text = node.content().decode("utf-8", "replace") if node is not None else ""
-    found = re.search(r'^USERLAND_VERSION="?([^"\n]*)"?$', text, re.MULTILINE)
-    return found.group(1) if found else ""
 
 
 def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:

@@ -125,6 +125,22 @@ def replace_file(path: str, content: bytes) -> None:
     os.replace(partial, path)
 
 
+def check_version(name: str, version: str, rivals: Collection[str], differs: str = "", todo: str = "") -> None:
+    """Refuse to publish a version again with other contents.
+
+    :param rivals: the ids that :meth:`Folder.rivals` found.
+    :param differs: what differs, where somebody looked.
+    :param todo: what else could be done next.
+    :raises Refused: when there is one.
+    """
+    for ident in sorted(rivals):
+        raise Refused(
+            "{0}-{1} was published already with other contents (id {2}){3}".format(name, version, ident[:12], differs),
+            safe="the published image was not changed",
+            todo=todo + "give the new build another version, or replace the old one with image_replace=true",
+        )
+
+
 @contextlib.contextmanager
 def passing(path: str) -> Iterator[str]:
     """A file that is gone afterwards, unless it was put in its place by then."""
@@ -192,37 +208,23 @@ class Folder:
         ]
         return [ident for _seq, ident in sorted(older, reverse=True)[:count]]
 
-    def _rivals(self, name: str, version: str, ident: str) -> List[Dict[str, Any]]:
-        """Other images under the same name and version."""
+    def rivals(self, name: str, version: str, ident: str) -> List[str]:
+        """The ids of other images under the same name and version."""
         return [
-            each
+            str(each["id"])
             for each in self.index()
             if each.get("name") == name and each.get("version") == version and each["id"] != ident
         ]
 
-    def check_version(self, name: str, version: str, ident: str, replace_version: bool) -> None:
-        """Refuse to publish a version again with other contents, unless that is wanted.
-
-        :raises FleetError: when it was published already.
-        """
-        rivals = self._rivals(name, version, ident)
-        if rivals and not replace_version:
-            raise FleetError(
-                "{0}-{1} was published already with other contents (id {2})".format(
-                    name, version, str(rivals[0]["id"])[:12]
-                ),
-                safe="the published image was not changed",
-                todo="give the new build another version, or replace the old one with image_replace=true",
-            )
-
     def add(self, runner: Runner, manifest: bytes, key: str, replace_version: bool) -> Manifest:
         """Sign a manifest and put it into the index, after everything that it names is in place.
 
-        :raises FleetError: when the version was published already with other contents.
+        :raises Refused: when the version was published already with other contents.
         """
         parsed = parse_manifest(manifest)
-        self.check_version(parsed.name, parsed.version, parsed.id, replace_version)
-        rivals = {each["id"] for each in self._rivals(parsed.name, parsed.version, parsed.id)}
+        rivals = set(self.rivals(parsed.name, parsed.version, parsed.id))
+        if not replace_version:
+            check_version(parsed.name, parsed.version, rivals)
         replace_file(self.full(signature_name(parsed.id)), sign(runner, manifest, key))
         replace_file(self.full(manifest_name(parsed.id)), manifest)
         entries = [each for each in self.index() if each["id"] not in rivals | {parsed.id}]

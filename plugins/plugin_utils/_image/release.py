@@ -10,10 +10,12 @@ before its manifest is signed.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -33,18 +35,29 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     parse_inside,
     parse_manifest,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Origin
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import parse as parse_origin
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import manifest_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Writer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, medium, pack
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, medium, pack, sbom
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.compare import (
+    FILES,
+    Difference,
+    Subject,
+    compare,
+    subject_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.listing import Listing, read_listing
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.maps import Placed, encode_map
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import CODE, Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import (
     Description,
     Folder,
     artefact_of,
+    check_version,
     digest_file,
     digest_image,
     passing,
@@ -54,6 +67,9 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish impor
 Say = Callable[[str], None]
 #: codec and base of offers that are to be made; no base for a pack
 Todo = List[Tuple[str, Optional[str]]]
+
+#: the kind of the bill of materials in a manifest's files
+SBOM = "sbom"
 
 #: how much time passes between two lines about the same step (seconds)
 SAY_EVERY = 5.0
@@ -86,6 +102,7 @@ class Terms:
     :param deltas_from: images from which there are deltas in any case: versions or ids.
     :param keep: how many images of a name stay in the folder; 0 for all.
     :param rings: which version each ring of the channel should run; rings that are not named stay as they are.
+    :param sbom: whether there is to be a bill of materials; ``None`` for where one can be made.
     """
 
     output: str
@@ -97,6 +114,7 @@ class Terms:
     rings: Sequence[Tuple[str, str]] = ()
     channel_not_after: Optional[int] = None
     replace: bool = False
+    sbom: Optional[bool] = None
 
 
 class Progress:
@@ -132,23 +150,49 @@ def check_terms(terms: Terms) -> None:
             "this machine cannot compress with {0}".format(", ".join(missing)),
             todo="install the Python package zstandard where Ansible runs",
         )
+    if terms.sbom:
+        sbom.check_available()
 
 
-def look_inside(path: str) -> Tuple[Identity, str, Dict[str, bytes]]:
-    """What an image says of itself: its identity, its build, and the boot code for a medium of it.
+class Look(NamedTuple):
+    """What an image says of itself.
 
-    :raises FleetError: when it is no image of ours.
+    :param code: the boot code for a medium of it.
+    :param origin: where it comes from; ``None`` where it does not say.
+    :param moment: its time in seconds since the epoch.
+    """
+
+    identity: Identity
+    build: str
+    code: Dict[str, bytes]
+    origin: Optional[Origin]
+    moment: int
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Ufs]:
+    """The file system of an image.
+
+    :raises FleetError: when it is none, or damaged.
     """
     try:
         with open(path, "rb") as file:
-            ufs = Ufs(lambda offset, length: os.pread(file.fileno(), length, offset))
-            raw = ufs.read(IMAGE_JSON)
-            code = {name: ufs.read("boot/" + name) or b"" for name in CODE}
+            yield Ufs(lambda offset, length: os.pread(file.fileno(), length, offset))
     except NotUfs as error:
         raise FleetError("{0} is no image: {1}".format(path, error.what))
     except OSError as error:
         raise FleetError("{0} cannot be read: {1}".format(path, error.strerror))
-    if raw is None:
+
+
+def look_inside(path: str) -> Look:
+    """What an image says of itself.
+
+    :raises FleetError: when it is no image of ours.
+    """
+    with _opened(path) as ufs:
+        raw, inode, said = ufs.read(IMAGE_JSON), ufs.find(IMAGE_JSON), ufs.read(ORIGIN_JSON)
+        code = {name: ufs.read("boot/" + name) or b"" for name in CODE}
+    if raw is None or inode is None:
         raise FleetError(
             "{0} has no {1} in it".format(path, IMAGE_JSON),
             todo="build it with the layout of the collection (image_build)",
@@ -164,7 +208,17 @@ def look_inside(path: str) -> Tuple[Identity, str, Dict[str, bytes]]:
         inside.pool,
         inside.features,
     )
-    return identity, inside.build, code
+    origin = parse_origin(said.decode("utf-8", "replace")) if said is not None else None
+    return Look(identity, inside.build, code, origin, inode.mtime)
+
+
+def listing_of(path: str) -> Listing:
+    """The list of the files in an image.
+
+    :raises FleetError: when it is none, or damaged.
+    """
+    with _opened(path) as ufs:
+        return read_listing(ufs)
 
 
 def bases_of(folder: Folder, identity: Identity, ident: str, terms: Terms) -> List[str]:
@@ -240,6 +294,14 @@ class Press:
             os.replace(partial, self._folder.full(name))
         return artefact_of(self._folder.path, name)
 
+    def write(self, suffix: str, content: bytes) -> Artefact:
+        """Publish a small file.
+
+        :param suffix: what its name has after the id.
+        """
+        replace_file(self._folder.full(self._ident + suffix), content)
+        return artefact_of(self._folder.path, self._ident + suffix)
+
     def prove(self, draft: Description, offer: Offer, bases: Dict[str, str], say: Say) -> None:
         """See that an offer makes the image, before anything is signed.
 
@@ -287,7 +349,8 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     :raises FleetError: when anything fails; what was published before is as it was.
     """
     check_terms(terms)
-    identity, build, code = look_inside(image)
+    look = look_inside(image)
+    identity, build = look.identity, look.build
     folder = Folder(terms.output)
     size = os.path.getsize(image)
     if size % GRID:
@@ -302,13 +365,22 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     not_after = order.not_after if found is None or order.not_after is not None else found.not_after
     if found is not None and not wanting(folder, identity, found, order, terms):
         return found, False
-    folder.check_version(identity.name, identity.version, ident, terms.replace)
+    if not terms.replace:
+        _check_version(folder, identity, ident, image, runner.check_mode)
     if runner.check_mode:
         return found, True
     press = Press(folder, image, ident, say)
     if "windows" not in files:
-        replace_file(folder.full(ident + ".win"), windows)
-        files["windows"] = artefact_of(folder.path, ident + ".win")
+        files["windows"] = press.write(".win", windows)
+    if FILES not in files:
+        say("listing its files")
+        files[FILES] = press.write(".files.xz", listing_of(image).encode())
+    if sbom_wanted(terms) and SBOM not in files:
+        # of what does not say where it comes from there is at least who made it be an image
+        raw = sbom.make(identity, build, ident, look.origin or Origin(""), look.moment)
+        files[SBOM] = press.write(".cdx.json", raw)
+    elif terms.sbom is None and SBOM not in files:
+        say("the Python package {0} is not installed: there will be no bill of materials".format(sbom.LIBRARY))
     todo = missing(folder, identity, ident, terms, offers)
     draft = Description(ident, size, identity, build, not_after, files, offers)
     offers += _packs(press, draft, todo, say)
@@ -316,21 +388,59 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     for form in order.media:
         if form.kind not in files:
             say("laying out a medium ({0})".format(form.scheme))
-            files[form.kind] = press.medium(code, form)
+            files[form.kind] = press.medium(look.code, form)
     offers.sort(key=lambda offer: (offer.base or "", offer.codec))
     raw = replace(draft, files=files, offers=offers).encode()
-    return folder.add(runner, raw, terms.signing_key, terms.replace), True
+    manifest = folder.add(runner, raw, terms.signing_key, terms.replace)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_left_of_refused(folder, identity))
+    return manifest, True
 
 
 def wanting(folder: Folder, identity: Identity, found: Manifest, order: Order, terms: Terms) -> bool:
     """Whether anything has to be published of an image besides what is."""
     return (
         bool(missing(folder, identity, found.id, terms, found.offers))
-        or "windows" not in found.files
+        or any(kind not in found.files for kind in ("windows", FILES))
+        or (sbom_wanted(terms) and SBOM not in found.files)
         or any(form.kind not in found.files for form in order.media)
         or (order.not_after is not None and order.not_after != found.not_after)
         or not folder.signed_by(manifest_name(found.id), terms.signing_key, NAMESPACE)
     )
+
+
+def sbom_wanted(terms: Terms) -> bool:
+    """Whether there is to be a bill of materials: by default, where one can be made."""
+    return sbom.available() if terms.sbom is None else terms.sbom
+
+
+def _left_of_refused(folder: Folder, identity: Identity) -> str:
+    """Where the list of the files of an image lies that was not published."""
+    return folder.full(".{0}-{1}.refused.files.xz".format(identity.name, identity.version))
+
+
+def _check_version(folder: Folder, identity: Identity, ident: str, image: str, check_mode: bool) -> None:
+    """Refuse to publish a version again with other contents, and say what differs.
+
+    The list of the files of what is refused stays in the folder, because there is no other trace of it then.
+
+    :raises Refused: when the version was published already.
+    """
+    rivals = folder.rivals(identity.name, identity.version, ident)
+    differs = todo = ""
+    if rivals and not check_mode:
+        listing = listing_of(image)
+        left = _left_of_refused(folder, identity)
+        replace_file(left, listing.encode())
+        settings = [shlex.quote("image_output=" + folder.path), "image_old=" + rivals[0][:12]]
+        settings.append(shlex.quote("image_new=" + left))
+        todo = "see what differs: ansible-playbook nanozfs.fleet.image_diff {0}; ".format(
+            " ".join("-e " + each for each in settings)
+        )
+        with contextlib.suppress(FleetError):  # one that was published before there were lists
+            old = subject_of(FolderRepository(folder.path), folder.manifest(rivals[0]))
+            differs = "; this build " + compare(old, Subject("this build", listing)).summary()
+    check_version(identity.name, identity.version, rivals, differs, todo)
 
 
 def run(terms: Terms, order: Order, runner: Runner, say: Say) -> Dict[str, Any]:
@@ -414,9 +524,27 @@ def finish(
     :param changed: whether that is new.
     :returns: the result of the module.
     """
+    difference = against_before(Folder(terms.output), manifest) if manifest is not None else None
+    if difference is not None:
+        say(difference.summary())
     tidied = _tidy(terms, name, manifest, changed, runner, say)
     described = result(Folder(terms.output), manifest) if manifest is not None else {"image": None}
-    return dict(described, rings=tidied.rings, removed=tidied.removed, changed=changed or tidied.changed)
+    return dict(
+        described,
+        difference=None if difference is None else dict(difference.counts(), summary=difference.summary()),
+        rings=tidied.rings,
+        removed=tidied.removed,
+        changed=changed or tidied.changed,
+    )
+
+
+def against_before(folder: Folder, manifest: Manifest) -> Optional[Difference]:
+    """What differs from the image before; ``None`` where there is none, or nobody listed its files."""
+    for ident in folder.before(manifest.name, manifest.arch, manifest.seq, 1):
+        repository = FolderRepository(folder.path)
+        with contextlib.suppress(FleetError):
+            return compare(subject_of(repository, folder.manifest(ident)), subject_of(repository, manifest))
+    return None
 
 
 class Tidied(NamedTuple):

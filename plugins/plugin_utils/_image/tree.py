@@ -17,7 +17,7 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
@@ -291,11 +291,11 @@ class Tree:
         """
         for path in self.paths():
             node = self.nodes[path]
-            words = [_vis("./" + path) if path else ".", "type=" + node.kind]
+            words = [vis("./" + path) if path else ".", "type=" + node.kind]
             words += ["uid={0}".format(node.uid), "gid={0}".format(node.gid), "mode={0:04o}".format(node.mode)]
             words.append("time={0}.0".format(node.mtime))
             if node.kind == LINK:
-                words.append("link=" + _vis(node.target))
+                words.append("link=" + vis(node.target))
             if digests and node.kind == FILE:
                 words.append("sha256=" + node.digest())
             yield " ".join(words)
@@ -307,9 +307,13 @@ class Tree:
             total.update(line.encode("utf-8") + b"\n")
         return total.hexdigest()
 
-    def stage(self, folder: str) -> None:
-        """Lay the tree out in an empty folder, for makefs to read. Owners and modes are not given here."""
+    def stage(self, folder: str, scratch: Optional[str] = None) -> None:
+        """Lay the tree out in an empty folder, for makefs to read. Owners and modes are not given here.
+
+        :param scratch: what archives were unpacked to, in the same file system: its files are not copied again.
+        """
         first: Dict[str, str] = {}
+        linked: Set[str] = set()
         for path in self.paths():
             node = self.nodes[path]
             full = os.path.join(folder, path)
@@ -320,7 +324,13 @@ class Tree:
             elif node.group is not None and node.group in first:
                 os.link(first[node.group], full)
             else:
-                self._stage_file(node, full)
+                source = node.source or ""
+                ours = scratch is not None and node.data is None and source.startswith(scratch + os.sep)
+                if ours and source not in linked:  # a second link would be a hard link in the image
+                    linked.add(source)
+                    os.link(source, full)
+                else:
+                    self._stage_file(node, full)
                 if node.group is not None:
                     first[node.group] = full
 
@@ -339,8 +349,8 @@ def _key(archive: str) -> str:
     return hashlib.sha256(os.path.abspath(archive).encode("utf-8")).hexdigest()[:12]
 
 
-def _vis(text: str) -> str:
-    """A path as mtree(5) wants it: blanks and the like as in vis(3)."""
+def vis(text: str) -> str:
+    """A path as it stands in mtree(5): blanks and the like in octal."""
     return "".join(
         chr(byte) if 33 <= byte <= 126 and chr(byte) not in "\\#*?[" else "\\{0:03o}".format(byte)
         for byte in text.encode("utf-8", "surrogateescape")

@@ -67,7 +67,7 @@ def command(out: str, folder: str, spec: str, size: int, epoch: int) -> List[str
 def make(tree: Tree, scratch: str, out: str, size: int, epoch: int) -> None:
     """Make the image.
 
-    :param scratch: an empty folder for the staged tree.
+    :param scratch: a folder for the staged tree, the one that archives were unpacked to.
     :param out: path of the image to write.
     :param size: in bytes; a multiple of 4096.
     :param epoch: time of the file system in seconds since the epoch.
@@ -109,7 +109,7 @@ def _make_from_folder(tree: Tree, scratch: str, out: str, size: int, epoch: int)
     """As FreeBSD's makefs does it: its order is that of the folder, which UFS keeps as it was made."""
     folder, spec = os.path.join(scratch, "stage"), os.path.join(scratch, "spec")
     os.mkdir(folder)
-    tree.stage(folder)
+    tree.stage(folder, scratch)
     with open(spec, "w", encoding="utf-8") as file:
         file.write("#mtree\n")
         file.writelines(line + "\n" for line in tree.lines(digests=False))
@@ -121,7 +121,7 @@ def _make_in_order(tree: Tree, scratch: str, out: str, size: int, epoch: int) ->
     folder, content, spec = (os.path.join(scratch, name) for name in ("stage", "content", "spec"))
     os.mkdir(folder)
     os.mkdir(content)
-    tree.stage(content)
+    tree.stage(content, scratch)
     groups = _groups(tree)
     lines = list(_sized(tree, content, {path for _first, *others in groups for path in others}))
     os.mkfifo(spec)

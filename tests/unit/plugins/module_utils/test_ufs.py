@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Set
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import TYPE_LINK, NotUfs, Ufs
 
 MIB = 1 << 20
 
@@ -46,6 +46,7 @@ def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, An
         with open(path, "wb") as file:
             file.write(content)
     os.symlink("deep/er/small", os.path.join(str(folder), "tree", "link"))
+    link = os.lstat(os.path.join(str(folder), "tree", "link"))
     options = "version={0},bsize={1},fsize={2}".format(
         request.param[0], *((8192, 1024) if request.param.endswith("blocks") else (32768, 4096))
     )
@@ -71,7 +72,7 @@ def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, An
     except FileNotFoundError:
         pytest.skip("makefs is not installed; `make test` installs it")
     with open(image, "rb") as file:
-        return {"raw": file.read(), "contents": contents, "version": int(request.param[0])}
+        return {"raw": file.read(), "contents": contents, "version": int(request.param[0]), "link": link}
 
 
 def test_reads_every_file(made: Dict[str, Any]) -> None:
@@ -129,6 +130,23 @@ def test_walks_over_every_file(made: Dict[str, Any]) -> None:
     assert sorted(found) == ["", "/deep", "/deep/er", "/many"]
 
 
+def test_lists_everything_with_what_its_inode_says(made: Dict[str, Any]) -> None:
+    raw = made["raw"]
+    ufs = Ufs(reader(raw))
+    found = {path: inode for path, _number, inode in ufs.inodes()}
+    assert sorted(found) == sorted(
+        ["", "/deep", "/deep/er", "/link", "/many", *("/" + name for name in made["contents"])]
+    )
+    for name, content in made["contents"].items():
+        inode = found["/" + name]
+        assert (inode.size, inode.links) == (len(content), 1) and b"".join(ufs.pieces(inode)) == content
+        assert inode == ufs.find(name)
+    info = made["link"]
+    link = found["/link"]
+    assert ufs.link_target(link) == "deep/er/small" and link.mode & 0o170000 == TYPE_LINK
+    assert (link.uid, link.gid, link.mtime) == (info.st_uid, info.st_gid, int(info.st_mtime))
+
+
 def test_walking_a_damaged_file_system_ends(made: Dict[str, Any]) -> None:
     chance = random.Random(13)
     for _round in range(60):
@@ -136,5 +154,7 @@ def test_walking_a_damaged_file_system_ends(made: Dict[str, Any]) -> None:
         for _flip in range(20):
             raw[chance.randrange(1 << 19)] = chance.randrange(256)
         with suppress(NotUfs):
-            for _path, places in Ufs(reader(bytes(raw))).walk():
-                assert sum(length for _offset, length in places) < 1 << 30
+            ufs = Ufs(reader(bytes(raw)))
+            for _path, _number, inode in ufs.inodes():
+                assert sum(length for _offset, length in ufs.places(inode)) < 1 << 30
+                ufs.link_target(inode)

@@ -72,6 +72,40 @@ def test_a_slice_that_was_changed_is_no_image_any_more(pooled: ModuleHost, image
     assert seen["nz-recovery"]["image"]["id"] != images.built["1.0"]["id"] == seen["nz-a"]["image"]["id"]
 
 
+def test_where_the_images_come_from(pooled: ModuleHost) -> None:
+    seen = look(pooled, digest=False)
+    origin = seen["running"]["origin"]
+    assert (origin["method"], origin["release"], origin["kernel"]) == ("sets", "13.2-RELEASE-p4", "GENERIC")
+    assert origin["package_count"] == 0 and origin["options"] == {} and "packages" not in origin
+    slices = seen["medium"]["slices"]
+    assert slices["nz-recovery"]["image"]["origin"] == origin and slices["nz-b"]["image"] is None
+    full = look(pooled, digest=False, packages=True)["running"]["origin"]
+    assert dict(full, packages=[], inputs=[]) == dict(origin, packages=[], inputs=[]) and full["packages"] == []
+
+
+@pytest.mark.parametrize(
+    "old, new, warned",
+    [
+        (b'"method": "sets"', b'"method"  "sets"', True),  # damaged
+        (b"origin.json\0", b"ORIGIN.JSON\0", False),  # an image of before has none; this is the name in its folder
+    ],
+)
+def test_an_image_that_does_not_say_where_it_comes_from(
+    pooled: ModuleHost, images: Images, old: bytes, new: bytes, warned: bool
+) -> None:
+    content = images.content("1.0")
+    assert content.count(old) == 1
+    with pooled.open_device("/dev/gpt/nz-recovery", writable=True) as device:
+        device.write(0, content.replace(old, new))
+    seen = look(pooled, digest=False)
+    recovery = seen["medium"]["slices"]["nz-recovery"]
+    assert recovery["image"]["origin"] is None and recovery["image"]["version"] == "1.0" and not recovery["problem"]
+    assert [line for line in seen["warnings"] if "nz-recovery: boot/nanozfs/origin.json cannot be read" in line] == (
+        seen["warnings"] if warned else []
+    )
+    assert bool(seen["warnings"]) is warned and seen["running"]["origin"]["method"] == "sets"
+
+
 def test_on_trial(pooled: ModuleHost, images: Images) -> None:
     content = images.content("1.1")
     with pooled.open_device("/dev/gpt/nz-b", writable=True) as device:

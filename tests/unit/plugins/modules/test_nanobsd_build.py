@@ -141,7 +141,7 @@ class TestWhole:
         made = images.definition("9.0", 90, sources=[result["archive"]], recovery=[])
         scratch = tmp_path / "image"
         scratch.mkdir()
-        tree, _build = build.plan(made, str(scratch))
+        tree, _build = build.plan(made, str(scratch), print)
         assert origin.parse(tree.get(origin.ORIGIN_JSON).content().decode()).method == "nanobsd"
 
 

@@ -244,12 +244,6 @@ class TestContents:
         assert [(each.name, each.version) for each in origin.packages] == [("redis", "1.2_3,1")]
         assert [(each.name, len(each.sha256)) for each in origin.inputs] == [("more.tar", 64)]
 
-    def test_release(self) -> None:
-        tree = Tree()
-        assert build.release_of(tree) == ""
-        tree.write("bin/freebsd-version", '#!/bin/sh\nset -e\nUSERLAND_VERSION="13.2-RELEASE-p4"\n')
-        assert build.release_of(tree) == "13.2-RELEASE-p4"
-
     @pytest.mark.parametrize("changed", [False, True])
     def test_users_that_the_database_does_not_know(self, images: Images, tmp_path: Any, changed: bool) -> None:
         overlay = tmp_path / "overlay"
@@ -403,6 +397,22 @@ class TestTree:
         assert tree.get("usr/su").group == tree.get("usr/su2").group
         assert tree.get("usr/l").target == "su" and "dev/null" not in tree
         assert "./usr/mail type=file uid=26 gid=6 mode=0600 time=5.0" in list(tree.lines(digests=False))
+
+    def test_what_was_unpacked_is_not_copied_again_and_the_image_is_the_same(self, tmp_path: Any) -> None:
+        made = []
+        for name in ("unpacked", "elsewhere"):
+            scratch = tmp_path / name
+            scratch.mkdir()
+            (scratch / "file").write_bytes(b"content")
+            tree = Tree()
+            for path in ("a", "b"):
+                tree.put(path, Node(FILE, 0o644, source=str(scratch / "file")))
+            place = tmp_path / "unpacked" if name == "unpacked" else tmp_path / "place"
+            place.mkdir(exist_ok=True)
+            ufs.make(tree, str(place), str(tmp_path / (name + ".img")), 1 << 20, 1704067200)
+            assert ((place / "stage" / "a").stat().st_nlink > 1) is (name == "unpacked")
+            made.append((tmp_path / (name + ".img")).read_bytes())
+        assert made[0] == made[1]
 
     @pytest.mark.parametrize(
         "exact, expected",

@@ -62,3 +62,38 @@ def test_remarks() -> None:
         "web-1: last taken back: not running: nginx",
         "web-1: 1 failed state kept",
     ]
+
+
+def test_a_line_for_each_image_that_runs() -> None:
+    def runs(version: str, build: str, **origin: Any) -> Dict[str, Any]:
+        known: Dict[str, Any] = {
+            "method": "sets",
+            "release": "13.2-RELEASE-p4",
+            "revision": "",
+            "options": {},
+            "package_count": 1,
+            "packages": [{"name": "curl", "version": "8.1.0"}],
+        }
+        running = {"name": "web", "version": version, "build": build, "slice": "nz-b", "origin": dict(known, **origin)}
+        return host(running=running)
+
+    unknown = runs("1.2", "d")
+    unknown["running"]["origin"] = None
+    hosts = {
+        "web-1": runs("1.0", "a", method="nanobsd", revision="releng/13.2-n1-2", options={"x": "y"}, package_count=34),
+        "web-2": runs("1.1", "b"),
+        "web-3": runs("1.1", "b"),
+        "web-4": None,
+        "web-5": unknown,
+    }
+    lines = table(hosts)
+    assert lines[6:] == [
+        "web-1.0: 13.2-RELEASE-p4 from nanobsd, releng/13.2-n1-2, 34 packages, 1 option",
+        "web-1.1: 13.2-RELEASE-p4 from sets, 1 package",
+        "web-1.2: the image does not say where it comes from",
+    ]
+    listed = table(hosts, packages=True)
+    assert listed[listed.index("web-1.1: 13.2-RELEASE-p4 from sets, 1 package") + 1] == "  curl 8.1.0"
+    # one version in two builds is told apart
+    two = table({"web-2": runs("1.1", "b"), "web-3": runs("1.1", "c")})
+    assert [line.split(":")[0] for line in two[3:]] == ["web-1.1 (b)", "web-1.1 (c)"]
