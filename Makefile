@@ -36,8 +36,9 @@ test-freebsd: setup ## the main jobs on a real FreeBSD under QEMU; NANOZFS_FREEB
 test-openzfs: setup ## the contract cases on a real OpenZFS under QEMU (builds it once: some minutes)
 	@tools/openzfs
 
-bench: setup ## the image benchmark (as root; about an hour)
+bench: setup ## the benchmarks of updates (as root; about an hour) and of a build (some ten minutes)
 	@bench/image/run
+	@bench/build/run
 
 build: setup ## the collection's artefact
 	@cd "$$(tools/stage .cache/staged)" && $(CURDIR)/.cache/venv/bin/ansible-galaxy collection build --force --output-path $(CURDIR)

@@ -16,11 +16,13 @@ import random
 import tarfile
 from typing import Iterator, Tuple
 
-#: as many files as a base system with a hundred packages, and as many bytes (about)
-FILES, BYTES = 40_000, 800 << 20
+#: as many files as a base system with packages, and as many bytes as one without (about)
+FILES, BYTES = 40_000, 500 << 20
 
-#: bytes of random content become one of so many letters: xz -6 gets it to 47 % of its size, programs to 25 to 40 %
-LETTERS = 10
+#: so much of each piece of a file (bytes) is new, the rest is somewhere else as well: xz gets that to 36 % of its size,
+#: as it does with programs. Random letters of a small alphabet would keep xz busy for ever, which no program does.
+PIECE, NEW = 1024, 360
+POOL = hashlib.shake_128(b"pool").digest(1 << 20)
 
 #: what the layout asks of a system, and a Python for Ansible
 SYSTEM = {
@@ -33,12 +35,17 @@ SYSTEM = {
     "usr/local/bin/python3": 0o755,
 }
 
-_TABLE = bytes(97 + number % LETTERS for number in range(256))
-
 
 def content(name: str, size: int) -> bytes:
     """Bytes that are always the same for a name."""
-    return hashlib.shake_128(name.encode()).digest(size).translate(_TABLE)
+    count = -(-size // PIECE)
+    new = hashlib.shake_128(name.encode()).digest(count * NEW)
+    parts = []
+    for number in range(count):
+        fresh = new[number * NEW : (number + 1) * NEW]
+        at = int.from_bytes(fresh[:3], "little") % (len(POOL) - PIECE)
+        parts += [fresh, POOL[at : at + PIECE - NEW]]
+    return b"".join(parts)[:size]
 
 
 def files(count: int = FILES, total: int = BYTES) -> Iterator[Tuple[str, int]]:

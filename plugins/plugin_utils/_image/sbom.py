@@ -63,7 +63,7 @@ def _purl(name: str, version: str, namespace: Optional[str], **qualifiers: str) 
 
 def _package(package: Package, abi: str) -> Any:
     return Component(
-        type=ComponentType.LIBRARY if package.name.startswith("lib") else ComponentType.APPLICATION,
+        type=ComponentType.LIBRARY,  # what CycloneDX recommends where one cannot tell
         name=package.name,
         version=package.version,
         bom_ref="package:" + package.name,
