@@ -19,6 +19,8 @@ import sys
 from abc import ABC, abstractmethod
 from typing import Any, Dict, List, Optional, Sequence
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
+
 #: the checkout
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
@@ -194,15 +196,19 @@ class Site(ABC):
         with open(os.path.join(self.images, "index.json"), encoding="utf-8") as file:
             return next(each for each in json.load(file)["images"] if each["version"] == version)
 
-    def medium(self, version: str) -> str:
+    def medium(self, version: str, scheme: str = "gpt") -> str:
         """The path of the medium of a published version."""
-        return os.path.join(self.images, self.published(version)["id"] + ".disk.img.xz")
+        return os.path.join(self.images, self.published(version)["id"] + Form(scheme).suffix)
+
+    def ssh_command(self, host: str, *options: str) -> List[str]:
+        """The ssh that leads to a host."""
+        where = self.address(host)
+        argv = [self.ssh_program, "-i", os.path.join(self.keys, "admin"), *SSH_OPTIONS, *options]
+        return argv + ["-p", str(where.get("ansible_port", 22)), "root@" + where["ansible_host"]]
 
     def ssh(self, host: str, command: str, check: bool = True) -> str:
         """Run a command on a host as the operator would by hand."""
-        where = self.address(host)
-        argv = [self.ssh_program, "-i", os.path.join(self.keys, "admin"), *SSH_OPTIONS, "-o", "ControlPath=none"]
-        argv += ["-p", str(where.get("ansible_port", 22)), "root@" + where["ansible_host"], command]
+        argv = [*self.ssh_command(host, "-o", "ControlPath=none"), command]
         done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if check and done.returncode != 0:
             raise PlayFailed("{0} on {1}: {2}".format(command, host, done.stderr or done.stdout))

@@ -39,7 +39,7 @@ def run_module(module: AnsibleModule, logic: Callable[[AnsibleModule, Runner], D
     """Run *logic* behind the one error boundary of the modules and leave the module.
 
     *logic* returns the module result; ``changed`` defaults to false, ``actions`` to the changing commands that ran
-    (in check mode: that would have run). A ``diff`` is only handed on in diff mode.
+    (in check mode: that would have run). A ``diff`` is only handed on in diff mode; ``warnings`` go to the user.
     """
     runner = Runner(ansible_execute(module), check_mode=module.check_mode)
     try:
@@ -50,4 +50,6 @@ def run_module(module: AnsibleModule, logic: Callable[[AnsibleModule, Runner], D
     result.setdefault("actions", runner.actions)
     if not module._diff:  # pylint: disable=protected-access
         result.pop("diff", None)
+    for text in result.pop("warnings", ()):
+        module.warn(text)
     module.exit_json(**result)

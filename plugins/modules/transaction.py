@@ -16,6 +16,7 @@ description:
     tried before and taken back, and a pool that could not carry it.
   - Only moves the journal. What the phases stand for is done by other modules, in the roles
     P(nanozfs.fleet.upgrade#role) and P(nanozfs.fleet.rollback#role), and by the early boot hook.
+  - Warns when the OS medium could not be told as well (C(nz-state)); the journal itself is on the pool.
 extends_documentation_fragment:
   - nanozfs.fleet.common
 options:
@@ -155,20 +156,6 @@ journal:
   returned: success
   type: dict
   sample: {phase: prepared, txn: 0007-3fa9c1d2, kind: upgrade}
-warnings:
-  description:
-    - Why the OS medium could not be told as well (C(nz-state)), if so. The journal itself is on the pool.
-    - With O(state=planned), whether it is not known that the target can open the pool.
-  returned: success
-  type: list
-  elements: str
-  sample: []
-actions:
-  description: The changing commands that were run; in check mode, that would have been run.
-  returned: always
-  type: list
-  elements: str
-  sample: ["zfs set nanozfs:phase=written tank/nanozfs"]
 """
 
 from typing import Any, Dict, List, Optional
@@ -327,7 +314,7 @@ class Transaction:
     def run(self) -> Dict[str, Any]:
         """Do what the module was called for."""
         before = self.store.read()
-        result: Dict[str, Any] = {"changed": False, "warnings": []}
+        result: Dict[str, Any] = {"changed": False}
         if self.params["state"] == "planned":
             wish = self.wish(before)
             result["step"] = _transaction.next_step(before, wish)

@@ -326,6 +326,23 @@ def test_state_that_cannot_be_written(stage: Stage) -> None:
     assert is_itself(up), up.console
 
 
+@either_table
+def test_a_partition_in_the_place_of_the_state_is_left_alone(stage: Stage, table: str) -> None:
+    """On a disk that somebody laid out himself: it is somebody's data."""
+    stage.pool()
+    if stage.mbr:
+        with open(stage.machine.image("ada0"), "r+b") as file:
+            file.seek(446 + 3 * 16 + 4)  # the type of the fourth slice
+            file.write(b"\x0b")
+    else:
+        stage.command("gpart", "modify", "-l", "data", "-i", "6", "ada0")
+    up = stage.boot()
+    assert is_itself(up), up.console
+    assert "there is no state partition on ada0" in up.console
+    with open(os.path.join(stage.home, "state.img"), "rb") as file:
+        assert not file.read().strip(b"\0")
+
+
 def test_the_hook_and_python_write_the_same_state(stage: Stage) -> None:
     installed(stage)
     assert stage.boot().state == "normal"
@@ -490,6 +507,27 @@ def test_a_medium_of_the_new_version_begins_no_trial(stage: Stage) -> None:
     up = stage.boot()
     assert is_itself(up), up.console
     assert (stage.journal("phase"), "nanozfs.trial" in up.kenv) == ("armed", False)
+    assert up.kenv["nanozfs.revived"] == "1"
+    assert stage.remembered.values["guid"] == stage.guid()
+
+
+def test_clock_at_1970(stage: Stage) -> None:
+    """A dead battery: nothing but the note of a revival has a date in it."""
+    installed(stage)
+    for folder in stage.images.values():
+        date = os.path.join(folder, "rescue", "date")
+        os.makedirs(os.path.dirname(date))
+        with open(date, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\necho 1970-01-01T00:00:07Z\n")
+        os.chmod(date, 0o755)
+    stage.change("conf/default/etc/extract", "PATH=", "PATH=/rescue:")
+    stage.arm()
+    assert is_itself(stage.boot())
+    assert is_itself(stage.boot())
+    assert stage.journal("phase") == "reverted"
+    stage.fresh_medium()
+    assert is_itself(stage.boot())
+    assert stage.journal("revived") == "1970-01-01T00:00:07Z"
 
 
 def test_var_that_the_pool_does_not_let_go_of(stage: Stage) -> None:

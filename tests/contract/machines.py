@@ -185,14 +185,67 @@ class ModelMachine(Machine):
 Shell = Callable[[str, Sequence[str], Optional[str]], Answer]
 
 
-class OpenZfs(Machine):
+class GuestMachine(Machine):
+    """A guest that is reached by a shell.
+
+    :param shell: how to run something there.
+    :param power_cut: cuts the power, starts the guest again and waits for it.
+    """
+
+    #: of every command
+    ENVIRONMENT: Sequence[str] = ("LC_ALL=C",)
+
+    #: sets the kernel's hostid, which the programs ask for as well
+    _HOSTID = ""
+
+    _MOUNTED = 'mkdir -p /mnt; mount -t zfs "$1" /mnt || exit 1; '
+
+    def __init__(self, title: str, disks: Mapping[str, str], shell: Shell, power_cut: Callable[[], None]) -> None:
+        super().__init__(title, disks)
+        self._shell = shell
+        self._power_cut = power_cut
+        self._hostid = HOSTID
+
+    def _do(self, script: str, *arguments: str) -> str:
+        answer = self._shell(script, arguments, None)
+        if answer.rc != 0:
+            raise MachineError("{0} could not do {1!r} {2}: {3}".format(self.title, script, arguments, answer))
+        return answer.out
+
+    def raw(self, argv: Sequence[str], stdin: Optional[str]) -> Answer:
+        """Run a command of the guest."""
+        return self._shell('exec env "$@"', [*self.ENVIRONMENT, *argv], stdin)
+
+    def cut(self) -> None:
+        """For real."""
+        self._power_cut()
+        self.set_hostid(self._hostid)
+
+    def set_hostid(self, number: int) -> None:
+        """Become another host."""
+        self._hostid = number
+        self._do(self._HOSTID, str(number))
+
+    def write(self, dataset: str, text: str) -> None:
+        """By a mount of its own."""
+        self._do(self._MOUNTED + 'echo "$2" > "/mnt/$3"; umount /mnt', dataset, text, FILE)
+
+    def read(self, dataset: str) -> str:
+        """By a mount of its own."""
+        return self._do(self._MOUNTED + 'cat "/mnt/$2" 2> /dev/null; umount /mnt', dataset, FILE)
+
+    def fill(self, dataset: str) -> None:
+        """Zeros are stored as they are where compression is off, which is the default."""
+        script = "dd if=/dev/zero of=/mnt/ballast bs={0} 2> /dev/null; sync; ".format(MIB)
+        again = "dd if=/dev/zero of=/mnt/rest bs=4096 2> /dev/null; sync; umount /mnt"
+        self._do(self._MOUNTED + script + again, dataset)
+
+
+class OpenZfs(GuestMachine):
     """A Linux guest with OpenZFS.
 
     Its disks are links in :data:`FOLDER`, which is all that zpool looks at. So a disk is pulled by taking its link
     away: nothing looks for it elsewhere, as the labels have the path of the link.
-
-    :param shell: how to run something there.
-    :param power_cut: cuts the power, starts the guest again and waits for it.
     """
 
     FOLDER = "/disks"
@@ -204,6 +257,8 @@ class OpenZfs(Machine):
         "ZPOOL_IMPORT_UDEV_TIMEOUT_MS=0",
         "ZFS_VDEV_DEVID_OPT_OUT=YES",
     )
+
+    _HOSTID = 'echo "$1" > /sys/module/spl/parameters/spl_hostid'
 
     #: every pool goes, then every label: two of 256 KiB at the beginning of a partition, two at its end
     _CLEAR = """
@@ -220,31 +275,16 @@ class OpenZfs(Machine):
         done
         """
 
-    _MOUNTED = 'mkdir -p /mnt; mount -t zfs "$1" /mnt || exit 1; '
-
     def __init__(self, shell: Shell, power_cut: Callable[[], None]) -> None:
         names = ["d{0}".format(number) for number in range(1, DISKS + 1)]
-        super().__init__("OpenZFS", {name: name for name in names})
-        self._shell = shell
-        self._power_cut = power_cut
-        self._hostid = HOSTID
+        super().__init__("OpenZFS", {name: name for name in names}, shell, power_cut)
         self._disks: List[str] = []
-
-    def _do(self, script: str, *arguments: str) -> str:
-        answer = self._shell(script, arguments, None)
-        if answer.rc != 0:
-            raise MachineError("{0} could not do {1!r} {2}: {3}".format(self.title, script, arguments, answer))
-        return answer.out
 
     def clear(self, disks: int) -> None:
         """No pools, no labels, no holds on anything."""
         self._do(self._CLEAR, self.FOLDER, str(disks))
         self._disks = list(self.disks)[:disks]
         self.set_hostid(HOSTID)
-
-    def raw(self, argv: Sequence[str], stdin: Optional[str]) -> Answer:
-        """Run a command of the guest."""
-        return self._shell('exec env "$@"', [*self.ENVIRONMENT, *argv], stdin)
 
     def pull(self, disk: str) -> None:
         """Take the link away."""
@@ -257,31 +297,57 @@ class OpenZfs(Machine):
         self._disks.append(disk)
 
     def cut(self) -> None:
-        """For real."""
-        self._power_cut()
+        """For real; the links are gone with it."""
+        super().cut()
         letters = dict(zip(self.disks, "abcd"))
         links = ("ln -s /dev/vd{0}1 $1/{1}".format(letters[disk], disk) for disk in self._disks)
         self._do("; ".join(links), self.FOLDER)
-        self.set_hostid(self._hostid)
 
-    def set_hostid(self, number: int) -> None:
-        """The kernel's, which the programs ask for as well."""
-        self._hostid = number
-        self._do('echo "$1" > /sys/module/spl/parameters/spl_hostid', str(number))
 
-    def write(self, dataset: str, text: str) -> None:
-        """By a mount of its own."""
-        self._do(self._MOUNTED + 'echo "$2" > "/mnt/$3"; umount /mnt', dataset, text, FILE)
+class FreeBsd(GuestMachine):
+    """A FreeBSD guest, up in recovery mode.
 
-    def read(self, dataset: str) -> str:
-        """By a mount of its own."""
-        return self._do(self._MOUNTED + 'cat "/mnt/$2" 2> /dev/null; umount /mnt', dataset, FILE)
+    Its disks are the only partitions of vtbd1, vtbd2 …, and one is pulled by taking the entry out of the partition
+    table: its bytes stay, and nothing can open them.
+    """
 
-    def fill(self, dataset: str) -> None:
-        """Zeros are stored as they are where compression is off, which is the default."""
-        script = "dd if=/dev/zero of=/mnt/ballast bs=1M 2> /dev/null; sync; "
-        again = "dd if=/dev/zero of=/mnt/rest bs=4k 2> /dev/null; sync; umount /mnt"
-        self._do(self._MOUNTED + script + again, dataset)
+    _HOSTID = 'sysctl kern.hostid="$1"'
+
+    _ADD = 'gpart add -t freebsd-zfs -i 1 -b 2048 -s {0} "$1" > /dev/null'.format(DISK_SIZE // 512)
+
+    #: every pool goes, then every label: two of 256 KiB at the beginning of a partition, two at its end
+    _CLEAR = """
+        zpool list -H -o name | while read -r pool; do zpool destroy -f "$pool" || exit 1; done
+        count=$1 end=$2
+        for number in 1 2 3 4; do
+            set -- vtbd$number
+            gpart show $1 > /dev/null 2>&1 || gpart create -s GPT $1 > /dev/null || exit 1
+            [ -c /dev/${1}p1 ] || {ADD} || exit 1
+            dd if=/dev/zero of=/dev/${1}p1 bs=1m count=1 2> /dev/null || exit 1
+            dd if=/dev/zero of=/dev/${1}p1 bs=1m count=1 seek=$end 2> /dev/null || exit 1
+            [ $number -le $count ] || gpart delete -i 1 $1 > /dev/null || exit 1
+        done
+        """.replace("{ADD}", _ADD)
+
+    def __init__(self, shell: Shell, power_cut: Callable[[], None]) -> None:
+        disks = {"d{0}".format(number): "vtbd{0}p1".format(number) for number in range(1, DISKS + 1)}
+        super().__init__("FreeBSD", disks, shell, power_cut)
+
+    def _disk(self, name: str) -> str:
+        return self.disks[name].rpartition("p")[0]
+
+    def clear(self, disks: int) -> None:
+        """No pools, no labels, no holds on anything."""
+        self._do(self._CLEAR, str(disks), str(DISK_SIZE // MIB - 1))
+        self.set_hostid(HOSTID)
+
+    def pull(self, disk: str) -> None:
+        """Take its entry out of the table."""
+        self._do('gpart delete -i 1 "$1" > /dev/null', self._disk(disk))
+
+    def plug(self, disk: str) -> None:
+        """Put the entry back."""
+        self._do(self._ADD, self._disk(disk))
 
 
 def ssh_shell(command: Sequence[str], seconds: float) -> Shell:

@@ -34,15 +34,16 @@ import os
 import re
 import shlex
 import string
+import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import yaml
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _plan
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Execute, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
-from ansible_collections.nanozfs.fleet.tests.contract.machines import Answer, Machine
+from ansible_collections.nanozfs.fleet.tests.contract.machines import Answer, Machine, MachineError
 
 CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
 
@@ -290,3 +291,52 @@ class Run:
             where = "{0}, step {1} on {2}: {3}".format(self.case.file, number, self.machine.title, step)
             wanted = "--- wanted, exit status {0}\n{1}\n{2}".format(step.rc, step.out.rstrip(), step.err.rstrip())
             raise Differs("{0}\n{1}\n--- came, exit status {2}\n{3}{4}".format(where, wanted.rstrip(), *answer))
+
+
+# many of them
+
+
+class Outcome(NamedTuple):
+    """How a case went. ``problem`` is empty when everything came back as it should; ``seconds`` is how long it took."""
+
+    case: Case
+    seconds: float
+    problem: str
+
+
+def table(outcomes: Sequence[Outcome]) -> List[str]:
+    """The outcomes as lines."""
+    width = max([len(each.case.file) for each in outcomes] + [5])
+    line = "{0:<{w}} {1:>4} {2:>7.1f} s  {3}"
+    lines = [
+        line.format(each.case.file, len(each.case.steps), each.seconds, "FAILED" if each.problem else "ok", w=width)
+        for each in outcomes
+    ]
+    total = sum(each.seconds for each in outcomes)
+    failed = sum(bool(each.problem) for each in outcomes)
+    end = "{0} of {1} failed".format(failed, len(outcomes)) if failed else "all as they should be"
+    return lines + [line.format("all", sum(len(each.case.steps) for each in outcomes), total, end, w=width)]
+
+
+def run_case(case: Case, machine: Machine) -> Outcome:
+    """Run a case; how it went."""
+    began, problem = time.monotonic(), ""
+    try:
+        Run(case, machine).run()
+    except (Differs, MachineError) as difference:
+        problem = str(difference)
+    return Outcome(case, time.monotonic() - began, problem)
+
+
+def run_cases(cases: Sequence[Case], machine: Machine, say: Callable[[str], Any]) -> List[Outcome]:
+    """Run cases one after the other; how they went.
+
+    :param say: told of each when it is over.
+    """
+    outcomes = []
+    for case in cases:
+        outcomes.append(run_case(case, machine))
+        say("  {0:<5} {1}".format("" if outcomes[-1].problem else "ok", case.name))
+        if outcomes[-1].problem:
+            say(outcomes[-1].problem)
+    return outcomes

@@ -10,12 +10,22 @@ import lzma
 import os
 import shutil
 import tarfile
+import tempfile
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import SECTOR, TYPES, read_table
+from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import (
+    SECTOR,
+    TYPES,
+    protective_mbr,
+    read_table,
+    write_table,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Part, table_for
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree
 from ansible_collections.nanozfs.fleet.tests import site as common
 from ansible_collections.nanozfs.fleet.tests.guest import qemu
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, MIB
@@ -117,6 +127,43 @@ def write_medium(published: str, path: str, spare: int = SPARE) -> None:
     os.rename(path + ".part", path)
 
 
+def write_plain(sets: Sets, key: str, path: str, size: int) -> None:
+    """Make a disk with an ordinary FreeBSD that was never part of a fleet.
+
+    :param key: the public key that root is let in with.
+    :param size: of its file system in bytes.
+    """
+    tree = Tree()
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as scratch:
+        for archive in sets.all:
+            tree.add_archive(archive, scratch)
+        tree.add_folder(os.path.join(CHECKOUT, "tests", "guest", "overlay"))
+        settings = {
+            "hostname": "plain",
+            "ifconfig_DEFAULT": "SYNCDHCP",
+            "sshd_enable": "YES",
+            "sendmail_enable": "NONE",
+        }
+        tree.write("etc/rc.conf", "".join('{0}="{1}"\n'.format(*pair) for pair in settings.items()))
+        tree.write("etc/fstab", "/dev/gpt/plain\t/\tufs\trw\t1\t1\n")
+        tree.put("root/.ssh", Node(DIR, 0o700))
+        tree.write("root/.ssh/authorized_keys", key + "\n", 0o600)
+        image = os.path.join(scratch, "image")
+        ufs.make(tree, scratch, image, size, 1704067200)
+        code = {name: tree.get("boot/" + name).content() for name in ("pmbr", "gptboot")}
+        parts = [Part(1, "boot", TYPES["freebsd-boot"], MIB // 2), Part(2, "plain", TYPES["freebsd-ufs"], size)]
+        table = table_for(parts, "plain", None)
+        with open(path, "w+b") as disk:
+            disk.truncate(table.sectors * SECTOR)
+            disk.write(protective_mbr(table.sectors, code["pmbr"]))
+            write_table(disk, table)
+            disk.seek(table.entries[1].first * SECTOR)
+            disk.write(code["gptboot"])
+            disk.seek(table.entries[2].first * SECTOR)
+            with open(image, "rb") as file:
+                shutil.copyfileobj(file, disk, MIB)
+
+
 def has_esp(path: str) -> bool:
     """Whether a medium has an EFI system partition.
 
@@ -160,6 +207,8 @@ class Site(common.Site):
             "image_size": self.size,
             "image_sources": self.sets.all,
             "image_deltas": 1,
+            "image_schemes": ["gpt", "mbr"],
+            "image_boot0": "boot0sio",
             "deploy_pool_vdevs": [{"type": "raidz", "disks": list(DISKS)}],
             "deploy_reboot_timeout": slow["boot_timeout"],
             **{"{0}_{1}".format(role, key): value for role in ("upgrade", "rollback") for key, value in slow.items()},
@@ -182,27 +231,45 @@ class Machine:
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
         self.medium = os.path.join(folder, "medium.img")
+        self.plain = os.path.join(folder, "plain.img")
         self.disks = [os.path.join(folder, disk + ".img") for disk in DISKS]
         self._ports, self._accel = ports, accel
         self.guest = qemu.Guest(HOST, logs, self.hardware())
 
-    def hardware(self, disks: Optional[List[str]] = None, firmware: Optional[List[str]] = None) -> qemu.Hardware:
-        """What it is made of.
+    def hardware(
+        self, disks: Optional[List[str]] = None, firmware: Optional[List[str]] = None, more: Sequence[str] = ()
+    ) -> qemu.Hardware:
+        """What it is made of. It boots the first disk that has anything to boot.
 
         :param disks: the data disks that are in it; all of them by default.
+        :param more: other disks, after those.
         """
         return qemu.Hardware(
-            drives=[self.medium, *(self.disks if disks is None else disks)],
+            drives=[self.medium, *(self.disks if disks is None else disks), *more],
             forwards={22: self._ports.ssh},
             accel=self._accel,
             firmware=firmware,
         )
 
-    def buy_disks(self, size: int) -> None:
-        """Empty data disks of *size* bytes."""
+    def buy_disks(self, size: int, medium: int = 0) -> None:
+        """Empty data disks of *size* bytes.
+
+        :param medium: also an empty disk of so many bytes for a medium.
+        """
+        if medium:
+            with open(self.medium, "wb") as file:
+                file.truncate(medium)
         for path in self.disks:
             with open(path, "wb") as file:
                 file.truncate(size)
+
+    def blank(self, count: int, size: int) -> List[str]:
+        """Paths of empty disks of *size* bytes, besides the data disks."""
+        paths = [os.path.join(self.folder, "blank{0}.img".format(number)) for number in range(count)]
+        for path in paths:
+            with open(path, "wb") as file:
+                file.truncate(size)
+        return paths
 
     def uefi(self) -> List[str]:
         """UEFI firmware with a store of variables of its own.

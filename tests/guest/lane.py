@@ -23,6 +23,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from ansible_collections.nanozfs.fleet.tests.contract import runner
+from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE as CASE_DISK_SIZE
+from ansible_collections.nanozfs.fleet.tests.contract.machines import DISKS, FreeBsd, ssh_shell
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, qemu
 from ansible_collections.nanozfs.fleet.tests.guest.freebsd import HOST
 from ansible_collections.nanozfs.fleet.tests.guest.qemu import GuestError, Line, Transcript
@@ -36,6 +39,7 @@ DISK_SIZE = 1024 * MIB
 #: deadlines in seconds, for software emulation on a machine that has other things to do
 BOOT = 420
 PLAY = 2400
+COMMAND = 300
 
 #: what tells the story of a boot on the console
 KEY_LINES = re.compile(
@@ -112,6 +116,9 @@ STEPS = {
     "pool": "Two of three data disks are gone, and come back",
     "off": "Switch off by the button",
     "uefi": "Start under UEFI",
+    "mbr": "A new machine whose medium has an MBR: deploy, upgrade, and an upgrade that fails",
+    "plain": "A machine that runs an ordinary FreeBSD: deploy, with its medium",
+    "contract": "The contract cases, on FreeBSD's ZFS",
 }
 
 
@@ -383,6 +390,77 @@ class Lane(Walkthrough):
         self.shows("it was booted by UEFI", method == "UEFI", method)
         self.guest.press(BOOT)
 
+    def mbr(self) -> None:
+        """Another machine, for a BIOS that boots no GPT."""
+        self.guest.cut()
+        self.machine.buy_disks(DISK_SIZE)
+        freebsd.write_medium(self.site.medium("1.0", "mbr"), self.machine.medium)
+        self.guest.hardware = self.machine.hardware()
+        self.start()
+        self.play("deploy")
+        self.note(HOST, "first")
+        host = self.is_itself({"1.0": ["idle"]}, ["first", "first"])
+        self.shows("its medium has an MBR", host["medium"]["scheme"] == "MBR", host["medium"])
+        out = self.upgrade("1.1", fails=True)
+        self.shows("an upgrade is refused unless that is allowed", "upgrade_allow_mbr" in out, out)
+        self.upgrade("1.1", "-e", "upgrade_allow_mbr=true")
+        self.is_itself({"1.1": ["committed"]}, ["first", "first"])
+        self.upgrade("1.2", "-e", "upgrade_allow_mbr=true", fails=True)
+        self.is_itself({"1.1": ["reverted"]}, ["first", "first"])
+
+    def plain(self) -> None:
+        """A machine that somebody else has installed; its own system disk is taken out at the end."""
+        self.guest.cut()
+        self.machine.buy_disks(DISK_SIZE, 4 * self.site.size)
+        freebsd.write_plain(self.site.sets, self.site.public("admin"), self.machine.plain, self.site.size)
+        self.guest.hardware = self.machine.hardware(more=[self.machine.plain])
+        self.start()
+        disk = ["-e", "deploy_disk=/dev/vtbd0", "-e", "deploy_version=1.0"]
+        out = " ".join(self.play("deploy", *disk, fails=True).split())
+        token = re.search(r"deploy_confirm=(\w+)", out)
+        self.shows("it asks which disk is meant", "Nothing was changed" in out and token is not None, out)
+        system = ["-e", "deploy_disk=/dev/vtbd4", "-e", "deploy_version=1.0"]
+        out = " ".join(self.play("deploy", *system, fails=True).split())
+        self.shows("its own disk is refused", "is in use by" in out and "nothing was written" in out, out)
+        self.play("deploy", *disk, "-e", "deploy_confirm={0}".format(token and token.group(1)))
+        self.note(HOST, "first")
+        host = self.is_itself({"1.0": ["idle"]}, ["first", "first"])
+        self.shows("it runs from its medium", host["medium"]["disk"] == "vtbd0", host["medium"])
+
+    def contract(self) -> None:
+        """What the collection relies on in ZFS, asked of FreeBSD's own."""
+        self.guest.cut()
+        freebsd.write_medium(self.site.medium("1.0"), self.machine.medium)
+        disks = self.machine.blank(DISKS, CASE_DISK_SIZE + 2 * MIB)
+        self.guest.hardware = self.machine.hardware(disks=disks)
+        self.start()
+        # the cases' pool has the name of the image's: it must not be imported at the start
+        self.site.ssh(HOST, "gpart unset -a bootme -i 4 vtbd0 && gpart set -a bootme -i 3 vtbd0")
+        self._restart()
+        with tempfile.TemporaryDirectory(prefix="nanozfs-") as folder:  # the path of a socket must be short
+            link = os.path.join(folder, "link")
+            # one connection for all commands; when the host is gone, so is it, after a while
+            kept = ["-o", "ControlMaster=auto", "-o", "ControlPersist=600", "-o", "ControlPath=" + link]
+            ssh = self.site.ssh_command(HOST, *kept)
+
+            def cut() -> None:
+                subprocess.run([*ssh, "-O", "exit"], capture_output=True, check=False)
+                self._restart()
+
+            self._contract(FreeBsd(ssh_shell(ssh, COMMAND), cut))
+
+    def _contract(self, machine: FreeBsd) -> None:
+        outcomes = runner.run_cases(runner.load_cases(), machine, lambda text: self.say("    " + text))
+        for line in runner.table(outcomes):
+            self.say("    " + line)
+        bad = [each.case.file for each in outcomes if each.problem]
+        self.shows("{0} cases hold".format(len(outcomes)), not bad, bad)
+
+    def _restart(self) -> None:
+        """A power cut."""
+        self.guest.cut()
+        self.start()
+
     def run(self, first: str, last: str) -> None:
         """The steps from *first* to *last*.
 
@@ -391,7 +469,7 @@ class Lane(Walkthrough):
         names = list(STEPS)
         if first != "build":
             self.site.configure([HOST])  # the ports are new
-        if last == "start" or (names.index(first) > names.index("arrive") and first != "uefi"):
+        if last == "start" or names.index("arrive") < names.index(first) < names.index("uefi"):
             self.step("Switch the host of before on", self.start)
         for name in names[names.index(first) : names.index(last) + 1] if last != "start" else []:
             self.step(STEPS[name], getattr(self, name))
@@ -429,7 +507,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accel", default=os.environ.get("NANOZFS_FREEBSD_ACCEL", "tcg"), choices=["tcg", "kvm"])
     parser.add_argument("--work", help="folder for media and disks, kept; without, one that is removed at the end")
     parser.add_argument("--from", dest="first", choices=list(STEPS), default="build", help="with --work of before")
-    parser.add_argument("--to", dest="last", choices=["start", *STEPS], default="uefi", help="start: no step at all")
+    parser.add_argument(
+        "--to", dest="last", choices=["start", *STEPS], default=list(STEPS)[-1], help="start: no step at all"
+    )
     parser.add_argument("--hold", action="store_true", help="leave the host on at the end, until Ctrl-C")
     return parser
 

@@ -26,16 +26,11 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.tests.contract import runner
-from ansible_collections.nanozfs.fleet.tests.contract.machines import (
-    DISK_SIZE,
-    DISKS,
-    MachineError,
-    OpenZfs,
-    ssh_shell,
-)
+from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE, DISKS, OpenZfs, ssh_shell
 from ansible_collections.nanozfs.fleet.tests.guest import qemu
 from ansible_collections.nanozfs.fleet.tests.site import SSH_OPTIONS
 
@@ -552,38 +547,6 @@ def system(built: Built) -> Iterator[System]:
             guest.stop()
 
 
-class Outcome(NamedTuple):
-    """How a case went. ``problem`` is empty when everything came back as it should; ``seconds`` is how long it took."""
-
-    case: runner.Case
-    seconds: float
-    problem: str
-
-
-def table(outcomes: Sequence[Outcome]) -> List[str]:
-    """The outcomes as lines."""
-    width = max([len(each.case.file) for each in outcomes] + [5])
-    line = "{0:<{w}} {1:>4} {2:>7.1f} s  {3}"
-    lines = [
-        line.format(each.case.file, len(each.case.steps), each.seconds, "FAILED" if each.problem else "ok", w=width)
-        for each in outcomes
-    ]
-    total = sum(each.seconds for each in outcomes)
-    failed = sum(bool(each.problem) for each in outcomes)
-    end = "{0} of {1} failed".format(failed, len(outcomes)) if failed else "all as they should be"
-    return lines + [line.format("all", sum(len(each.case.steps) for each in outcomes), total, end, w=width)]
-
-
-def run_case(case: runner.Case, machine: OpenZfs) -> Outcome:
-    """Run a case; how it went."""
-    began, problem = time.monotonic(), ""
-    try:
-        runner.Run(case, machine).run()
-    except (runner.Differs, MachineError) as difference:
-        problem = str(difference)
-    return Outcome(case, time.monotonic() - began, problem)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tools/openzfs", description="The contract cases on a guest with OpenZFS.")
     parser.add_argument(
@@ -619,19 +582,14 @@ def main(argv: List[str]) -> int:
             print("the guest is up after {0:.0f} s".format(time.monotonic() - began), flush=True)
             if options.shell:
                 return subprocess.run([*there.ssh[:-1], "-t", there.ssh[-1]], check=False).returncode
-            outcomes = []
-            for case in cases:
-                outcomes.append(run_case(case, there.machine()))
-                print("  {0:<5} {1}".format("" if outcomes[-1].problem else "ok", case.name), flush=True)
-                if outcomes[-1].problem:
-                    print(outcomes[-1].problem, flush=True)
+            outcomes = runner.run_cases(cases, there.machine(), partial(print, flush=True))
     except Unavailable as reason:
         print("SKIPPED: the contract cases need a guest with OpenZFS: {0}.".format(reason))
         return 0
     except (BuildError, qemu.GuestError, runner.CaseError, subprocess.SubprocessError) as problem:
         print("FAILED: {0}".format(problem), file=sys.stderr)
         return 1
-    print("\n" + "\n".join(table(outcomes)))
+    print("\n" + "\n".join(runner.table(outcomes)))
     return 1 if any(each.problem for each in outcomes) else 0
 
 

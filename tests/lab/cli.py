@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     fresh = verb("fresh", "replace hosts of the site by new machines with a medium, switched on")
     fresh.add_argument("host", nargs="+", choices=sorted(ADDRESSES))
     fresh.add_argument("--version", default="1.0")
+    fresh.add_argument("--stick", action="store_true", help="the medium is a stick, da0; ada0 is an empty disk")
     verb("status", "list the hosts")
     verb("leftovers", "say what an ended lab has left behind; exit status 1 if anything")
     add = verb("add", "add a host with data disks, without a medium")
@@ -41,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     insert = verb("insert", "put an OS medium in")
     insert.add_argument("host")
     insert.add_argument("image")
-    verb("eject", "take the OS medium out").add_argument("host")
+    eject = verb("eject", "take the OS medium out")
+    eject.add_argument("host")
+    eject.add_argument("--disk", default="ada0")
     for name, text in (("on", "switch hosts on"), ("cut", "cut the power of hosts"), ("wait", "wait for their ssh")):
         verb(name, text).add_argument("host", nargs="+")
     stutter = verb("stutter", "switch a host on until it comes up, the power failing in each early boot")
@@ -82,7 +85,7 @@ def _host_verb(host: Host, options: argparse.Namespace) -> None:
     if options.verb == "insert":
         host.insert(os.path.abspath(options.image))
     elif options.verb == "eject":
-        host.eject()
+        host.eject(options.disk)
     elif options.verb == "pull":
         host.pull(*options.disk)
     elif options.verb == "plug":
@@ -105,7 +108,8 @@ def main(argv: List[str]) -> int:
         elif options.verb == "fresh":
             for name in options.host:
                 lab.discard(name)
-            buy(lab, options.host, Site(os.path.join(paths.HOME, "site")).medium(options.version))
+            medium = Site(os.path.join(paths.HOME, "site")).medium(options.version)
+            buy(lab, options.host, medium, options.stick)
         elif options.verb == "status":
             _status(lab)
         elif options.verb == "leftovers":

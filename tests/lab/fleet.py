@@ -210,6 +210,11 @@ class Host:
             subprocess.run(["xz", "-dc", image] if image.endswith(".xz") else ["cat", image], stdout=raw, check=True)
             self.machine.insert_disk(disk, raw.name, "OSMEDIUM", spare=64 << 20)
 
+    def blank(self, disk: str, size: int) -> None:
+        """Put an empty disk of *size* bytes in that a medium can be written to."""
+        self._must_be_off()
+        self.machine.add_disk(disk, size, table=True)
+
     def eject(self, disk: str = "ada0") -> None:
         """Take a medium out and throw it away."""
         self._must_be_off()
@@ -519,7 +524,10 @@ class Lab:
                         words = file.read().split(b"\0")
                 except OSError:
                     continue
-                if any(word.endswith((b"tests.lab.supervisor", b"tests.lab.init", b"tests.lab.web")) for word in words):
+                ours = [b"tests.lab.supervisor", b"tests.lab.init"]
+                if paths.GATEWAY.encode() in words:  # others serve elsewhere
+                    ours.append(b"tests.lab.web")
+                if any(word.endswith(tuple(ours)) for word in words):
                     found.append("process {0}".format(b" ".join(words).decode("utf-8", "replace").strip()))
         found += ["folder " + path for path in (paths.HOME, paths.MEMORY) if os.path.exists(path)]
         return found

@@ -63,13 +63,18 @@ class Site(common.Site):
         }
 
 
-def buy(lab: Lab, names: Sequence[str], medium: Optional[str] = None) -> None:
-    """Hosts with three data disks each; with a medium in them, and switched on, if one is given."""
+def buy(lab: Lab, names: Sequence[str], medium: Optional[str] = None, stick: bool = False) -> None:
+    """Hosts with three data disks each; with a medium in them, and switched on, if one is given.
+
+    :param stick: that medium is a stick (da0), and the disk for their own one (ada0) is empty.
+    """
     for name in names:
         host = Host(name)
         host.create(ADDRESSES[name], 3, 512 * MIB)
+        if stick:
+            host.blank("ada0", 256 * MIB)
         if medium is not None:
-            host.insert(medium)
+            host.insert(medium, "da0" if stick else "ada0")
             host.on()
     if medium is not None:
         lab.wait(names)

@@ -63,9 +63,13 @@ class Supervisor:
         os._exit(0)
 
     def attach(self) -> None:
-        """A loop device for every partition of the disks that have any."""
+        """A loop device for every partition of the disks that have any, and for every empty disk that may get some."""
         devices: Dict[str, str] = {}
-        for layout in geom.layouts(self.machine).values():
+        layouts = geom.layouts(self.machine)
+        for disk, about in self.machine.hardware["disks"].items():
+            if self.machine.has_image(disk) and disk not in layouts:
+                devices[disk] = self._loop(geom.Place(disk, disk, 0, about["size"]))
+        for layout in layouts.values():
             for part in layout.parts:
                 devices[part.name] = self._loop(layout.place(part))
         for label, (place, part) in geom.labels(self.machine).items():

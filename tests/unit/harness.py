@@ -99,16 +99,18 @@ class ModuleHost:
                 yield
 
     def run(self, name: str, /, check: bool = False, **arguments: Any) -> Dict[str, Any]:
-        """Run a module; its result, with ``failed`` where it failed."""
+        """Run a module; its result, with ``failed`` where it failed, and what it warned of."""
+        warned: List[str] = []
 
         def leave(failed: bool) -> Any:
             def end(_module: Any, **result: Any) -> None:
-                raise Ended(dict(result, failed=failed))
+                raise Ended(dict(result, failed=failed, warnings=warned))
 
             return end
 
         self.monkeypatch.setattr(basic.AnsibleModule, "exit_json", leave(False))
         self.monkeypatch.setattr(basic.AnsibleModule, "fail_json", leave(True))
+        self.monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: warned.append(text))
         self.monkeypatch.setattr(basic.AnsibleModule, "run_command", self._run_command)
         special = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": self.tmpdir}
         special["_ansible_tmpdir"] = self.tmpdir

@@ -251,7 +251,7 @@ class Folder:
         """Keep other publishers out of the folder; it is made if need be. Readers need no lock, nor does check mode.
 
         :raises Refused: when another one is at work.
-        :raises FleetError: when the folder cannot be written to, now or by what is done meanwhile.
+        :raises FleetError: when the folder, or a file that is used meanwhile, cannot be read or written.
         """
         try:
             with contextlib.ExitStack() as stack:
@@ -261,8 +261,8 @@ class Folder:
                 yield
         except OSError as error:
             raise FleetError(
-                "{0} cannot be written to: {1}".format(self.path, error.strerror),
-                safe="what was published before is as it was",
+                "{0} cannot be used: {1}".format(error.filename or self.path, error.strerror),
+                safe="what was published in {0} before is as it was".format(self.path),
             )
 
     def _lock(self, file: BinaryIO) -> None:

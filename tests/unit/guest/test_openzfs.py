@@ -166,8 +166,8 @@ def test_disks_are_links_and_come_back_after_a_power_cut() -> None:
     machine.set_hostid(7)
     machine.cut()
     assert cuts == [4]
-    assert shell.calls[-2] == ("ln -s /dev/vda1 $1/d1; ln -s /dev/vdc1 $1/d3", "/disks")
-    assert shell.calls[-1][1:] == ("7",)
+    assert shell.calls[-1] == ("ln -s /dev/vda1 $1/d1; ln -s /dev/vdc1 $1/d3", "/disks")
+    assert shell.calls[-2][1:] == ("7",)
 
 
 def test_commands_know_where_the_disks_are() -> None:
@@ -181,7 +181,7 @@ def test_a_guest_that_cannot_do_something_says_what() -> None:
     with pytest.raises(machines.MachineError, match="no such dataset"):
         machine.read("tank/a")
     case = runner.parse_case("x", {"name": "x", "why": "y", "disks": 1, "steps": []})
-    assert "no such dataset" in openzfs.run_case(case, machine).problem
+    assert "no such dataset" in runner.run_case(case, machine).problem
 
 
 def test_a_script_is_one_word_for_ssh(tmp_path: Path) -> None:
@@ -192,6 +192,19 @@ def test_a_script_is_one_word_for_ssh(tmp_path: Path) -> None:
 
 def test_outcomes_as_a_table() -> None:
     case = runner.parse_case("a-case", {"name": "x", "why": "y", "disks": 1, "steps": [{"run": "true"}]})
-    good, bad = openzfs.Outcome(case, 1.25, ""), openzfs.Outcome(case, 2.5, "it differs")
-    assert openzfs.table([good]) == ["a-case    1     1.2 s  ok", "all       1     1.2 s  all as they should be"]
-    assert openzfs.table([good, bad])[1:] == ["a-case    1     2.5 s  FAILED", "all       2     3.8 s  1 of 2 failed"]
+    good, bad = runner.Outcome(case, 1.25, ""), runner.Outcome(case, 2.5, "it differs")
+    assert runner.table([good]) == ["a-case    1     1.2 s  ok", "all       1     1.2 s  all as they should be"]
+    assert runner.table([good, bad])[1:] == ["a-case    1     2.5 s  FAILED", "all       2     3.8 s  1 of 2 failed"]
+
+
+def test_freebsd_pulls_a_disk_by_its_table() -> None:
+    shell = Scripted(machines.Answer(0, "  vtbd2p1  ONLINE\n", ""))
+    machine = machines.FreeBsd(shell, lambda: None)
+    assert machine.run(["zpool", "online", "tank", "d2"]).out == "  d2  ONLINE\n"
+    assert shell.calls[-1][-1] == "vtbd2p1"
+    machine.pull("d2")
+    machine.plug("d2")
+    assert ["delete" in shell.calls[-2][0], "add" in shell.calls[-1][0]] == [True, True]
+    assert [call[1:] for call in shell.calls[-2:]] == [("vtbd2",), ("vtbd2",)]
+    machine.cut()
+    assert shell.calls[-1] == ('sysctl kern.hostid="$1"', str(machines.HOSTID))
