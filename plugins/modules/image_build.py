@@ -165,7 +165,7 @@ options:
     default: 20971520
   epoch:
     description:
-      - Latest time of any file in the image, in seconds since the epoch. By default the environment variable
+      - The time of every file that is from no archive, in seconds since the epoch. By default the environment variable
         E(SOURCE_DATE_EPOCH), or else the first of January 2024.
     type: int
 """

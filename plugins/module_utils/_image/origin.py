@@ -12,6 +12,7 @@ read it out of their slices, so it is here and not with the builder.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Mapping, Tuple
 
@@ -23,6 +24,9 @@ FORMAT = 1
 
 #: no description that we read is larger (bytes); a thousand packages with the options of their ports are half of it
 MAX_ORIGIN = 2 << 20
+
+#: Source: ``bin/freebsd-version/freebsd-version.sh.in``
+_USERLAND = re.compile(rb'^USERLAND_VERSION="([^"\n]+)"$', re.MULTILINE)
 
 Pairs = Tuple[Tuple[str, str], ...]
 
@@ -124,6 +128,12 @@ class Origin:
     def encode(self) -> str:
         """The text of the file."""
         return json.dumps(self.as_dict(), indent=1, sort_keys=True) + "\n"
+
+
+def release_of(script: bytes) -> str:
+    """The release of a userland, as its ``freebsd-version`` says; an empty string where it does not."""
+    found = _USERLAND.search(script)
+    return found.group(1).decode("ascii", "replace") if found else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> Pairs:

@@ -7,41 +7,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import lzma
 import os
-import re
 import stat
 import tarfile
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package, release_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.config import QUERIES
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition, Place
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import Source, digest_of
 
-#: the file, its format and its method, as plugin_utils/_image/origin.py has them (a test sees that it is so)
-ORIGIN_JSON = "boot/nanozfs/origin.json"
-FORMAT = 1
 METHOD = "nanobsd"
 
 #: of xz: the archive goes over the line once, and must not take longer to make than to send
 PRESET = 1
 
-#: bin/freebsd-version/freebsd-version.sh.in
-_VERSION = re.compile(r'^USERLAND_VERSION="?([^"\n]*)"?$', re.MULTILINE)
+#: where packages are installed
+LOCAL = "usr/local/"
 
 
 def _text(path: str) -> str:
     with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
     return ""
-
-
-def release_of(world: str) -> str:
-    """The release of a system, as its ``freebsd-version -u`` says it; empty where it has none."""
-    found = _VERSION.search(_text(os.path.join(world, "bin", "freebsd-version")))
-    return found.group(1) if found else ""
 
 
 def _rows(path: str, width: int) -> Iterator[List[str]]:
@@ -51,39 +41,39 @@ def _rows(path: str, width: int) -> Iterator[List[str]]:
             yield words
 
 
-def packages_of(place: Place) -> List[Dict[str, Any]]:
-    """The packages that are installed, from the answers to the :data:`QUERIES` of the configuration."""
+def packages_of(place: Place) -> Tuple[Package, ...]:
+    """The packages that are installed, from the answers to the :data:`QUERIES` of the configuration, by name."""
     names, licenses, options = (place.at(name) for name, _query in QUERIES)
-    found: Dict[str, Dict[str, Any]] = {
-        name: {"name": name, "version": version, "origin": origin, "licenses": [], "options": {}, "sha256": ""}
-        for name, version, origin in _rows(names, 3)
-    }
+    licensed: Dict[str, Set[str]] = {}
     for name, each in _rows(licenses, 2):
-        if name in found:
-            found[name]["licenses"].append(each)
+        licensed.setdefault(name, set()).add(each)
+    chosen: Dict[str, Dict[str, str]] = {}
     for name, key, value in _rows(options, 3):
-        if name in found:
-            found[name]["options"][key] = value
-    for package in found.values():
-        path = os.path.join(place.packages, "{name}-{version}.pkg".format(**package))
-        if os.path.isfile(path):
-            package["sha256"] = digest_of(path)
-        package["licenses"].sort()
-    return [found[name] for name in sorted(found)]
+        chosen.setdefault(name, {})[key] = value
+    found = {}
+    for name, version, port in _rows(names, 3):
+        path = os.path.join(place.packages, "{0}-{1}.pkg".format(name, version))
+        found[name] = Package(
+            name=name,
+            version=version,
+            origin=port,
+            licenses=tuple(sorted(licensed.get(name, ()))),
+            options=tuple(sorted(chosen.get(name, {}).items())),
+            sha256=digest_of(path) if os.path.isfile(path) else "",
+        )
+    return tuple(found[name] for name in sorted(found))
 
 
-def origin(definition: Definition, source: Source, release: str, packages: Sequence[Dict[str, Any]]) -> str:
-    """The text of ``boot/nanozfs/origin.json``."""
-    values = {
-        "format": FORMAT,
-        "method": METHOD,
-        "release": release,
-        "revision": source.revision,
-        "options": dict(definition.named),
-        "inputs": [],
-        "packages": list(packages),
-    }
-    return json.dumps(values, indent=1, sort_keys=True) + "\n"
+def origin_of(definition: Definition, source: Source, place: Place) -> Origin:
+    """Where the finished tree comes from."""
+    script = _text(os.path.join(place.world, "bin", "freebsd-version")).encode("utf-8", "replace")
+    return Origin(
+        METHOD,
+        release=release_of(script),
+        revision=source.revision,
+        options=tuple(sorted(definition.named)),
+        packages=packages_of(place),
+    )
 
 
 def _paths(world: str) -> Iterator[str]:
@@ -96,19 +86,26 @@ def _paths(world: str) -> Iterator[str]:
             yield os.path.join(directory, name)
 
 
-def _member(tar: tarfile.TarFile, path: str, world: str) -> tarfile.TarInfo:
-    """Owners as numbers: names may mean somebody else on the controller. No times: they are those of the build."""
-    member = tar.gettarinfo(path, os.path.relpath(path, world))
+def _member(tar: tarfile.TarFile, path: str, world: str, began: float) -> tarfile.TarInfo:
+    """Owners as numbers: names may mean somebody else on the controller.
+
+    Times are those of the build, so there are none, except of what packages brought with them: Python compares the time
+    of a source file with the one in its compiled form, and would compile everything at each start.
+    """
+    name = os.path.relpath(path, world)
+    member = tar.gettarinfo(path, name)
     member.uname = member.gname = ""
-    member.mtime = 0
+    kept = member.isreg() and name.startswith(LOCAL) and member.mtime < began
+    member.mtime = int(member.mtime) if kept else 0
     return member
 
 
-def pack(world: str, archive: str) -> Tuple[str, int]:
+def pack(world: str, archive: str, began: float) -> Tuple[str, int]:
     """Pack the tree; the same tree gives the same bytes.
 
     :param world: path of its root.
     :param archive: path of the archive, which is replaced when all of it is written.
+    :param began: when the build began, in seconds since the epoch: what is older came with packages.
     :returns: SHA-256 and size in bytes of the archive.
     :raises FleetError: when it cannot be written.
     """
@@ -123,9 +120,9 @@ def pack(world: str, archive: str) -> Tuple[str, int]:
                     kind = os.lstat(path).st_mode
                     if stat.S_ISREG(kind):
                         with open(path, "rb") as file:
-                            tar.addfile(_member(tar, path, world), file)
+                            tar.addfile(_member(tar, path, world, began), file)
                     elif stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
-                        tar.addfile(_member(tar, path, world))
+                        tar.addfile(_member(tar, path, world, began))
             out.flush()
             os.fsync(out.fileno())
         digest, size = digest_of(partial), os.path.getsize(partial)

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd import archive, config, parts, phases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition, Place
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.parts import Decision
@@ -300,18 +301,17 @@ def run(plan: Plan, runner: Runner, reader: Optional[str] = None) -> Dict[str, A
     if done.rc != 0 or not phases.read(plan.place.log).completed:
         raise _failure(plan, done.rc, done.err or done.out)
     world = plan.place.world
-    release = archive.release_of(world)
-    packages = archive.packages_of(plan.place)
-    target = os.path.join(world, archive.ORIGIN_JSON)
+    origin = archive.origin_of(plan.definition, plan.source, plan.place)
+    target = os.path.join(world, ORIGIN_JSON)
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-    _write(target, archive.origin(plan.definition, plan.source, release, packages))
-    digest, size = archive.pack(world, plan.place.archive)
+    _write(target, origin.encode())
+    digest, size = archive.pack(world, plan.place.archive, os.stat(plan.place.at(BUILDING)).st_mtime)
     made = {
         "sha256": digest,
         "size": size,
-        "release": release,
-        "revision": plan.source.revision,
-        "packages": ["{name}-{version}".format(**each) for each in packages],
+        "release": origin.release,
+        "revision": origin.revision,
+        "packages": ["{0}-{1}".format(each.name, each.version) for each in origin.packages],
     }
     _write(plan.place.at(RESULT), _json(made))
     _write(_stamp(plan.place, parts.TREE), _json(plan.inputs[parts.TREE]))

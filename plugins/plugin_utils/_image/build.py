@@ -13,6 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import (
     guards,
     layout,
@@ -28,7 +29,6 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import REFUSE, read_folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import find as find_metalog
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.packages import Archive
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Supplied, Written

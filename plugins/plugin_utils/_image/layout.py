@@ -97,7 +97,7 @@ class Extras:
     :param signers: lines of the file with the keys that the image trusts.
     :param revoked: public keys that it does not trust any more.
     :param etc_size: of the memory disk for ``/etc``, in bytes.
-    :param epoch: the latest time that a file in the image may have, in seconds since the epoch.
+    :param epoch: the time of files that have none of their own, in seconds since the epoch.
     :param form: what else decides about the bytes of the image: the size and the kind of its file system.
     :param settings: what the definition sets.
     :param stale_accounts: the databases of users in the tree are not made from its master.passwd.
@@ -215,7 +215,7 @@ def _conf(tree: Tree, etc_size: int) -> None:
 def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
     values = dict(replace(identity, features=features_of(tree)).values(), format=FORMAT)
     tree.write(IMAGE_JSON, json.dumps(values, indent=1, sort_keys=True) + "\n")
-    tree.clamp(extras.epoch)
+    tree.date(extras.epoch)
     # two images with one build would not know in a trial which of them they are
     build = hashlib.sha256((extras.form + "\n" + tree.identity()).encode("utf-8")).hexdigest()[:16]
     tree.write(IMAGE_JSON, json.dumps(dict(values, build=build), indent=1, sort_keys=True) + "\n")
@@ -225,5 +225,5 @@ def _identify(tree: Tree, identity: Identity, extras: Extras) -> str:
     if extras.stale_accounts:
         lines.append("NZ_ACCOUNTS=stale\n")
     tree.write(IMAGE_CONF, "".join(lines))
-    tree.clamp(extras.epoch)
+    tree.date(extras.epoch)
     return build

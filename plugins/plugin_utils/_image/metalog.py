@@ -117,8 +117,8 @@ def _owner(words: Dict[str, str], accounts: Accounts, path: str) -> Tuple[int, i
 def _node(path: str, entry: Entry, node: Node, accounts: Accounts) -> Node:
     uid, gid = _owner(entry.words, accounts, path)
     mode = int(entry.words["mode"], 8) if "mode" in entry.words and node.kind != LINK else node.mode
-    mtime = int(entry.words.get("time", "0").partition(".")[0] or 0)
-    return replace(node, uid=uid, gid=gid, mode=mode, mtime=mtime)
+    # a time is only there for `install -p`, and that of the source file: when the tree was checked out
+    return replace(node, uid=uid, gid=gid, mode=mode, mtime=0)
 
 
 def _placeholder(entry: Entry) -> Optional[Node]:

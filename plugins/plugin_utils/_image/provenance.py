@@ -18,12 +18,13 @@ from typing import Tuple
 import yaml
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.origin import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (
     ORIGIN_JSON,
     Input,
     Origin,
     Package,
     parse,
+    release_of,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, Tree
 
@@ -32,18 +33,10 @@ SETS = "sets"
 FREEBSD_VERSION = "bin/freebsd-version"
 KERNEL = "boot/kernel/kernel"
 
-#: Source: ``bin/freebsd-version/freebsd-version.sh.in``
-_USERLAND = re.compile(rb'^USERLAND_VERSION="([^"\n]+)"$', re.MULTILINE)
 #: what(1) finds it in a kernel. Source: SCCSSTR in ``sys/conf/newvers.sh``
 _KERNEL = re.compile(rb"@\(#\)FreeBSD ([\x20-\x7e]+)")
 #: the end of VERSTR there, in a kernel that says who made it where: the folder has the configuration's name
 _FOLDER = re.compile(rb"FreeBSD [\x20-\x7e]+\n {4}[^\x00\s]+@[^\x00\s]+:[^\x00\s]*/([^\x00/\s]+)\n")
-
-
-def release_of(script: bytes) -> str:
-    """The release of a userland, as its ``freebsd-version`` says; an empty string where it does not."""
-    found = _USERLAND.search(script)
-    return found.group(1).decode("ascii", "replace") if found else ""
 
 
 def kernel_of(kernel: bytes) -> Tuple[str, str]:

@@ -278,10 +278,10 @@ class Tree:
 
     # what becomes of a tree
 
-    def clamp(self, epoch: int) -> None:
-        """No time later than *epoch* (seconds), so that a build does not depend on when its inputs were unpacked."""
+    def date(self, epoch: int) -> None:
+        """Give *epoch* (seconds) to everything that has no time of its own: only archives say when a file is from."""
         for path, node in self.nodes.items():
-            if node.mtime > epoch or node.mtime <= 0:
+            if node.mtime <= 0:
                 self.nodes[path] = replace(node, mtime=epoch)
 
     def lines(self, digests: bool) -> Iterator[str]:

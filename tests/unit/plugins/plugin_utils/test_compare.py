@@ -58,7 +58,7 @@ class TestListing:
         tree.put("a b/c\\d#[*?\n", Node(FILE, 0o4755, uid=3, gid=4, mtime=9, data=b"x"))
         tree.put("ü", Node(FILE, 0o600, data=b""))
         tree.link("l", "t" * 100 + " ü")
-        tree.clamp(1704067200)
+        tree.date(1704067200)
         ufs.make(tree, str(tmp_path), str(tmp_path / "image"), 1 << 20, 1704067200)
         listing = release.listing_of(str(tmp_path / "image"))
         assert parse_listing(listing.encode()) == listing

@@ -209,7 +209,7 @@ def tree_with_links() -> Tree:
     tree.link("l", "etc/a")
     tree.link("long", "z" * 200)
     tree.put("tmp", Node(DIR, 0o1777))
-    tree.clamp(1000)
+    tree.date(1000)
     return tree
 
 
