@@ -30,13 +30,11 @@ class Contender:
     :param group: those of a group make the same kind of thing; the first of it is what the others are compared with.
     :param commands: what is run, one after the other, in an empty folder; ``{archive}`` and ``{tree}`` are what it is
         made from, ``{image}`` a finished image.
-    :param result: the file that it makes.
     """
 
     group: str
     title: str
     commands: Sequence[Sequence[str]]
-    result: str
 
 
 def contenders() -> List[Contender]:
@@ -46,50 +44,37 @@ def contenders() -> List[Contender]:
     makefs += ["-s", str(ours.SIZE), "plain", "unpacked"]
     module = [sys.executable, "-m", OURS]
     return [
-        Contender("image", "ours: plan, digests, makefs", [[*module, "image", "{archive}", "."]], "image"),
+        Contender("image", "ours: plan, digests, makefs", [[*module, "image", "{archive}", "."]]),
         Contender(
             "image",
             "tar -x, plain makefs",
             [["mkdir", "unpacked"], ["tar", "-x", "-f", "{archive}", "-C", "unpacked"], makefs],
-            "plain",
         ),
-        Contender("release", "ours: all of a build, signed", [[*module, "publish", "{archive}", "."]], "images"),
+        Contender("release", "ours: all of a build, signed", [[*module, "publish", "{archive}", "."]]),
         Contender(
-            "release",
-            "xz -6 -T2 of a finished image",
-            [["sh", "-c", 'xz -6 -T2 -c "$1" > i.xz', "sh", "{image}"]],
-            "i.xz",
+            "release", "xz -6 -T2 of a finished image", [["sh", "-c", 'xz -6 -T2 -c "$1" > i.xz', "sh", "{image}"]]
         ),
         Contender(
             "release",
-            "tar | xz -6 -T2 of the tree",
+            "tar and xz -6 -T2 of the tree",
             [["sh", "-c", 'tar -c -C "$1" . | xz -6 -T2 > t.xz', "sh", "{tree}"]],
-            "t.xz",
         ),
         Contender(
             "release",
             "mksquashfs, xz",
             [["mksquashfs", "{tree}", "s.img", "-comp", "xz", "-processors", "2", "-no-progress", "-quiet"]],
-            "s.img",
         ),
     ]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one did. ``failed`` says why there are no figures; sizes in bytes."""
+    """How one did. ``failed`` says why there are no figures. Sizes say nothing, because the content is made up."""
 
     group: str
     title: str
     usage: Usage
-    size: int = 0
     failed: str = ""
-
-
-def size_of(path: str) -> int:
-    """Bytes on disk of a file, or of everything in a folder."""
-    paths = [os.path.join(folder, name) for folder, _folders, names in os.walk(path) for name in names]
-    return sum(os.lstat(each).st_blocks * 512 for each in paths or [path])
 
 
 def compete(contender: Contender, given: Dict[str, str], key: str, cache: str) -> Result:
@@ -106,7 +91,7 @@ def compete(contender: Contender, given: Dict[str, str], key: str, cache: str) -
             usage = measure.run_all(commands, folder)
         except measure.Failed as error:
             return Result(contender.group, contender.title, Usage(), failed=str(error))
-        return Result(contender.group, contender.title, usage, size_of(os.path.join(folder, contender.result)))
+        return Result(contender.group, contender.title, usage)
 
 
 def prepared(cache: str) -> Dict[str, str]:
@@ -134,23 +119,20 @@ def prepared(cache: str) -> Dict[str, str]:
 def table(results: Sequence[Result]) -> List[str]:
     """The figures in Markdown, each with its ratio to ours of the same group."""
     lines = [
-        "| | tool | wall time, s | CPU, s | memory, MiB | written, MB | result, MB |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| | tool | wall time, s | CPU, s | memory, MiB | written, MB |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     first: Dict[str, Result] = {}
     for result in results:
         base = first.setdefault(result.group, result)
         if result.failed:
-            lines.append("| {0} | {1} | {2} | | | | |".format(result.group, result.title, result.failed))
+            lines.append("| {0} | {1} | {2} | | | |".format(result.group, result.title, result.failed))
             continue
-        pairs = [
-            (each.usage.wall, each.usage.cpu, each.usage.rss, each.usage.written / 1e6, each.size / 1e6)
-            for each in (result, base)
-        ]
+        pairs = [(each.usage.wall, each.usage.cpu, each.usage.rss, each.usage.written / 1e6) for each in (result, base)]
         cells = [
             "{0:,.{1}f}".format(value, digits)
             + ("" if result is base or not reference else " ({0:.2g}\u00d7)".format(value / reference))
-            for value, reference, digits in zip(*pairs, (1, 1, 0, 0, 1))
+            for value, reference, digits in zip(*pairs, (1, 1, 0, 0))
         ]
         lines.append("| {0} | {1} | {2} |".format(result.group, result.title, " | ".join(cells)))
     return lines
