@@ -301,10 +301,13 @@ class Tree:
             yield " ".join(words)
 
     def identity(self) -> str:
-        """A digest of everything that the tree says, contents included."""
+        """A digest of everything that the tree says: contents included, and which names are one file."""
         total = hashlib.sha256()
-        for line in self.lines(digests=True):
-            total.update(line.encode("utf-8") + b"\n")
+        first: Dict[str, str] = {}
+        for path, line in zip(self.paths(), self.lines(digests=True)):
+            group = self.nodes[path].group
+            same = path if group is None else first.setdefault(group, path)
+            total.update((line if same == path else "{0} same={1}".format(line, vis(same))).encode("utf-8") + b"\n")
         return total.hexdigest()
 
     def stage(self, folder: str, scratch: Optional[str] = None) -> None:

@@ -131,9 +131,10 @@ class TestRefusals:
         message = host.refused("image_write", **arguments(images))
         assert "half an image" in message and "state=inactive" in message
 
-    def test_a_slice_that_is_too_small(self, host: ModuleHost, images: Images) -> None:
-        images.build("3.0", 30, size=SLICE + MIB)
-        message = host.refused("image_write", **arguments(images, "3.0"))
+    def test_a_slice_that_is_too_small(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        repository = images.copy(str(tmp_path))
+        images.build("3.0", 30, size=SLICE + MIB, terms=images.terms(output=repository))
+        message = host.refused("image_write", **arguments(images, "3.0", repository=repository))
         assert "needs a slice of" in message and str(SLICE) in message
 
     def test_another_architecture(self, host: ModuleHost, images: Images) -> None:
@@ -150,14 +151,16 @@ class TestRefusals:
         assert "older than the running web-1.2" in message
         assert host.ok("image_write", **arguments(images, "1.1", allow_older=True))["changed"]
 
-    def test_an_image_below_the_floor(self, host: ModuleHost, images: Images) -> None:
-        images.build("0.1", 4)
-        message = host.refused("image_write", **arguments(images, "0.1", allow_older=True))
+    def test_an_image_below_the_floor(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        repository = images.copy(str(tmp_path))
+        images.build("0.1", 4, terms=images.terms(output=repository))
+        message = host.refused("image_write", **arguments(images, "0.1", repository=repository, allow_older=True))
         assert "accepts nothing below 5" in message
 
-    def test_an_expired_image(self, host: ModuleHost, images: Images) -> None:
-        images.build("4.0", 40, not_after=1000)
-        assert "expired" in host.refused("image_write", **arguments(images, "4.0"))
+    def test_an_expired_image(self, host: ModuleHost, images: Images, tmp_path: Any) -> None:
+        repository = images.copy(str(tmp_path))
+        images.build("4.0", 40, not_after=1000, terms=images.terms(output=repository))
+        assert "expired" in host.refused("image_write", **arguments(images, "4.0", repository=repository))
 
     def test_an_unknown_version(self, host: ModuleHost, images: Images) -> None:
         message = host.refused("image_info", **arguments(images, "9.9"))

@@ -435,6 +435,15 @@ class TestTree:
         with pytest.raises(TreeError, match="leads out"):
             Tree().add_archive(archive, str(tmp_path))
 
+    def test_which_names_are_one_file_is_part_of_what_it_is(self) -> None:
+        trees = []
+        for groups in (("x", "x", None), ("x", None, "x"), ("y", "y", None)):
+            tree = Tree()
+            for name, group in zip("abc", groups):
+                tree.put(name, Node(FILE, 0o644, data=b"1", group=group))
+            trees.append(tree.identity())
+        assert trees[0] == trees[2] != trees[1]
+
     def test_a_broken_archive(self, tmp_path: Any) -> None:
         (tmp_path / "bad.txz").write_bytes(b"\xfd7zXZ\0garbage")
         with pytest.raises(TreeError, match="cannot be read"):
