@@ -56,7 +56,7 @@ def main(argv: List[str]) -> int:
         return 0
     scratch = os.path.join(folder, "scratch")
     os.mkdir(scratch)
-    planned, _name = build.plan(wanted, scratch)
+    planned, _name = build.plan(wanted, scratch, print)
     ufs.make(planned, scratch, os.path.join(folder, "image"), wanted.size, wanted.epoch)
     return 0
 

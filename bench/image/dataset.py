@@ -291,10 +291,10 @@ def identify(tree: Tree, image: Image) -> None:
     """Put into the tree what the image says of itself, as ``layout.py`` does it for images that can boot."""
     values: Dict[str, object] = {"format": FORMAT, "name": "bench", "version": image.version, "seq": image.seq}
     values.update(min_seq=0, arch="amd64", abi="FreeBSD:14:amd64", pool="tank")
-    tree.clamp(image.epoch)
+    tree.date(image.epoch)
     values["build"] = hashlib.sha256((image.version + tree.identity()).encode("utf-8")).hexdigest()[:16]
     tree.write(IMAGE_JSON, json.dumps(values, indent=1, sort_keys=True) + "\n")
-    tree.clamp(image.epoch)
+    tree.date(image.epoch)
 
 
 def make(image: Image, debs: Sequence[str], out: str) -> Dict[str, int]:

@@ -239,13 +239,15 @@ class Machine:
     def hardware(
         self, disks: Optional[List[str]] = None, firmware: Optional[List[str]] = None, more: Sequence[str] = ()
     ) -> qemu.Hardware:
-        """What it is made of. It boots the first disk that has anything to boot.
+        """What it is made of.
 
         :param disks: the data disks that are in it; all of them by default.
-        :param more: other disks, after those.
+        :param more: other disks, after those, of which it boots the last.
         """
+        drives = [self.medium, *(self.disks if disks is None else disks), *more]
         return qemu.Hardware(
-            drives=[self.medium, *(self.disks if disks is None else disks), *more],
+            drives=drives,
+            boot=len(drives) - 1 if more else None,
             forwards={22: self._ports.ssh},
             accel=self._accel,
             firmware=firmware,

@@ -415,6 +415,7 @@ class Lane(Walkthrough):
         freebsd.write_plain(self.site.sets, self.site.public("admin"), self.machine.plain, self.site.size)
         self.guest.hardware = self.machine.hardware(more=[self.machine.plain])
         self.start()
+        self.guest.boot_first(0)
         disk = ["-e", "deploy_disk=/dev/vtbd0", "-e", "deploy_version=1.0"]
         out = " ".join(self.play("deploy", *disk, fails=True).split())
         token = re.search(r"deploy_confirm=(\w+)", out)

@@ -53,6 +53,7 @@ class Hardware:
     :param firmware: path of UEFI code, with that of a writable store of its variables; BIOS without.
     :param forwards: ports of this machine by those of the guest.
     :param kernel: what is booted in place of a drive.
+    :param boot: the number of the drive that the firmware boots, where it is not the first.
     """
 
     drives: Sequence[str]
@@ -62,6 +63,7 @@ class Hardware:
     accel: str = "tcg"
     firmware: Optional[Sequence[str]] = None
     kernel: Optional[Kernel] = None
+    boot: Optional[int] = None
 
 
 def arguments(hardware: Hardware, console: int, monitor: int) -> List[str]:
@@ -86,7 +88,8 @@ def arguments(hardware: Hardware, console: int, monitor: int) -> List[str]:
     for number, path in enumerate(hardware.drives):
         # unsafe: a power cut ends QEMU, not this machine, so what QEMU was given is not lost and need not be flushed
         argv += ["-drive", "if=none,id=drive{0},format=raw,cache=unsafe,file={1}".format(number, path)]
-        argv += ["-device", "virtio-blk-pci,drive=drive{0},serial=NZ{0}".format(number)]
+        device = "virtio-blk-pci,id=disk{0},drive=drive{0},serial=NZ{0}".format(number)
+        argv += ["-device", device + (",bootindex=1" if number == hardware.boot else "")]
     forwards = "".join(",hostfwd=tcp:127.0.0.1:{1}-:{0}".format(*pair) for pair in sorted(hardware.forwards.items()))
     argv += ["-netdev", "user,id=net" + forwards, "-device", "virtio-net-pci,netdev=net"]
     return argv + ["-device", "virtio-rng-pci"]
@@ -277,6 +280,10 @@ class Guest:
         except OSError as error:
             raise GuestError("{0} of {1}: {2}; see {3}".format(name, self.name, error, self._errors))
         raise GuestError("QEMU has ended; see {0}".format(self._errors))
+
+    def boot_first(self, number: int) -> None:
+        """Choose a drive in the firmware, for the next start. A BIOS tries no other hard disk than the first."""
+        self.command("qom-set", path="/machine/peripheral/disk{0}".format(number), property="bootindex", value=0)
 
     def cut(self) -> None:
         """Cut its power."""
