@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import re
 import stat
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping
@@ -23,6 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.codec import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import IMAGE_JSON
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import TYPE_DIR, TYPE_FILE, TYPE_LINK, TYPE_MASK, Ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import unvis
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, LINK, vis
 
 KINDS = {TYPE_DIR: DIR, TYPE_FILE: FILE, TYPE_LINK: LINK}
@@ -31,7 +31,6 @@ KINDS = {TYPE_DIR: DIR, TYPE_FILE: FILE, TYPE_LINK: LINK}
 MAX_LISTING = 128 << 20
 
 _XZ_MAGIC = b"\xfd7zXZ\0"
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class BadListing(FleetError):
@@ -132,12 +131,6 @@ def read_listing(ufs: Ufs) -> Listing:
     return Listing(header, entries)
 
 
-def _unvis(text: str) -> str:
-    """The opposite of :func:`tree.vis`."""
-    raw = _OCTAL.sub(lambda found: bytes([int(found.group(1), 8) & 0xFF]), text.encode("ascii"))
-    return raw.decode("utf-8", "surrogateescape")
-
-
 def _entry(words: Mapping[str, str]) -> Entry:
     return Entry(
         kind=words["type"],
@@ -147,7 +140,7 @@ def _entry(words: Mapping[str, str]) -> Entry:
         mtime=int(words["time"].partition(".")[0]),
         links=int(words.get("nlink", "1")),
         size=int(words.get("size", "0")),
-        target=_unvis(words.get("link", "")),
+        target=unvis(words.get("link", "")),
         sha256=words.get("sha256", ""),
     )
 
@@ -170,7 +163,7 @@ def parse_listing(raw: bytes) -> Listing:
                 comments.append(line[1:])
             elif line:
                 path, *words = line.split(" ")
-                entries["" if path == "." else _unvis(path[2:])] = _entry(dict(word.split("=", 1) for word in words))
+                entries["" if path == "." else unvis(path[2:])] = _entry(dict(word.split("=", 1) for word in words))
         header = json.loads("\n".join(comments))
         if not isinstance(header, dict):
             raise ValueError("its comments are no JSON object")
