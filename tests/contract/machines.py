@@ -315,19 +315,22 @@ class FreeBsd(GuestMachine):
 
     _ADD = 'gpart add -t freebsd-zfs -i 1 -b 2048 -s {0} "$1" > /dev/null'.format(DISK_SIZE // 512)
 
-    #: every pool goes, then every label: two of 256 KiB at the beginning of a partition, two at its end
-    _CLEAR = """
-        zpool list -H -o name | while read -r pool; do zpool destroy -f "$pool" || exit 1; done
-        count=$1 end=$2
+    #: every pool goes, then every label: two of 256 KiB at the beginning of a partition, two at its end. In one line:
+    #: root's shell is csh, where a quoted text cannot go on in the next one
+    _CLEAR = " ".join(
+        """
+        zpool list -H -o name | while read -r pool; do zpool destroy -f "$pool" || exit 1; done;
+        count=$1 end=$2;
         for number in 1 2 3 4; do
-            set -- vtbd$number
-            gpart show $1 > /dev/null 2>&1 || gpart create -s GPT $1 > /dev/null || exit 1
-            [ -c /dev/${1}p1 ] || {ADD} || exit 1
-            dd if=/dev/zero of=/dev/${1}p1 bs=1m count=1 2> /dev/null || exit 1
-            dd if=/dev/zero of=/dev/${1}p1 bs=1m count=1 seek=$end 2> /dev/null || exit 1
-            [ $number -le $count ] || gpart delete -i 1 $1 > /dev/null || exit 1
+            set -- vtbd$number;
+            gpart show $1 > /dev/null 2>&1 || gpart create -s GPT $1 > /dev/null || exit 1;
+            [ -c /dev/${1}p1 ] || {ADD} || exit 1;
+            dd if=/dev/zero of=/dev/${1}p1 bs=1m count=1 2> /dev/null || exit 1;
+            dd if=/dev/zero of=/dev/${1}p1 bs=1m count=1 seek=$end 2> /dev/null || exit 1;
+            [ $number -le $count ] || gpart delete -i 1 $1 > /dev/null || exit 1;
         done
-        """.replace("{ADD}", _ADD)
+        """.replace("{ADD}", _ADD).split()
+    )
 
     def __init__(self, shell: Shell, power_cut: Callable[[], None]) -> None:
         disks = {"d{0}".format(number): "vtbd{0}p1".format(number) for number in range(1, DISKS + 1)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import pytest
 
@@ -52,8 +52,10 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def read(folder: Path, unlisted: str = metalog.REFUSE, said: List[str] = []) -> Tree:  # noqa: B006 - for what is said
-    return metalog.read_folder(str(folder), str(folder / "METALOG"), unlisted, Tree(), said.append)
+def read(folder: Path, unlisted: str = metalog.REFUSE, said: Optional[List[str]] = None) -> Tree:
+    return metalog.read_folder(
+        str(folder), str(folder / "METALOG"), unlisted, Tree(), print if said is None else said.append
+    )
 
 
 def test_owners_modes_and_links(folder: Path) -> None:
