@@ -111,9 +111,11 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     accounts = Accounts()
     accounts.add(tree)
     accounts.add(overlays)
-    packages.lay(tree, archives, accounts, scratch, warn)
+    lines = packages.lay(tree, archives, accounts, scratch, warn)
     for folder in definition.overlays:
         tree.add_folder(folder)
+    for path, line in lines:  # an overlay may have brought another master.passwd
+        tree.append(path, line)
     provenance.write(tree, provenance.describe(tree, laid.inputs, packages.packages_of(archives)))
     extras = layout.Extras(
         recovery=definition.recovery,

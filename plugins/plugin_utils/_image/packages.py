@@ -203,20 +203,25 @@ def fits(said: str, abi: str) -> bool:
     return not said or all(one in ("*", other) for one, other in zip(theirs, ours))
 
 
-def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say) -> None:
+def lay(
+    tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say
+) -> List[Tuple[str, str]]:
     """Lay packages into a tree.
 
-    :param accounts: numbers of the users and groups of the image.
+    :param accounts: numbers of the users and groups of the image; those that packages bring are added.
     :param scratch: a folder for their contents.
     :param say: told what is not done.
+    :returns: the lines of these users and groups, with the path of the file that each has to be added to when it is
+        the last one of its name in the tree.
     :raises TreeError: when one cannot be read, or belongs to nobody that the image knows.
     """
+    lines = []
     for each in sorted(archives, key=lambda each: each.package.name):
         for kind, wanted, path in (("user", each.users, MASTER), ("group", each.groups, GROUP)):
             known = accounts.users if kind == "user" else accounts.groups
             for name, line in wanted:
                 if name not in known and line.count(":") in (3, 6, 9):
-                    tree.append(path, _full(line) + "\n")
+                    lines.append((path, _full(line) + "\n"))
                     known[name] = int(line.split(":")[2])
                 elif name not in known:
                     say(
@@ -231,6 +236,7 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
                     each.package.name, ", ".join(each.scripts), os.path.basename(each.path)
                 )
             )
+    return lines
 
 
 def _full(line: str) -> str:

@@ -173,10 +173,11 @@ def apply_recovery(tree: Tree, settings: Settings, vendor: Iterable[str]) -> Non
     if settings.recovery_root_hash:
         path = RECOVERY + "/master.passwd"
         node = tree.nodes.get(path) or tree.nodes.get(MASTER)
-        text = with_password(node.content().decode("utf-8"), "root", settings.recovery_root_hash) if node else None
+        before = node.content().decode("utf-8", "surrogateescape") if node else ""
+        text = with_password(before, "root", settings.recovery_root_hash)
         if text is None:
             raise TreeError(
                 "root cannot get a password for recovery mode: the image has no such user in {0}".format(MASTER),
                 safe="nothing was built",
             )
-        tree.put(path, Node(FILE, 0o600, data=text.encode("utf-8")))
+        tree.put(path, Node(FILE, 0o600, data=text.encode("utf-8", "surrogateescape")))

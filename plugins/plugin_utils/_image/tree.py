@@ -13,15 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import stat
 import tarfile
+import zlib
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
 DIR, FILE, LINK = "dir", "file", "link"
+
+#: more symbolic links are not followed (MAXSYMLINKS in sys/sys/param.h)
+MAX_HOPS = 32
 
 #: uid and gid of a member of an archive
 Owner = Callable[[tarfile.TarInfo], Tuple[int, int]]
@@ -130,29 +135,46 @@ class Tree:
         self.nodes[path] = node
 
     def resolve(self, path: str) -> str:
-        """The path with symbolic links among its parents followed, as the running system would follow them."""
-        done = ""
-        for part in path.split("/")[:-1]:
-            done = (done + "/" + part).lstrip("/")
-            for _hop in range(16):
-                node = self.nodes.get(done)
-                if node is None or node.kind != LINK:
-                    break
-                base = "" if node.target.startswith("/") else done.rpartition("/")[0]
-                done = os.path.normpath(os.path.join("/" + base, node.target)).lstrip("/")
-        return (done + "/" + path.rpartition("/")[2]).lstrip("/")
+        """The path with symbolic links among its parents followed, as the running system would follow them.
+
+        :raises TreeError: when they lead nowhere.
+        """
+        *parts, name = path.split("/")
+        done: List[str] = []
+        hops, parts = 0, parts[::-1]
+        while parts:
+            part = parts.pop()
+            node = self.nodes.get("/".join([*done, part]))
+            if part in ("", "."):
+                continue
+            if part == "..":
+                del done[-1:]
+            elif node is None or node.kind != LINK:
+                done.append(part)
+            else:
+                hops += 1
+                if hops > MAX_HOPS:
+                    raise TreeError("{0} leads through symbolic links without end".format(path))
+                done = [] if node.target.startswith("/") else done
+                parts += node.target.split("/")[::-1]
+        return "/".join([*done, name])
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Add a text file."""
         self.put(path, Node(FILE, mode, data=text.encode("utf-8")))
 
     def append(self, path: str, text: str) -> None:
-        """Add lines to a text file, which need not be there."""
-        old = self.nodes.get(path)
-        before = old.content().decode("utf-8") if old else ""
-        if before and not before.endswith("\n"):
-            before += "\n"
-        self.put(path, replace(old or Node(FILE, 0o644), data=(before + text).encode("utf-8"), source=None, group=None))
+        """Add lines to a text file, which need not be there.
+
+        :raises TreeError: when it is something else than a file.
+        """
+        old = self.nodes.get(self.resolve(path))
+        if old is not None and old.kind != FILE:
+            raise TreeError("{0} is a {1}, and must be a file: lines are added to it".format(path, old.kind))
+        before = old.content() if old else b""
+        if before and not before.endswith(b"\n"):
+            before += b"\n"
+        self.put(path, replace(old or Node(FILE, 0o644), data=before + text.encode("utf-8"), source=None, group=None))
 
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
@@ -174,7 +196,7 @@ class Tree:
         for each in [old] + self.below(old):
             node = self.nodes[each]
             if node.kind == FILE and node.group is None:
-                node = replace(node, group=each)
+                node = replace(node, group="copy:" + each)
                 self.nodes[each] = node
             self.put(new + each[len(old) :], node)
 
@@ -230,7 +252,7 @@ class Tree:
         try:
             with tarfile.open(archive) as tar:
                 self.add_members(tar, tar, os.path.join(scratch, _key(archive)))
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except (OSError, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise TreeError("the archive {0} cannot be read: {1}".format(archive, error))
 
     def add_members(
@@ -247,6 +269,9 @@ class Tree:
             if owner is not None:
                 member.uid, member.gid = owner(member)
             self._add_member(tar, member, "{0}-{1}".format(unpacked, number), names)
+        # the sum that tells of damage is at the end of what was packed, behind the end of the archive
+        while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+            pass
 
     def _add_member(self, tar: tarfile.TarFile, member: tarfile.TarInfo, unpacked: str, names: Dict[str, str]) -> None:
         path = clean(member.name)
@@ -263,7 +288,8 @@ class Tree:
             first = names.get(clean(member.linkname))
             if first is None:
                 raise TreeError("the archive links {0} to {1}, which it does not hold".format(path, member.linkname))
-            group = self.nodes[first].group or first
+            # another archive may have a file of that name too, which must not become one with this
+            group = self.nodes[first].group or self.nodes[first].source
             self.nodes[first] = replace(self.nodes[first], group=group)
             self.put(path, self.nodes[first])
             names[path] = self.resolve(path)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
 import json
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 from typing import Any, List, Tuple
 
 import pytest
@@ -244,6 +247,18 @@ class TestContents:
         assert [(each.name, each.version) for each in origin.packages] == [("redis", "1.2_3,1")]
         assert [(each.name, len(each.sha256)) for each in origin.inputs] == [("more.tar", 64)]
 
+    def test_users_that_a_package_brings_outlive_an_overlay(self, images: Images, tmp_path: Any) -> None:
+        overlay = tmp_path / "overlay"
+        (overlay / "etc").mkdir(parents=True)
+        (overlay / "etc" / "master.passwd").write_text(self.USERS + "joe:*:1001:0::0:0::/:/bin/sh\n")
+        line = "redis:*:535:535:daemon:0:0::/:/nologin"
+        path = make(tmp_path, manifest("redis", users=[{"redis": line}], groups={"redis": "redis:*:535:"}))
+        base = images.definition("1.1", 11)
+        tree, _warnings = self.plan(images, tmp_path, packages=[path], overlays=[*base.overlays, str(overlay)])
+        users = tree.get("etc/master.passwd").content().decode().splitlines()
+        assert [each.split(":")[0] for each in users] == ["root", "joe", "redis"]
+        assert "NZ_ACCOUNTS=stale\n" in tree.get("boot/nanozfs/image.conf").content().decode()
+
     @pytest.mark.parametrize("changed", [False, True])
     def test_users_that_the_database_does_not_know(self, images: Images, tmp_path: Any, changed: bool) -> None:
         overlay = tmp_path / "overlay"
@@ -443,6 +458,72 @@ class TestTree:
                 tree.put(name, Node(FILE, 0o644, data=b"1", group=group))
             trees.append(tree.identity())
         assert trees[0] == trees[2] != trees[1]
+
+    @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress])
+    def test_a_damaged_archive(self, tmp_path: Any, pack: Any) -> None:
+        """Also where only the sum at the end of what was packed tells it, which is behind the end of the archive."""
+        raw = io.BytesIO()
+        with tarfile.open(fileobj=raw, mode="w") as tar:
+            member = tarfile.TarInfo("a")
+            member.size = 1 << 20
+            tar.addfile(member, io.BytesIO(b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(1 << 15))))
+        packed = bytearray(pack(raw.getvalue()))
+        Path(tmp_path / "a.tar").write_bytes(packed)
+        Tree().add_archive(str(tmp_path / "a.tar"), str(tmp_path))
+        packed[len(packed) // 2] ^= 0xFF
+        Path(tmp_path / "a.tar").write_bytes(packed)
+        with pytest.raises(TreeError, match="cannot be read"):
+            Tree().add_archive(str(tmp_path / "a.tar"), str(tmp_path))
+
+    def test_names_of_one_file_stay_together_when_another_takes_one(self, tmp_path: Any) -> None:
+        """Whichever archive or folder that comes from, and under /conf/base too."""
+
+        def archive(name: str, text: bytes, *names: str) -> str:
+            path = str(tmp_path / name)
+            with tarfile.open(path, "w") as tar:
+                member = tarfile.TarInfo(names[0])
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text))
+                for each in names[1:]:
+                    link = tarfile.TarInfo(each)
+                    link.type, link.linkname = tarfile.LNKTYPE, names[0]
+                    tar.addfile(link)
+            return path
+
+        tree = Tree()
+        tree.add_archive(archive("1.tar", b"old", "etc/a", "etc/b", "bin/a", "bin/b"), str(tmp_path))
+        tree.add_archive(archive("2.tar", b"new", "etc/a", "etc/c"), str(tmp_path))
+        (tmp_path / "overlay" / "bin").mkdir(parents=True)
+        (tmp_path / "overlay" / "bin" / "a").write_text("mine")
+        tree.add_folder(str(tmp_path / "overlay"))
+        tree.append("etc/c", "more\n")
+        tree.copy("etc", "conf/base/etc")
+        (tmp_path / "stage").mkdir()
+        tree.stage(str(tmp_path / "stage"))
+        found = {name: (tmp_path / "stage" / name).read_text() for name in tree.paths() if tree.get(name).kind == FILE}
+        etc = {"etc/a": "new", "etc/b": "old", "etc/c": "new\nmore\n"}
+        assert found == {"bin/a": "mine", "bin/b": "old", **etc, **{"conf/base/" + key: etc[key] for key in etc}}
+
+    def test_lines_are_added_to_files_only(self) -> None:
+        tree = Tree()
+        tree.put("etc/master.passwd", Node(FILE, 0o600, data=b"bj\xf6rn"))
+        tree.append("etc/master.passwd", "x\n")
+        assert tree.get("etc/master.passwd").content() == b"bj\xf6rn\nx\n"
+        tree.link("boot/loader.conf", "loader.conf.site")
+        with pytest.raises(TreeError, match=r"boot/loader\.conf is a link"):
+            tree.append("boot/loader.conf", "x")
+
+    def test_links_in_the_way_of_links(self) -> None:
+        tree = Tree()
+        tree.put("data/home", Node(DIR, 0o755))
+        tree.link("usr", "./disk/../data")
+        tree.link("home", "/usr/home")
+        tree.write("home/x", "1")
+        assert "data/home/x" in tree
+        tree.link("a", "b/c")
+        tree.link("b", "a")
+        with pytest.raises(TreeError, match="without end"):
+            tree.write("a/x", "1")
 
     def test_a_broken_archive(self, tmp_path: Any) -> None:
         (tmp_path / "bad.txz").write_bytes(b"\xfd7zXZ\0garbage")

@@ -38,7 +38,8 @@ def lay(tree: Tree, tmp_path: Path, *paths: str) -> Tuple[List[packages.Archive]
     packages.check(archives, (), ABI)
     accounts = Accounts()
     accounts.add(tree)
-    packages.lay(tree, archives, accounts, str(tmp_path), said.append)
+    for path, line in packages.lay(tree, archives, accounts, str(tmp_path), said.append):
+        tree.append(path, line)
     return archives, said
 
 
@@ -138,6 +139,15 @@ def test_no_package(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pkg").write_bytes(content)
     with pytest.raises(PackageError, match=r"a\.pkg (cannot be read|is no package)"):
         lay(system(), tmp_path, str(tmp_path / "a.pkg"))
+
+
+def test_damage_behind_the_end_of_the_archive(tmp_path: Path) -> None:
+    path = Path(make(tmp_path, manifest("a"), "xz"))
+    raw = bytearray(path.read_bytes())
+    raw[-40] ^= 0xFF  # the sum of the block
+    path.write_bytes(raw)
+    with pytest.raises(PackageError, match="cannot be read"):
+        lay(system(), tmp_path, str(path))
 
 
 def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
