@@ -17,8 +17,17 @@ MASTER, GROUP = "etc/master.passwd", "etc/group"
 #: with these two a system works that has no files yet (share/mk/bsd.own.mk: BINOWN, BINGRP)
 ROOT, WHEEL = {"root": 0}, {"wheel": 0}
 
-#: forms of crypt(3) in lib/libcrypt: with ``$``, extended DES, traditional DES; and {SHA} of htpasswd
-_HASHED = re.compile(r"\$[^$:\s]+\$\S+\Z|_[./0-9A-Za-z]{19}\Z|[./0-9A-Za-z]{13}\Z|\{SHA\}\S+\Z")
+#: forms of crypt(3) in lib/libcrypt: with ``$`` (and those of others that a port brings), extended DES, traditional
+#: DES; and {SHA} of htpasswd. The last letter of DES has 4 bits: most words of 13 letters are none
+_MODULAR = re.compile(r"\$(?:1|2[abxy]?|3|5|6|7|g?y|sha1|apr1|argon2(?:i|d|id))\$[^\s:]+\Z")
+_HASHED = re.compile(
+    _MODULAR.pattern + r"|_[./0-9A-Za-z]{18}[.26AEIMQUYcgkosw]\Z|[./0-9A-Za-z]{12}[.26AEIMQUYcgkosw]\Z|\{SHA\}\S+\Z"
+)
+
+
+def is_modular(hashed: str) -> bool:
+    """Whether something is the hash of a password that cannot be anything else."""
+    return bool(_MODULAR.match(hashed))
 
 
 def is_clear(password: str) -> bool:

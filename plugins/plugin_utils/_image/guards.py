@@ -17,7 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import ALLOWED_SIGNERS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import SUPERBLOCK_SIZE, SUPERBLOCKS, parse_superblock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import keys
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import entries, is_clear
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import entries, is_clear, is_modular
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, LINK, Node, Tree, TreeError
 
 #: without these a tree is no FreeBSD system
@@ -34,30 +34,33 @@ HOOK = (
 )
 
 #: where configuration is, and with it keys and passwords
-CONFIGURATION = ("etc", "conf", "root", "usr/local/etc", "home", "usr/home", "boot/nanozfs")
+CONFIGURATION = ("etc", "cfg", "conf", "root", "usr/local/etc", "home", "usr/home", "boot/nanozfs")
 
 #: what a search for secrets does not go through: nobody writes a configuration that large (bytes)
 MAX_TEXT = 1 << 20
 
 _PRIVATE_KEY = re.compile(
     rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"  # OpenSSH, PKCS, OpenPGP
+    # in YAML or JSON, with what a key begins with after it: a README may name the line alone
+    rb"|-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\s|\\[rn])+(?:[A-Za-z0-9+/]{16}|Proc-Type:)"
     rb"|^PuTTY-User-Key-File-"
-    rb"|^[ \t]*PrivateKey[ \t]*=[ \t]*[A-Za-z0-9+/]{43}=",  # wg(8)
+    rb"|^[ \t]*(?:PrivateKey|PresharedKey)[ \t]*=[ \t]*[A-Za-z0-9+/]{43}=",  # wg(8)
     re.MULTILINE,
 )
 
 #: settings whose value is a password: loader.conf(5) (password, bootlock_password, kern.geom.eli.passphrase),
-#: wpa_supplicant.conf(5) (psk, password, private_key_passwd), what packages call theirs
+#: wpa_supplicant.conf(5) (psk, wep_key0, password, private_key_passwd), what packages call theirs
 _SECRET = re.compile(
-    r"^\s*(?P<name>[A-Za-z0-9_.-]*(?:password|passwd|passphrase|psk|secret|authkey))\s*=\s*(?P<value>\S.*)$",
+    r"^\s*(?:export\s+)?"
+    r"(?P<name>[A-Za-z0-9_.-]*(?:password|passwd|passphrase|psk|wep_key[0-3]|secret|authkey))\s*=\s*(?P<value>\S.*)$",
     re.IGNORECASE,
 )
-#: ``set authkey`` of ppp(8)
-_AUTHKEY = re.compile(r"^\s*set\s+(?P<name>authkey|login_password)\s+(?P<value>\S.*)$", re.IGNORECASE)
+#: ``set authkey`` of ppp(8), but for the word that the file of the base system has there (usr.sbin/ppp/ppp.conf)
+_AUTHKEY = re.compile(r"^\s*set\s+(?P<name>authkey|login_password)\s+(?!PASSWORD\s*$)(?P<value>\S.*)$")
 
 #: files of settings, besides everything for recovery mode
 _SETTINGS = re.compile(
-    r"(?:.*/)?(?:rc\.conf(?:\.local|\.d/[^/]+)?|vendor\.conf|loader\.conf(?:\.local|\.d/[^/]+)?|wpa_supplicant\.conf)\Z"
+    r"(?:.*/)?(?:rc\.conf(?:\.local|\.d/[^/]+)?|vendor\.conf|loader\.conf(?:\.local|\.d/[^/]+)?|wpa_supplicant\.conf|ppp\.conf)\Z"
 )
 _HTPASSWD = re.compile(r"(?:.*/)?[^/]*htpasswd[^/]*\Z")
 _RECOVERY = "conf/recovery/"
@@ -213,8 +216,13 @@ def _check_secrets(path: str, node: Node) -> None:
     if _SETTINGS.match(path) or path.startswith(_RECOVERY):
         for line in lines:
             found = _SECRET.match(line) or _AUTHKEY.match(line)
-            if found and is_clear(_value(found["value"])) and _value(found["value"]).upper() not in ("YES", "NO"):
+            if found and _gives_away(_value(found["value"])):
                 raise _secret(path, "a password in clear ({0})".format(found["name"]))
+
+
+def _gives_away(value: str) -> bool:
+    """Whether a setting's value is a secret. No program takes a hash of the old forms here, or has ``*`` for none."""
+    return bool(value) and value.upper() not in ("YES", "NO") and not is_modular(value)
 
 
 def _value(text: str) -> str:

@@ -203,9 +203,7 @@ def fits(said: str, abi: str) -> bool:
     return not said or all(one in ("*", other) for one, other in zip(theirs, ours))
 
 
-def lay(
-    tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say
-) -> List[Tuple[str, str]]:
+def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say) -> List[Tuple[str, str]]:
     """Lay packages into a tree.
 
     :param accounts: numbers of the users and groups of the image; those that packages bring are added.

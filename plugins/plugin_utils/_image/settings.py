@@ -14,7 +14,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import keys
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import MASTER, is_clear, with_password
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import MASTER, is_modular, with_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
 
 RECOVERY = "conf/recovery/etc"
@@ -148,7 +148,7 @@ def check(settings: Settings, vendor: Iterable[str], loader: Iterable[str]) -> N
                 todo="give lines as in ~/.ssh/id_ed25519.pub",
             )
     hashed = settings.recovery_root_hash
-    if hashed and (is_clear(hashed) or ":" in hashed or "\n" in hashed):
+    if hashed and hashed != "*" and not is_modular(hashed):
         raise Refused(
             "image_recovery_root_hash is no hash as crypt(3) makes it",
             safe="nothing was built",

@@ -32,7 +32,12 @@ def good() -> Tree:
     tree.write("etc/fstab", "tmpfs /tmp tmpfs rw 0 0\n# /dev/ada0 / ufs\n")
     users = ("root:", "toor:*", "x:*LOCKED*$6$a$b", "d:0123456789abc")
     tree.write("etc/master.passwd", "".join(each + ":0:0::0:0::/:/bin/sh\n" for each in users), 0o600)
-    tree.write("etc/rc.conf", 'sshd_enable="YES"\n#password="x"\na_password_file="/etc/x"\nb_password=""\n')
+    tree.write(
+        "etc/rc.conf",
+        'sshd_enable="YES"\n#password="x"\na_password_file="/etc/x"\nb_password=""\nc_password="$6$a$b"\n',
+    )
+    tree.write("etc/ppp/ppp.conf", "papchap:\n set authname USERNAME\n set authkey PASSWORD\n")
+    tree.write("etc/README", "  " + PEM.format("") + "where a key begins\n")
     return tree
 
 
@@ -53,6 +58,10 @@ def test_nothing_wrong() -> None:
         ("root/.ssh/id", PEM.format("OPENSSH "), "root/.ssh/id has a private key"),
         ("conf/recovery/etc/x", PEM.format("ENCRYPTED "), "conf/recovery/etc/x has a private key"),
         ("usr/local/etc/x", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "usr/local/etc/x has a private key"),
+        ("etc/x.yml", "key: |\n  " + PEM.format("RSA ").replace("x", "  " + "M" * 64), "etc/x.yml has a private key"),
+        ("etc/x.json", '{"k": "' + PEM.format("")[:-3] + "\\n" + "M" * 64 + '"}', "etc/x.json has a private key"),
+        ("cfg/ssl/a.pem", PEM.format(""), "cfg/ssl/a.pem has a private key"),
+        ("etc/local/wg1.conf", "[Peer]\nPresharedKey=" + "A" * 43 + "=\n", "wg1.conf has a private key"),
         ("etc/local/wg0.conf", "[Interface]\nPrivateKey = " + "A" * 43 + "=\n", "wg0.conf has a private key"),
         (
             "conf/recovery/etc/master.passwd",
@@ -60,6 +69,12 @@ def test_nothing_wrong() -> None:
             "recovery/etc/master.passwd has the password of",
         ),
         ("etc/passwd", "root:secret:0:0::/:\n", "etc/passwd has the password of root in clear"),
+        ("etc/passwd", "root:correcthorse1:0:0::/:\n", "etc/passwd has the password of root in clear"),
+        ("etc/passwd", "root:$ecret$word:0:0::/:\n", "etc/passwd has the password of root in clear"),
+        ("boot/loader.conf", 'bootlock_password="correcthorses"\n', r"in clear \(bootlock_password\)"),
+        ("boot/loader.conf", "password=*\n", r"in clear \(password\)"),
+        ("etc/rc.conf.local", "export x_password=y\n", r"in clear \(x_password\)"),
+        ("etc/wpa_supplicant.conf", '\twep_key0="abcde"\n', r"in clear \(wep_key0\)"),
         ("usr/local/etc/nginx/.htpasswd", "joe:secret\n", "htpasswd has the password of joe"),
         ("etc/rc.conf", "pppoe_password='secret' # x\n", r"etc/rc.conf has a password in clear \(pppoe_password\)"),
         ("etc/rc.conf.d/x", "x_secret=y\n", "etc/rc.conf.d/x has a password in clear"),
@@ -67,6 +82,7 @@ def test_nothing_wrong() -> None:
         ("boot/loader.conf.d/x.conf", 'kern.geom.eli.passphrase="s"\n', "x.conf has a password in clear"),
         ("etc/wpa_supplicant.conf", 'network={\n\tpsk="secret"\n}\n', "wpa_supplicant.conf has a password in clear"),
         ("conf/recovery/etc/ppp/ppp.conf", "default:\n set authkey secret\n", r"ppp.conf has a password .*authkey"),
+        ("etc/ppp/ppp.conf", "default:\n set authkey secret\n", r"etc/ppp/ppp.conf has a password .*authkey"),
         ("conf/default/etc/fstab", "/dev/ada0p2 / ufs rw 1 1\n", "conf/default/etc/fstab mounts / from /dev/ada0p2"),
         ("boot/nanozfs/allowed_signers", "\n", "trusts nobody"),
         ("boot/nanozfs/allowed_signers", "release@x ssh-ed25519 AAAA\n", "a line that is no signer"),

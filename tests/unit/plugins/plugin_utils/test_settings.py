@@ -74,6 +74,8 @@ def test_loader_conf_takes_what_it_would_expand_as_it_is() -> None:
         ({"recovery_ssh_keys": [KEY[:60]]}, "no public ssh key"),
         ({"recovery_ssh_keys": [KEY + "\n" + KEY]}, "no public ssh key"),
         ({"recovery_root_hash": "secret"}, "is no hash"),
+        ({"recovery_root_hash": "correcthorses"}, "is no hash"),
+        ({"recovery_root_hash": "$ecret$word"}, "is no hash"),
         ({"recovery_root_hash": "$6$a$b:0"}, "is no hash"),
     ],
 )
