@@ -55,7 +55,8 @@ class ActionModule(PushingAction):
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         """Build; returns the result of the module, with the path of the archive here."""
         result = super().run(tmp, task_vars)
-        self._vars = task_vars or {}
+        # customise scripts are arguments of the module, which would be written into the log of the build host
+        self._vars = dict(task_vars or {}, ansible_no_target_syslog=True)
         self._host = str(self._vars.get("inventory_hostname", "the build host"))
         arguments = dict(self._task.args)
         dest = arguments.pop("dest", None)

@@ -107,10 +107,14 @@ class Job:
         return found if isinstance(found, dict) and isinstance(found.get("job"), str) else None
 
     def save(self, record: Record) -> None:
-        """Replace the record. Trouble with it must not stop the work."""
+        """Replace the record. Trouble with it must not stop the work.
+
+        It is for nobody else to read: of a build it holds the scripts, which may have a password in them.
+        """
         partial = self._record + ".part"  # there is one writer, the one with the lock
         try:
             with open(partial, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
                 json.dump(record, file)
             os.replace(partial, self._record)
         except OSError:

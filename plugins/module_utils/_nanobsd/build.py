@@ -124,12 +124,21 @@ def _begun(place: Place) -> Dict[str, Any]:
     return _read(place.at(BEGUN))
 
 
+def _is_ours(state: str) -> bool:
+    """Whether a folder is that of the state of a build: others have folders of that name too."""
+    if not os.path.isdir(state):
+        return False
+    names = os.listdir(state)
+    written = ("nanobsd.conf", BUILDING, BEGUN, RESULT, *[part + ".done" for part in parts.AFTER])
+    return not names or LOCK in names or any(name.startswith(written) for name in names)
+
+
 def check_place(place: Place) -> None:
     """Refuse a folder with something else in it: nanobsd.sh removes what it finds in its folder of objects.
 
     :raises Refused: when it is neither ours nor empty.
     """
-    if os.path.isdir(place.state) or not os.path.exists(place.folder):
+    if _is_ours(place.state) or not os.path.exists(place.folder):
         return
     if not os.path.isdir(place.folder) or os.listdir(place.folder):
         raise Refused(
@@ -230,7 +239,8 @@ def prepare(plan: Plan) -> None:
     try:
         for folder in (place.folder, place.state, place.logs, place.obj):
             os.makedirs(folder, mode=0o755, exist_ok=True)
-        os.chmod(place.state, 0o700)  # customise scripts may hold what is nobody's business
+        for folder in (place.state, place.logs):  # customise scripts may hold what is nobody's business, and are traced
+            os.chmod(folder, 0o700)
         for part, values in stamps_of(place).items():
             if part not in building:
                 _write(_stamp(place, part), _json(values))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
@@ -60,7 +61,7 @@ def inputs_of(definition: Definition, source: Source) -> Dict[str, Dict[str, str
     world.update(_options("build", definition.build))
     kernel = {"generation": GENERATION, "kernel": definition.kernel, "kernel lines": "\n".join(definition.kernel_lines)}
     if definition.kernel.startswith("/"):
-        kernel["kernel file"] = digest_of(definition.kernel)
+        kernel["kernel file"] = digest_of(os.path.realpath(definition.kernel))
     tree = {"generation": GENERATION, "name": definition.name, "modules": " ".join(definition.modules)}
     tree.update(_options("install", definition.install))
     for number, script in enumerate(definition.scripts, 1):

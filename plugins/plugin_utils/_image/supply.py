@@ -243,7 +243,8 @@ class Store:
         """
         headers = {"Range": "bytes={0}-".format(had)} if had else {}
         with self._open(url, headers=headers, timeout=TIMEOUT, decompress=False) as answer:
-            resumed = had and answer.getcode() == 206 and "bytes {0}-".format(had) in answer.headers["Content-Range"]
+            said = answer.headers["Content-Range"] or ""
+            resumed = had and answer.getcode() == 206 and "bytes {0}-".format(had) in said
             length, received = answer.headers.get("Content-Length"), 0
             with open(part, "ab" if resumed else "wb") as file:
                 for piece in iter(lambda: answer.read(PIECE), b""):

@@ -13,10 +13,12 @@ from typing import Any, Dict, List
 from unittest.mock import Mock
 
 import pytest
+from ansible import constants
 from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.action.nanobsd_build import ActionModule, scripts_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 
 CONTENT = b"the tree"
 RESULT = {"archive": "/usr/obj/nanozfs/web/tree.tar.xz", "sha256": hashlib.sha256(CONTENT).hexdigest(), "size": 8}
@@ -92,3 +94,13 @@ def test_scripts(tmp_path: Any) -> None:
     for bad in (str(path), str(tmp_path / "none")):
         with pytest.raises(FleetError, match=r"cannot be read.*nothing was built"):
             scripts_of([bad])
+
+
+def test_scripts_are_not_logged_on_the_build_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: List[Any] = []
+    found = action(Connection(), check=True)
+    found._task.args = {"name": "web"}
+    monkeypatch.setattr(PushingAction, "run", lambda *_arguments: {})
+    monkeypatch.setattr(found, "module", lambda _arguments, task_vars: given.append(task_vars) or {})
+    found.run(None, {"inventory_hostname": "forge"})
+    assert constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=given[0]) is True

@@ -279,6 +279,26 @@ class TestFailures:
             pass
         message = host.fails()["msg"]
         assert "is not empty and no folder of a build" in message and os.listdir(host.folder) == ["thesis"]
+        os.makedirs(host.path("state", "mine"))
+        assert "is not empty and no folder of a build" in host.fails()["msg"], "others have folders of that name too"
+
+    def test_scripts_are_for_nobody_else(self, host: BuildHost) -> None:
+        """They stand in the diff of the record, and the shell tells in the logs what they do."""
+        host.build(scripts=[{"name": "key", "content": "echo secret > etc/key\n"}])
+        (record,) = [name for name in os.listdir(os.path.join(host.tmpdir, "run")) if name.endswith(".json")]
+        for path in (os.path.join(host.tmpdir, "run", record), host.path("state"), host.path("log")):
+            assert os.stat(path).st_mode & 0o077 == 0, path
+
+    def test_a_kernel_behind_a_link(self, host: BuildHost) -> None:
+        kernel, link = os.path.join(host.tmpdir, "KERNEL-1"), os.path.join(host.tmpdir, "KERNEL")
+        for text in ("include GENERIC\n", "include GENERIC\nnodevice sound\n"):
+            with open(kernel, "w", encoding="utf-8") as file:
+                file.write(text)
+            if not os.path.islink(link):
+                os.symlink(kernel, link)
+            parts = {each["part"]: each["build"] for each in host.build(kernel=link)["parts"]}
+            assert parts["kernel"], text
+        assert not host.build(kernel=link)["changed"]
 
     @pytest.mark.parametrize(
         "changes, said",
