@@ -159,6 +159,10 @@ class Tree:
                 parts += node.target.split("/")[::-1]
         return "/".join([*done, name])
 
+    def _is_link(self, path: str) -> bool:
+        node = self.nodes.get(self.resolve(path))
+        return node is not None and node.kind == LINK
+
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Add a text file."""
         self.put(path, Node(FILE, mode, data=text.encode("utf-8")))
@@ -225,7 +229,8 @@ class Tree:
                     self.put(path, Node(LINK, 0o755, target=os.readlink(full)))
                 elif stat.S_ISDIR(info.st_mode):
                     # a directory that is there keeps its owner and mode; a link to one is gone through
-                    if path not in self.nodes or self.nodes[path].kind == FILE:
+                    there = self.nodes.get(self.resolve(path))
+                    if there is None or there.kind == FILE:
                         self.put(path, Node(DIR, _mode(info.st_mode, 0o755, exact)))
                 elif stat.S_ISREG(info.st_mode):
                     mode = _mode(info.st_mode, 0o755 if info.st_mode & 0o100 else 0o644, exact)
@@ -240,7 +245,7 @@ class Tree:
             node = other.nodes[path]
             if not path:
                 self.nodes[""] = node
-            elif node.kind != DIR or path not in self.nodes or self.nodes[path].kind != LINK:
+            elif node.kind != DIR or not self._is_link(path):
                 self.put(path, node)
 
     def add_archive(self, archive: str, scratch: str) -> None:
@@ -277,7 +282,8 @@ class Tree:
         path = clean(member.name)
         owned = Node(FILE, member.mode & 0o7777, uid=member.uid, gid=member.gid, mtime=int(member.mtime))
         if member.isdir():
-            if not path or path not in self.nodes or self.nodes[path].kind == DIR:
+            there = self.nodes.get(self.resolve(path))
+            if there is None or there.kind == DIR:
                 if path:
                     self.put(path, replace(owned, kind=DIR))
                 else:

@@ -32,7 +32,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build,
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, LINK, Node, Tree, TreeError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
@@ -536,6 +536,21 @@ class TestTree:
         tree.link("bin", "usr/bin")
         tree.write("bin/sh", "x")
         assert tree.get("usr/bin/sh").kind == FILE
+
+    def test_directories_behind_a_link_keep_what_they_are(self, tmp_path: Any) -> None:
+        tree = Tree()
+        tree.put("usr/home/joe", Node(DIR, 0o700, uid=1001))
+        tree.link("usr/home/ann", "joe")
+        tree.link("home", "usr/home")
+        (tmp_path / "overlay" / "home" / "joe").mkdir(parents=True)
+        (tmp_path / "overlay" / "home" / "ann").mkdir()
+        (tmp_path / "overlay" / "home" / "ann" / "x").write_text("x")
+        tree.add_folder(str(tmp_path / "overlay"))
+        other = Tree()
+        other.put("home/ann", Node(DIR, 0o755))
+        tree.add_tree(other)
+        assert tree.get("usr/home/joe") == Node(DIR, 0o700, uid=1001) and "usr/home/joe/x" in tree
+        assert tree.get("usr/home/ann").kind == LINK and tree.get("home").kind == LINK
 
     def test_a_file_in_the_way(self) -> None:
         tree = Tree()
