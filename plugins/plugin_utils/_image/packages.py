@@ -218,7 +218,7 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
         for kind, wanted, path in (("user", each.users, MASTER), ("group", each.groups, GROUP)):
             known = accounts.users if kind == "user" else accounts.groups
             for name, line in wanted:
-                if name not in known and line.count(":") in (3, 6, 9):
+                if name not in known and _is_line(line, name):
                     lines.append((path, _full(line) + "\n"))
                     known[name] = int(line.split(":")[2])
                 elif name not in known:
@@ -235,6 +235,12 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
                 )
             )
     return lines
+
+
+def _is_line(line: str, name: str) -> bool:
+    """Whether a line is that of the user or group of this name, and one line."""
+    words = line.split(":")
+    return len(words) in (4, 7, 10) and words[0] == name and words[2].isdigit() and line.isprintable()
 
 
 def _full(line: str) -> str:

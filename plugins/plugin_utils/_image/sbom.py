@@ -72,6 +72,7 @@ def _package(package: Package, abi: str) -> Any:
         licenses=[
             DisjunctiveLicense(id=each) if is_supported_id(each) else DisjunctiveLicense(name=each)
             for each in package.licenses
+            if each
         ],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=package.sha256)] if package.sha256 else [],
         properties=_properties(

@@ -66,7 +66,7 @@ def _text(name: str, value: Any) -> str:
 
 def _check_names(names: Iterable[str], form: re.Pattern[str], ours: Iterable[str], what: str) -> None:
     for name in names:
-        if not form.match(name):
+        if not isinstance(name, str) or not form.match(name):
             raise Refused("{0!r} is no name for a setting of {1}".format(name, what), safe="nothing was built")
         if name in ours:
             raise Refused(

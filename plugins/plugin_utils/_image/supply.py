@@ -124,7 +124,11 @@ def source_of(written: Written) -> Source:
 
 
 def _expanded(src: str) -> str:
-    return src if urllib.parse.urlsplit(src).scheme else os.path.expanduser(os.path.expandvars(src))
+    try:
+        scheme = urllib.parse.urlsplit(src).scheme
+    except ValueError as error:
+        raise Refused("{0!r} is no source: {1}".format(src, error))
+    return src if scheme else os.path.expanduser(os.path.expandvars(src))
 
 
 def parse_manifest(text: str) -> Dict[str, str]:

@@ -98,9 +98,14 @@ def test_scripts(tmp_path: Any) -> None:
 
 def test_scripts_are_not_logged_on_the_build_host(monkeypatch: pytest.MonkeyPatch) -> None:
     given: List[Any] = []
+
+    def module(_arguments: Any, task_vars: Any) -> Dict[str, Any]:
+        given.append(task_vars)
+        return {}
+
     found = action(Connection(), check=True)
     found._task.args = {"name": "web"}
     monkeypatch.setattr(PushingAction, "run", lambda *_arguments: {})
-    monkeypatch.setattr(found, "module", lambda _arguments, task_vars: given.append(task_vars) or {})
+    monkeypatch.setattr(found, "module", module)
     found.run(None, {"inventory_hostname": "forge"})
     assert constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=given[0]) is True

@@ -45,7 +45,7 @@ ORIGIN = Origin(
     inputs=(Input("extra.txz", "ab" * 32),),
     packages=(
         Package("curl", "8.1.0_1", "ftp/curl", ("MIT",), (("HTTP2", "on"), ("GSSAPI", "off")), "cd" * 32),
-        Package("python39", "3.9.16", "lang/python39", ("PSFL",)),
+        Package("python39", "3.9.16", "lang/python39", ("", "PSFL")),
     ),
     collection="1.0.0",
 )

@@ -104,6 +104,14 @@ def test_users_without_what_they_need(tmp_path: Path) -> None:
         lay(system(), tmp_path, path)
 
 
+@pytest.mark.parametrize("line", ["toor:*:0:0::0:0::/:/bin/sh", "redis:*:x:5::/:/bin/sh", "redis:*:5:5::\nx:/:/bin/sh"])
+def test_lines_that_are_none_of_the_user(tmp_path: Path, line: str) -> None:
+    tree = system()
+    _archives, said = lay(tree, tmp_path, make(tmp_path, manifest("redis", users={"redis": line})))
+    assert said == ["the package redis needs the user redis, which the image does not have"]
+    assert tree.get("etc/master.passwd") == system().get("etc/master.passwd")
+
+
 def test_a_folder_is_a_repository(tmp_path: Path) -> None:
     """Where a file has several names."""
     (tmp_path / "All").mkdir()

@@ -66,6 +66,7 @@ def test_loader_conf_takes_what_it_would_expand_as_it_is() -> None:
         ({"recovery_rc_conf": {"root_rw_mount": "YES"}}, "root_rw_mount in image_recovery_rc_conf"),
         ({"loader_conf": {"zfs_load": "NO"}}, "zfs_load in image_loader_conf is set by the layout"),
         ({"rc_conf": {"a;reboot": "x"}}, "no name for a setting"),
+        ({"rc_conf": {True: "x", "a": "x"}}, "True is no name for a setting"),
         ({"rc_conf": {"kern.maxfiles": "x"}}, "no name for a setting"),
         ({"loader_conf": {"a b": "x"}}, "no name for a setting"),
         ({"rc_conf": {"a": "x\ny"}}, "line feed"),

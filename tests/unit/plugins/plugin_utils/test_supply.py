@@ -174,6 +174,7 @@ def test_a_file_of_this_machine(tmp_path: Path) -> None:
         ({"src": "a", "sha256": "12"}, "no SHA-256"),
         ({"path": "a"}, "is no source"),
         (7, "is no source"),
+        ("http://[bad/base.txz", "is no source"),
     ],
 )
 def test_refused_before_anything_is_fetched(tmp_path: Path, written: Any, said: str) -> None:
