@@ -25,7 +25,7 @@ units: setup ## ansible-test units, on every Python that is there
 
 unit: setup ## the unit tests, quickly
 	@cd .cache/collections/ansible_collections/nanozfs/fleet && \
-		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot
+		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot tests/playbooks
 
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
