@@ -137,10 +137,12 @@ class Images:
         return folder
 
     def build(self, version: str, seq: int, **changes: Any) -> Dict[str, Any]:
-        """Build and publish one."""
+        """Build and publish one; what is published elsewhere is none of the images that tests share."""
         said: List[str] = []
-        result = build.run(self.definition(version, seq, **changes), self.runner(), said.append)
-        self.built[version] = result["image"]
+        definition = self.definition(version, seq, **changes)
+        result = build.run(definition, self.runner(), said.append)
+        if definition.terms.output == self.repository:
+            self.built[version] = result["image"]
         return result
 
     @staticmethod
