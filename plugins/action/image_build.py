@@ -7,20 +7,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import REFUSE, UNLISTED
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings, hash_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Terms
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
 
 display = Display()
@@ -60,26 +57,17 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
 EPOCH = 1704067200
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """The action."""
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; ``changed`` is false when exactly this image was published before."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        runner = Runner(local_execute, check_mode=bool(self._task.check_mode))
-        try:
-            built = build.run(self._definition(arguments), runner, self._say(arguments))
-            for each in built.pop("warnings"):
-                display.warning(each)
-            result.update(built)
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
-        return result
+        built = build.run(self._definition(arguments), self.runner, self._say(arguments))
+        for each in built.pop("warnings"):
+            display.warning(each)
+        return built
 
     @staticmethod
     def _say(arguments: Dict[str, Any]) -> build.Say:

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import open_repository
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.compare import compare, find_subject, report
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import write_json
 
@@ -29,28 +27,25 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """The action."""
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Compare, and print the lines as they are, which a callback would fold or quote."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         limit = max(0, arguments["limit"])
-        try:
-            repository = open_repository(arguments["repository"]) if arguments["repository"] else None
-            old, new = (find_subject(repository, arguments[key], arguments["name"]) for key in ("old", "new"))
-            difference = compare(old, new)
-            if arguments["path"]:
-                write_json(arguments["path"], difference.as_dict())
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
+        repository = open_repository(arguments["repository"]) if arguments["repository"] else None
+        old, new = (find_subject(repository, arguments[key], arguments["name"]) for key in ("old", "new"))
+        difference = compare(old, new)
+        if arguments["path"]:
+            write_json(arguments["path"], difference.as_dict())
         lines = report(difference, limit)
         for line in lines:
             display.display(line)
-        result.update(changed=False, difference=difference.as_dict(limit), lines=lines, summary=difference.summary())
-        return result
+        return {
+            "changed": False,
+            "difference": difference.as_dict(limit),
+            "lines": lines,
+            "summary": difference.summary(),
+        }

@@ -6,16 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, ClassVar, Dict
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import release
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
 
 display = Display()
@@ -28,24 +24,18 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """The action."""
+
+    ARGUMENTS = ARGUMENTS
+    RULES: ClassVar[Dict[str, Any]] = {"required_one_of": [("image", "name")]}
 
     @staticmethod
     def _say(text: str) -> None:
         display.display("  {0}".format(text))
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Publish; ``changed`` is false when everything was published before."""
-        result = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec(
-            argument_spec=ARGUMENTS, required_one_of=[("image", "name")]
-        )
-        runner = Runner(local_execute, check_mode=bool(self._task.check_mode))
         order = release.Order(
             image=arguments["image"],
             name=arguments["name"],
@@ -53,8 +43,4 @@ class ActionModule(ActionBase):
             media=media_of(arguments),
             not_after=arguments["not_after"],
         )
-        try:
-            result.update(release.run(terms_of(arguments), order, runner, self._say))
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
-        return result
+        return release.run(terms_of(arguments), order, self.runner, self._say)

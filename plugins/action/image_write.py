@@ -14,21 +14,17 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import Supply, supply_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, watch
-
-display = Display()
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, WatchingAction
 
 #: how often what a push brought may turn out wrong (an old slice that is not what it says) before it gives up
 ROUNDS = 6
 
 
-class ActionModule(PushingAction):
+class ActionModule(WatchingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.image_write"
@@ -36,8 +32,7 @@ class ActionModule(PushingAction):
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         """Write; returns the result of the module."""
         result = super().run(tmp, task_vars)
-        self._vars = task_vars or {}
-        self._host = str(self._vars.get("inventory_hostname", "the target"))
+        self.begin(task_vars)
         arguments = dict(self._task.args)
         try:
             if boolean(arguments.get("push", False), strict=False):
@@ -50,18 +45,14 @@ class ActionModule(PushingAction):
             raise AnsibleActionFail(str(error))
         return result
 
-    def _say(self, text: str) -> None:
-        display.display("  {0}: {1}".format(self._host, text))
-
     def _watch(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Start or take over a write, and tell how far it is until it is over.
 
         :raises FleetError: when the process that writes dies again and again.
         """
-        return watch(
-            lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job), self._vars),
-            lambda progress: self._say(line(progress)),
-            int(arguments.get("interval") or 5),
+        return self.watch(
+            arguments,
+            line,
             FleetError(
                 "the process that writes the image died {0} times".format(LIVES),
                 safe="the slice has no boot flags; what was written is kept",
@@ -137,7 +128,7 @@ class ActionModule(PushingAction):
         for offset, length in parts:
             yield int(offset), int(length)
             done += int(length)
-            self._say("pushed {0} % of {1:.1f} MB".format(100 * done // total, total / 1e6))
+            self.say("pushed {0} % of {1:.1f} MB".format(100 * done // total, total / 1e6))
         yield 0, 0
 
     def _planned(self, arguments: Dict[str, Any]) -> Dict[str, Any]:

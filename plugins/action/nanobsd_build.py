@@ -17,15 +17,11 @@ import re
 from typing import Any, Dict, List, Optional
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.utils.display import Display
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import build_line
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, watch
-
-display = Display()
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, WatchingAction
 
 
 def scripts_of(paths: List[str]) -> List[Dict[str, str]]:
@@ -47,7 +43,7 @@ def scripts_of(paths: List[str]) -> List[Dict[str, str]]:
     return found
 
 
-class ActionModule(PushingAction):
+class ActionModule(WatchingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.nanobsd_build"
@@ -56,8 +52,7 @@ class ActionModule(PushingAction):
         """Build; returns the result of the module, with the path of the archive here."""
         result = super().run(tmp, task_vars)
         # customise scripts are arguments of the module, which would be written into the log of the build host
-        self._vars = dict(task_vars or {}, ansible_no_target_syslog=True)
-        self._host = str(self._vars.get("inventory_hostname", "the build host"))
+        self.begin(dict(task_vars or {}, ansible_no_target_syslog=True))
         arguments = dict(self._task.args)
         dest = arguments.pop("dest", None)
         try:
@@ -73,9 +68,6 @@ class ActionModule(PushingAction):
             raise AnsibleActionFail(str(error))
         return result
 
-    def _say(self, text: str) -> None:
-        display.display("  {0}: {1}".format(self._host, text))
-
     def _reader(self) -> Optional[str]:
         """The user whom the connection logs in as, where root does the work: the archive is fetched without root."""
         if not self._connection.become:
@@ -86,10 +78,9 @@ class ActionModule(PushingAction):
             return getpass.getuser()
 
     def _watch(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
-        return watch(
-            lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job), self._vars),
-            lambda progress: self._say(build_line(progress)),
-            int(arguments.get("interval") or 5),
+        return self.watch(
+            arguments,
+            build_line,
             FleetError(
                 "the process that looks after the build died {0} times".format(LIVES),
                 safe="what ended well is kept",
@@ -100,10 +91,10 @@ class ActionModule(PushingAction):
     def _explain(self, result: Dict[str, Any]) -> None:
         """Show what was done; or the end of the log of the step that failed."""
         for each in result.get("parts", ()):
-            self._say("{0}: {1} ({2})".format(each["part"], "built" if each["build"] else "kept", each["reason"]))
+            self.say("{0}: {1} ({2})".format(each["part"], "built" if each["build"] else "kept", each["reason"]))
         if result.get("failed"):
             for text in [*result.get("errors", ()), "--", *result.get("tail", ())] if result.get("tail") else ():
-                self._say(text)
+                self.say(text)
 
     def _fetch(self, result: Dict[str, Any], dest: str) -> None:
         """Bring the archive here, unless it is.
@@ -117,7 +108,7 @@ class ActionModule(PushingAction):
         result["changed"] = True
         if self._task.check_mode:
             return
-        self._say("fetching the tree, {0:.1f} MB".format((result.get("size") or 0) / 1e6))
+        self.say("fetching the tree, {0:.1f} MB".format((result.get("size") or 0) / 1e6))
         partial = dest + ".part"
         try:
             os.makedirs(os.path.dirname(os.path.abspath(dest)), mode=0o700, exist_ok=True)

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
+from ansible.utils.display import Display
+
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
+
+display = Display()
 
 #: how often a process that works may die before the play gives up
 LIVES = 3
@@ -44,3 +49,35 @@ def watch(
         if len(jobs) > LIVES:
             raise died
         say(found["progress"])
+
+
+class WatchingAction(PushingAction):
+    """An action whose module works in the background, and whose operator sees how far that is."""
+
+    def begin(self, task_vars: Optional[Dict[str, Any]]) -> None:
+        """Keep what is known of the host.
+
+        :param task_vars: the variables that the module is run with.
+        """
+        self._vars = task_vars or {}
+        self._host = str(self._vars.get("inventory_hostname", "the host"))
+
+    def say(self, text: str) -> None:
+        """A line about the host."""
+        display.display("  {0}: {1}".format(self._host, text))
+
+    def watch(
+        self, arguments: Dict[str, Any], line: Callable[[Mapping[str, Any]], str], died: FleetError
+    ) -> Dict[str, Any]:
+        """Start or take over the work, and tell how far it is until it is over.
+
+        :param line: makes a line of the progress.
+        :param died: what to say when the process dies again and again.
+        :raises FleetError: that one.
+        """
+        return watch(
+            lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job), self._vars),
+            lambda progress: self.say(line(progress)),
+            int(arguments.get("interval") or 5),
+            died,
+        )
