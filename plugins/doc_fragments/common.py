@@ -48,6 +48,45 @@ author:
   - nanozfs.fleet contributors (@nanozfs)
 """
 
+    # what is done on the controller
+    CONTROLLER = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: none
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: posix
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+"""
+
+    # of work that goes on in the background; the arguments are _arguments.JOB
+    JOB = r"""
+options:
+  interval:
+    description:
+      - Seconds between two lines about the progress at first. What takes long is asked about less often, down to every
+        thirty seconds, because asking costs bytes as well.
+    type: int
+    default: 5
+  detach:
+    description: Return while the work goes on. The action of this module uses it, and so need not be given.
+    type: bool
+    default: false
+  job:
+    description: The work to look at, with O(detach=true).
+    type: str
+  wait:
+    description: How long to wait for the end before returning, with O(detach=true), in seconds.
+    type: int
+    default: 5
+"""
+
     TRUST = r"""
 options:
   repository:

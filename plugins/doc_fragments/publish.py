@@ -11,19 +11,6 @@ class ModuleDocFragment:
     """How images are published."""
 
     DOCUMENTATION = r"""
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
-    support: none
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   output:
     description: Folder to publish in.

@@ -27,6 +27,14 @@ TRUST: Dict[str, Dict[str, Any]] = {
 #: documented in the fragment ``common.push``
 PUSH: Dict[str, Dict[str, Any]] = {"push": {"type": "bool", "default": False}}
 
+#: of work that goes on in the background (``_image/job.py``); documented in the fragment ``common.job``
+JOB: Dict[str, Dict[str, Any]] = {
+    "interval": {"type": "int", "default": 5},
+    "detach": {"type": "bool", "default": False},
+    "job": {"type": "str"},
+    "wait": {"type": "int", "default": 5},
+}
+
 
 def repository_of(params: Mapping[str, Any]) -> Repository:
     """The repository that the arguments of :data:`TRUST` name."""

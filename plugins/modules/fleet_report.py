@@ -13,20 +13,11 @@ description:
   - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, with a line for each image that runs, which says
     what it was made from, and writes it to a file if one is named.
   - Runs on the controller.
+extends_documentation_fragment:
+  - nanozfs.fleet.common.controller
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
     details: The file is written in check mode as well; a report is not a change of the fleet.
-  diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
-    support: none
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   hosts:
     description:

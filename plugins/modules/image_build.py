@@ -18,6 +18,7 @@ description:
     packages. It is published with a list of its files and a bill of materials.
   - When exactly this image was published in the folder before, nothing is done.
 extends_documentation_fragment:
+  - nanozfs.fleet.common.controller
   - nanozfs.fleet.publish
 options:
   name:

@@ -16,20 +16,11 @@ description:
   - Files in C(/etc) lie in an image a second time, in C(/conf/base/etc), as hard links. They are said once.
   - Runs on the controller, and fetches no image. What it reads is compared with the digest in the manifest; who signed
     that does not matter here, because nothing is installed by it.
+extends_documentation_fragment:
+  - nanozfs.fleet.common.controller
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
     details: O(path) is written in check mode as well; it is a report.
-  diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
-    support: none
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   old:
     description:

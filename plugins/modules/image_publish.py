@@ -16,6 +16,7 @@ description:
   - Every pack and every delta has made the image once before the manifest is signed.
   - Runs on the controller, as any user. It needs C(ssh-keygen(1)), and for small deltas the Python package C(bsdiff4).
 extends_documentation_fragment:
+  - nanozfs.fleet.common.controller
   - nanozfs.fleet.publish
 options:
   image:

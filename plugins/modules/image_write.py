@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.trust
   - nanozfs.fleet.common.push
+  - nanozfs.fleet.common.job
 options:
   slice:
     description:
@@ -65,23 +66,6 @@ options:
       - Size of a chunk with O(push=true), in bytes. So much room is needed in the temporary folder of the target.
     type: int
     default: 8388608
-  interval:
-    description:
-      - Seconds between two lines about the progress at first. What takes long is asked about less often, down to every
-        thirty seconds, because asking costs bytes as well.
-    type: int
-    default: 5
-  detach:
-    description: Return while the write goes on. The action of this module uses it, and so need not be given.
-    type: bool
-    default: false
-  job:
-    description: The write to look at, with O(detach=true).
-    type: str
-  wait:
-    description: How long to wait for the end before returning, with O(detach=true), in seconds.
-    type: int
-    default: 5
   part:
     description: The part of the payloads that is in O(repository), for O(push=true).
     type: dict
@@ -210,7 +194,7 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host, _medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import PUSH, TRUST, keys_of, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import JOB, PUSH, TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import read_mesh
@@ -398,6 +382,7 @@ def main() -> None:
         argument_spec=dict(
             TRUST,
             **PUSH,
+            **JOB,
             slice={"type": "str", "default": "inactive"},
             allow_older={"type": "bool", "default": False},
             fallback={"type": "str", "choices": ["full", "fail"], "default": "full"},
@@ -407,10 +392,6 @@ def main() -> None:
             max_transfer={"type": "int"},
             deltas={"type": "bool", "default": True},
             chunk={"type": "int", "default": 8388608},
-            interval={"type": "int", "default": 5},
-            detach={"type": "bool", "default": False},
-            job={"type": "str"},
-            wait={"type": "int", "default": 5},
             part={
                 "type": "dict",
                 "options": {"file": {"type": "str"}, "offset": {"type": "int"}, "length": {"type": "int"}},

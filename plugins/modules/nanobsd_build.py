@@ -21,6 +21,7 @@ description:
     a play that is started meanwhile takes it over. What was broken off goes on where it stopped.
 extends_documentation_fragment:
   - nanozfs.fleet.common
+  - nanozfs.fleet.common.job
 options:
   name:
     description: Name of the build.
@@ -119,10 +120,6 @@ options:
   dest:
     description: Path on the controller to which the archive is fetched, unless it is there already.
     type: path
-  interval:
-    description: Seconds between two lines about the progress at first. What takes long is asked about less often.
-    type: int
-    default: 5
   scripts:
     description: The contents of O(customise). The action of this module gives them, and so they need not be given.
     type: list
@@ -140,17 +137,6 @@ options:
   reader:
     description: The user who may read the archive besides root. The action of this module gives it where it is needed.
     type: str
-  detach:
-    description: Return while the build goes on. The action of this module uses it, and so need not be given.
-    type: bool
-    default: false
-  job:
-    description: The build to look at, with O(detach=true).
-    type: str
-  wait:
-    description: How long to wait for the end before returning, with O(detach=true), in seconds.
-    type: int
-    default: 5
 """
 
 EXAMPLES = r"""
@@ -266,6 +252,7 @@ from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import JOB
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
@@ -407,7 +394,6 @@ def main() -> None:
             "customise": {"type": "list", "elements": "path", "default": []},
             "jobs": {"type": "int"},
             "dest": {"type": "path"},
-            "interval": {"type": "int", "default": 5},
             "scripts": {
                 "type": "list",
                 "elements": "dict",
@@ -418,9 +404,7 @@ def main() -> None:
                 },
             },
             "reader": {"type": "str"},
-            "detach": {"type": "bool", "default": False},
-            "job": {"type": "str"},
-            "wait": {"type": "int", "default": 5},
+            **JOB,
         },
         supports_check_mode=True,
     )
