@@ -29,6 +29,9 @@ SUPERBLOCK_SIZE = 1376
 MAGIC_UFS1 = 0x011954
 MAGIC_UFS2 = 0x19540119
 
+#: fs_volname of struct fs: behind fs_fsmnt, which is 468 bytes from byte 212 on
+VOLNAME = slice(680, 712)
+
 ROOT_INODE = 2
 DIRECT = 12
 TYPE_MASK, TYPE_DIR, TYPE_FILE, TYPE_LINK = 0o170000, 0o040000, 0o100000, 0o120000
@@ -53,6 +56,7 @@ class SuperBlock(NamedTuple):
     old_cgoffset: int
     old_cgmask: int
     size: int
+    label: bytes
 
     def group_at(self, group: int) -> int:
         """Where a cylinder group starts (``cgstart`` in ``fs.h``), in fragments."""
@@ -106,7 +110,29 @@ def parse_superblock(raw: bytes) -> Optional[SuperBlock]:
         old_cgoffset=old_cgoffset,
         old_cgmask=old_cgmask,
         size=frags * fsize,
+        label=raw[VOLNAME].rstrip(b"\0"),
     )
+
+
+class Located(NamedTuple):
+    """A super block, its bytes, and where it lies (bytes)."""
+
+    place: int
+    raw: bytes
+    block: SuperBlock
+
+
+def find_superblock(read: ReadAt) -> Optional[Located]:
+    """The super block of a file system, or ``None`` when there is none.
+
+    :param read: gives bytes, from an offset and a length.
+    """
+    for place in SUPERBLOCKS:
+        raw = read(place, SUPERBLOCK_SIZE)
+        found = parse_superblock(raw)
+        if found is not None:
+            return Located(place, raw, found)
+    return None
 
 
 class Ufs:
@@ -115,16 +141,15 @@ class Ufs:
     :param read_at: how to read; called only with offsets and lengths that are multiples of 4096, so that it works on
         a disk device with sectors of 512 or 4096 bytes.
     :raises NotUfs: when there is no usable super block.
+    :ivar place: where that lies, in bytes.
     """
 
     def __init__(self, read_at: ReadAt) -> None:
         self._read_at = read_at
-        for offset in SUPERBLOCKS:
-            found = parse_superblock(self._bytes(offset, SUPERBLOCK_SIZE))
-            if found is not None:
-                self.superblock = found
-                return
-        raise NotUfs("no UFS file system found")
+        found = find_superblock(self._bytes)
+        if found is None:
+            raise NotUfs("no UFS file system found")
+        self.place, self.superblock = found.place, found.block
 
     @property
     def size(self) -> int:
@@ -241,8 +266,10 @@ class Ufs:
             if inode.mode & TYPE_MASK != TYPE_DIR:
                 continue
             for name, child in sorted(self._directory(inode).items(), reverse=True):
+                if name in (b".", b".."):
+                    continue
                 found = self._inode(child)
-                if name in (b".", b"..") or (found.mode & TYPE_MASK == TYPE_DIR and child in seen):
+                if found.mode & TYPE_MASK == TYPE_DIR and child in seen:
                     continue
                 seen.add(child)
                 waiting.append((path + "/" + name.decode("utf-8", "surrogateescape"), child, found))

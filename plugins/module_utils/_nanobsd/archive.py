@@ -13,11 +13,12 @@ import stat
 import tarfile
 from typing import Dict, Iterator, List, Set, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package, release_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.config import QUERIES
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition, Place
-from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import Source, digest_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import Source
 
 METHOD = "nanobsd"
 
@@ -59,7 +60,7 @@ def packages_of(place: Place) -> Tuple[Package, ...]:
             origin=port,
             licenses=tuple(sorted(licensed.get(name, ()))),
             options=tuple(sorted(chosen.get(name, {}).items())),
-            sha256=digest_of(path) if os.path.isfile(path) else "",
+            sha256=digest_file(path) if os.path.isfile(path) else "",
         )
     return tuple(found[name] for name in sorted(found))
 
@@ -125,7 +126,7 @@ def pack(world: str, archive: str, began: float) -> Tuple[str, int]:
                         tar.addfile(_member(tar, path, world, began))
             out.flush()
             os.fsync(out.fileno())
-        digest, size = digest_of(partial), os.path.getsize(partial)
+        digest, size = digest_file(partial), os.path.getsize(partial)
         os.replace(partial, archive)
         return digest, size
     except OSError as error:

@@ -16,8 +16,9 @@ import os
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition
-from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import Source, digest_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import Source
 
 WORLD, KERNEL, PACKAGES, TREE = "world", "kernel", "packages", "tree"
 
@@ -61,7 +62,7 @@ def inputs_of(definition: Definition, source: Source) -> Dict[str, Dict[str, str
     world.update(_options("build", definition.build))
     kernel = {"generation": GENERATION, "kernel": definition.kernel, "kernel lines": "\n".join(definition.kernel_lines)}
     if definition.kernel.startswith("/"):
-        kernel["kernel file"] = digest_of(os.path.realpath(definition.kernel))
+        kernel["kernel file"] = digest_file(os.path.realpath(definition.kernel))
     tree = {"generation": GENERATION, "name": definition.name, "modules": " ".join(definition.modules)}
     tree.update(_options("install", definition.install))
     for number, script in enumerate(definition.scripts, 1):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 
 #: of a digest that people have to read
@@ -32,14 +33,9 @@ class Source:
 
 def digest_of(path: str) -> str:
     """SHA-256 of a file, of where a symbolic link leads, or of nothing where neither is there."""
-    total = hashlib.sha256()
-    if os.path.islink(path):
-        total.update(os.fsencode(os.readlink(path)))
-    elif os.path.isfile(path):
-        with open(path, "rb") as file:
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                total.update(piece)
-    return total.hexdigest()
+    if os.path.isfile(path) and not os.path.islink(path):
+        return digest_file(path)
+    return hashlib.sha256(os.fsencode(os.readlink(path)) if os.path.islink(path) else b"").hexdigest()
 
 
 def _changed(status: str) -> List[str]:

@@ -10,15 +10,16 @@ Everybody who can fetch an image can read all of it, and all hosts of a fleet ha
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import ALLOWED_SIGNERS
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import SUPERBLOCK_SIZE, SUPERBLOCKS, parse_superblock
+from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import find_superblock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import keys
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import entries, is_clear, is_modular
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, LINK, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, Node, Tree, TreeError
 
 #: without these a tree is no FreeBSD system
 SYSTEM = ("etc/rc", "etc/rc.initdiskless", "etc/defaults/rc.conf", "boot", "bin/sh")
@@ -66,9 +67,6 @@ _HTPASSWD = re.compile(r"(?:.*/)?[^/]*htpasswd[^/]*\Z")
 _RECOVERY = "conf/recovery/"
 
 _PYTHON = re.compile(r"usr/local/bin/python3(?:\.[0-9]+)?\Z")
-
-#: fs_volname of struct fs (``sys/ufs/ffs/fs.h``): behind fs_fsmnt, which is 468 bytes from byte 212 on
-_VOLNAME = slice(680, 712)
 
 
 class Guarded(TreeError):
@@ -131,26 +129,9 @@ def _check_hook(tree: Tree) -> None:
         )
 
 
-def follow(tree: Tree, path: str) -> Optional[Node]:
-    """What a path leads to in the running system, with links followed."""
-    for _hop in range(16):
-        node = tree.nodes.get(tree.resolve(path))
-        if node is None or node.kind != LINK:
-            return node
-        base = "" if node.target.startswith("/") else tree.resolve(path).rpartition("/")[0] + "/"
-        words: List[str] = []
-        for word in (base + node.target).split("/"):
-            if word == "..":
-                del words[-1:]
-            elif word not in ("", "."):
-                words.append(word)
-        path = "/".join(words)
-    return None
-
-
 def _check_python(tree: Tree) -> None:
     for path in filter(_PYTHON.match, tree.below("usr/local/bin")):
-        node = follow(tree, path)
+        node = tree.follow(path)
         if node is not None and node.kind == FILE and node.mode & 0o100:
             return
     raise Guarded(
@@ -247,18 +228,13 @@ def check_label(path: str) -> None:
     :raises FleetError: when it has one.
     """
     with open(path, "rb") as file:
-        for place in SUPERBLOCKS:
-            file.seek(place)
-            raw = file.read(SUPERBLOCK_SIZE)
-            if parse_superblock(raw) is not None:
-                label = raw[_VOLNAME].rstrip(b"\0")
-                if label:
-                    raise FleetError(
-                        "the file system has the UFS label {0}, and an image must have none".format(_printable(label)),
-                        safe="nothing was published",
-                        todo="make it without one (newfs and makefs: no -L, no label=)",
-                    )
-                return
+        found = find_superblock(lambda offset, length: os.pread(file.fileno(), length, offset))
+    if found is not None and found.block.label:
+        raise FleetError(
+            "the file system has the UFS label {0}, and an image must have none".format(_printable(found.block.label)),
+            safe="nothing was published",
+            todo="make it without one (newfs and makefs: no -L, no label=)",
+        )
 
 
 def _printable(label: bytes) -> str:

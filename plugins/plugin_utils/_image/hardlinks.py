@@ -18,12 +18,7 @@ import struct
 from typing import BinaryIO, Dict, List, NamedTuple, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import (
-    MAGIC_UFS1,
-    SUPERBLOCK_SIZE,
-    SUPERBLOCKS,
-    Ufs,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
 
 CG_MAGIC = 0x00090255
 
@@ -56,8 +51,7 @@ class _Image:
         self._file = file
         self.ufs = Ufs(self.read)
         self.sb = self.ufs.superblock
-        magic = struct.pack("<I", MAGIC_UFS1 if self.sb.version == 1 else 0x19540119)
-        self.at = next(each for each in SUPERBLOCKS if self.read(each, SUPERBLOCK_SIZE).endswith(magic))
+        self.at = self.ufs.place
 
     def read(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)

@@ -198,12 +198,7 @@ def _apply(tree: Tree, listed: Dict[str, Entry], accounts: Accounts, metalog: st
 
 def _join(tree: Tree, listed: Dict[str, Entry]) -> None:
     """The names of one file have one owner and one mode: those of the line that installed it."""
-    groups: Dict[str, List[str]] = {}
-    for path in tree.paths():
-        group = tree.nodes[path].group
-        if group is not None:
-            groups.setdefault(group, []).append(path)
-    for paths in groups.values():
+    for paths in tree.groups():
         owned = [path for path in paths if path in listed and listed[path].owned]
         if owned:
             first = tree.nodes[owned[0]]

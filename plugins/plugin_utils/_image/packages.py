@@ -19,9 +19,9 @@ import tarfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import GROUP, MASTER, Accounts
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Say, Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
 

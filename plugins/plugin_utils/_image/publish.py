@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
     CHANNEL_NAMESPACE,
@@ -39,15 +40,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import INDEX, manifest_name, signature_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.windows import encode, hint_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-
-
-def digest_file(path: str) -> str:
-    """SHA-256 of a file."""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(WINDOW), b""):
-            total.update(piece)
-    return total.hexdigest()
 
 
 def digest_image(path: str) -> Tuple[str, bytes]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import codec
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
@@ -58,7 +59,6 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish impor
     Folder,
     artefact_of,
     check_version,
-    digest_file,
     digest_image,
     passing,
     replace_file,

@@ -21,6 +21,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
 DIR, FILE, LINK = "dir", "file", "link"
@@ -74,11 +75,7 @@ class Node:
         """SHA-256 of the content of a file."""
         if self.data is not None or self.source is None:
             return hashlib.sha256(self.data or b"").hexdigest()
-        total = hashlib.sha256()
-        with open(self.source, "rb") as file:
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                total.update(piece)
-        return total.hexdigest()
+        return digest_file(self.source)
 
 
 def clean(path: str) -> str:
@@ -139,9 +136,20 @@ class Tree:
 
         :raises TreeError: when they lead nowhere.
         """
-        *parts, name = path.split("/")
+        *parents, name = path.split("/")
+        return "/".join([*self._walk(parents, path), name])
+
+    def follow(self, path: str) -> Optional[Node]:
+        """What a path leads to in the running system, with all links followed; ``None`` where they lead nowhere."""
+        try:
+            return self.nodes.get("/".join(self._walk(path.split("/"), path)))
+        except TreeError:
+            return None
+
+    def _walk(self, names: List[str], path: str) -> List[str]:
+        """The names of the directories that *names* lead through; *path* is for the error."""
         done: List[str] = []
-        hops, parts = 0, parts[::-1]
+        hops, parts = 0, names[::-1]
         while parts:
             part = parts.pop()
             node = self.nodes.get("/".join([*done, part]))
@@ -157,7 +165,7 @@ class Tree:
                     raise TreeError("{0} leads through symbolic links without end".format(path))
                 done = [] if node.target.startswith("/") else done
                 parts += node.target.split("/")[::-1]
-        return "/".join([*done, name])
+        return done
 
     def _is_link(self, path: str) -> bool:
         node = self.nodes.get(self.resolve(path))
@@ -321,6 +329,7 @@ class Tree:
 
         :param digests: with the digest of every file, for the identity of a build; makefs does not want it.
         """
+        known: Dict[str, str] = {}  # a file is read once for all its names: /rescue has 150 of one
         for path in self.paths():
             node = self.nodes[path]
             words = [vis("./" + path) if path else ".", "type=" + node.kind]
@@ -329,16 +338,25 @@ class Tree:
             if node.kind == LINK:
                 words.append("link=" + vis(node.target))
             if digests and node.kind == FILE:
-                words.append("sha256=" + node.digest())
+                group = node.group or path
+                words.append("sha256=" + (known.get(group) or known.setdefault(group, node.digest())))
             yield " ".join(words)
+
+    def groups(self) -> List[List[str]]:
+        """The names of each file that has several, in order."""
+        found: Dict[str, List[str]] = {}
+        for path in self.paths():
+            group = self.nodes[path].group
+            if group is not None:
+                found.setdefault(group, []).append(path)
+        return [paths for paths in found.values() if len(paths) > 1]
 
     def identity(self) -> str:
         """A digest of everything that the tree says: contents included, and which names are one file."""
         total = hashlib.sha256()
-        first: Dict[str, str] = {}
+        first = {path: paths[0] for paths in self.groups() for path in paths}
         for path, line in zip(self.paths(), self.lines(digests=True)):
-            group = self.nodes[path].group
-            same = path if group is None else first.setdefault(group, path)
+            same = first.get(path, path)
             total.update((line if same == path else "{0} same={1}".format(line, vis(same))).encode("utf-8") + b"\n")
         return total.hexdigest()
 

@@ -25,11 +25,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Set
+from typing import BinaryIO, Callable, Iterable, Iterator, List, Set
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import SUPERBLOCK_SIZE, SUPERBLOCKS, parse_superblock
+from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import (
+    SUPERBLOCK_SIZE,
+    find_superblock,
+    parse_superblock,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import hardlinks
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, Tree
 
@@ -122,7 +126,7 @@ def _make_in_order(tree: Tree, scratch: str, out: str, size: int, epoch: int) ->
     os.mkdir(folder)
     os.mkdir(content)
     tree.stage(content, scratch)
-    groups = _groups(tree)
+    groups = tree.groups()
     lines = list(_sized(tree, content, {path for _first, *others in groups for path in others}))
     os.mkfifo(spec)
     with tempfile.TemporaryFile(dir=scratch) as log:
@@ -136,16 +140,6 @@ def _make_in_order(tree: Tree, scratch: str, out: str, size: int, epoch: int) ->
         _wait(process, log, size)
     with open(out, "r+b") as image:
         hardlinks.join(image, groups)
-
-
-def _groups(tree: Tree) -> List[List[str]]:
-    """The paths of each file that has several names, in order."""
-    found: Dict[str, List[str]] = {}
-    for path in tree.paths():
-        group = tree.nodes[path].group
-        if group is not None:
-            found.setdefault(group, []).append(path)
-    return [paths for paths in found.values() if len(paths) > 1]
 
 
 def _sized(tree: Tree, content: str, further: Set[str]) -> Iterator[str]:
@@ -188,22 +182,20 @@ def normalise(image: BinaryIO) -> None:
 
     :raises MakefsError: when there is no super block.
     """
-    for place in SUPERBLOCKS:
-        image.seek(place)
-        found = parse_superblock(image.read(SUPERBLOCK_SIZE))
-        if found is None:
-            continue
-        image.seek(place)
-        raw = image.read(SUPERBLOCK_SIZE)
-        sblkno, groups = struct.unpack_from("<i", raw, 8)[0], struct.unpack_from("<I", raw, 44)[0]
-        copies = [(group * found.frags_per_group + sblkno) * found.fsize for group in range(groups)]
-        for at in [place] + copies:
-            image.seek(at)
-            block = bytearray(image.read(SUPERBLOCK_SIZE))
-            if parse_superblock(bytes(block)) is None:
-                raise MakefsError("makefs wrote no copy of the super block at {0}".format(at))
-            block[POINTERS] = bytes(POINTERS.stop - POINTERS.start)
-            image.seek(at)
-            image.write(block)
-        return
-    raise MakefsError("makefs wrote something that is no UFS file system")
+
+    def read(offset: int, length: int) -> bytes:
+        image.seek(offset)
+        return image.read(length)
+
+    found = find_superblock(read)
+    if found is None:
+        raise MakefsError("makefs wrote something that is no UFS file system")
+    sblkno, groups = struct.unpack_from("<i", found.raw, 8)[0], struct.unpack_from("<I", found.raw, 44)[0]
+    copies = [(group * found.block.frags_per_group + sblkno) * found.block.fsize for group in range(groups)]
+    for at in [found.place] + copies:
+        block = bytearray(read(at, SUPERBLOCK_SIZE))
+        if parse_superblock(bytes(block)) is None:
+            raise MakefsError("makefs wrote no copy of the super block at {0}".format(at))
+        block[POINTERS] = bytes(POINTERS.stop - POINTERS.start)
+        image.seek(at)
+        image.write(block)

@@ -18,6 +18,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (
     MAX_ORIGIN,
@@ -30,7 +31,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, provenance, release, sbom
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder, digest_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images

@@ -15,10 +15,10 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import packages
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.packages import PackageError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import ABI, make, manifest

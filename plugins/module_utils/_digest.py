@@ -1,0 +1,24 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The digest of a file."""
+
+from __future__ import annotations
+
+import hashlib
+
+#: what is read at once, in bytes
+PIECE = 1 << 20
+
+
+def digest_file(path: str) -> str:
+    """SHA-256 of a file.
+
+    :raises OSError: when it cannot be read.
+    """
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(PIECE), b""):
+            total.update(piece)
+    return total.hexdigest()
