@@ -19,7 +19,7 @@ import sys
 from abc import ABC, abstractmethod
 from typing import Any, Dict, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
 
 #: the checkout
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))

@@ -14,11 +14,12 @@ import os
 import sys
 from typing import List
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
 
 SIZE = 1 << 30
 EPOCH = 1704067200

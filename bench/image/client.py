@@ -16,15 +16,15 @@ import sys
 import time
 from typing import List
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import IMAGE_JSON, parse_inside
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import open_repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Writer
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 
 

@@ -33,8 +33,8 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import FORMAT, IMAGE_JSON
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = "/var/tmp/nanozfs-bench"

@@ -13,7 +13,7 @@ from typing import List, Sequence
 
 from ansible_collections.nanozfs.fleet.bench.image.contender import Command, Contender, Pair, target
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import codec, frames, patch, varint, windows
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, maps, pack
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import delta, maps, pack
 
 #: what decides about the bytes that are published
 CODE = (codec, frames, patch, varint, windows, delta, maps, pack)

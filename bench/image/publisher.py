@@ -14,9 +14,9 @@ import subprocess
 import sys
 from typing import List
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import release
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import release
 
 
 def key_for(folder: str) -> str:

@@ -12,13 +12,13 @@ from typing import Any, Dict
 from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Terms
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, UNLISTED
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings, hash_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.metalog import REFUSE, UNLISTED
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings, hash_password
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Terms
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
 
 display = Display()
 

@@ -13,7 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
 
 
 class ActionModule(PushingAction):

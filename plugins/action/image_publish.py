@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Dict
 from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import release
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._publishing import TERMS, media_of, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
 
 display = Display()
 

@@ -17,7 +17,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import Supply, supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import Supply, supply_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, WatchingAction
 
 #: how often what a push brought may turn out wrong (an old slice that is not what it says) before it gives up

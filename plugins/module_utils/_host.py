@@ -10,156 +10,34 @@ Nothing here changes anything, and nothing here fails because a part of the host
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
-    IMAGE_JSON,
-    Inside,
-    parse_inside,
-)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Origin
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import parse as parse_origin
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, JournalStore, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import (
     GPT,
     SLICES,
     Medium,
-    Slice,
     read_medium,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import NotUfs, Ufs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
     Candidate,
     Disks,
     Zpool,
     count_disks,
     in_use_elsewhere,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import SliceContent, read_slice
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
 
 NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
 
 #: Set by the early hook in the kernel environment when the import of the pool did not end. What asks for a pool then
 #: waits for ever, in the kernel, for the lock that the import holds (``spa_namespace_lock`` in ``spa.c``).
 IMPORT, HUNG = "nanozfs.import", "hung"
-
-
-def kenv(runner: Runner, name: str) -> str:
-    """Read one variable of the kernel environment.
-
-    :returns: its value; an empty string when it is not set, where kenv(1) exits 255.
-    """
-    result = runner.query(["kenv", "-q", name])
-    return result.out.strip() if result.rc == 0 else ""
-
-
-def sysctl(runner: Runner, name: str) -> str:
-    """A sysctl value, or an empty string where the kernel has no such name."""
-    result = runner.query(["sysctl", "-n", name])
-    return result.out.strip() if result.rc == 0 else ""
-
-
-class SliceContent:
-    """What a slice holds: the image's own description, its id, or why neither can be told.
-
-    :param origin: where the image comes from, if that was asked for and it says so.
-    :param unclear: why it cannot be told where the image comes from, although it says so.
-    """
-
-    def __init__(
-        self,
-        inside: Optional[Inside],
-        ident: Optional[str],
-        problem: str,
-        origin: Optional[Origin] = None,
-        unclear: str = "",
-    ) -> None:
-        self.inside = inside
-        self.ident = ident
-        self.problem = problem
-        self.origin = origin
-        self.unclear = unclear
-
-    def ref(self) -> Optional[ImageRef]:
-        """The image as the journal names it; ``None`` unless the whole slice was hashed."""
-        if self.inside is None or self.ident is None:
-            return None
-        return ImageRef(self.ident, self.inside.build, self.inside.version)
-
-    def as_dict(self, packages: bool = False) -> Optional[Dict[str, Any]]:
-        """For module results.
-
-        :param packages: with the list of packages and archives of its origin.
-        """
-        if self.inside is None:
-            return None
-        origin = self.origin.summary(packages) if self.origin is not None else None
-        return dict(self.inside.as_dict(), id=self.ident, origin=origin)
-
-
-def read_slice(piece: Slice, digest: bool, origin: bool = False) -> SliceContent:
-    """Look into a slice without mounting it.
-
-    :param digest: hash the whole image, which reads all of it.
-    :param origin: look where the image comes from as well.
-    """
-    try:
-        with devices.open_device(piece.path) as device:
-            return _content(device, digest, origin)
-    except FleetError as error:
-        return SliceContent(None, None, error.what)
-
-
-def _origin(ufs: Ufs) -> Tuple[Optional[Origin], str]:
-    """Where an image comes from, or why that cannot be told; it is no reason to doubt the image."""
-    try:
-        raw = ufs.read(ORIGIN_JSON)
-        return parse_origin(raw.decode("utf-8", "replace")) if raw is not None else None, ""
-    except FleetError as error:
-        return None, error.what
-
-
-def _content(device: devices.Device, digest: bool, origin: bool) -> SliceContent:
-    try:
-        ufs = Ufs(device.read)
-        raw = ufs.read(IMAGE_JSON)
-    except NotUfs as error:
-        return SliceContent(None, None, error.what)
-    if raw is None:
-        return SliceContent(None, None, "the file system on it holds no image of ours (no {0})".format(IMAGE_JSON))
-    said = _origin(ufs) if origin else (None, "")
-    return SliceContent(parse_inside(raw), device.digest(ufs.size) if digest else None, "", *said)
-
-
-def running_image(medium: Medium) -> Optional[Inside]:
-    """What the running image says of itself."""
-    return read_slice(medium.slices[medium.running], False).inside
-
-
-def other_builds(medium: Medium, target: Slice) -> Dict[str, str]:
-    """The device nodes of the slices besides one, by the build of what they hold: what a delta can start from."""
-    found = {}
-    for piece in medium.slices.values():
-        inside = read_slice(piece, False).inside if piece.label != target.label else None
-        if inside is not None:
-            found[inside.build] = piece.path
-    return found
-
-
-def ring_name(wanted: str, running: Callable[[], Optional[Inside]]) -> Optional[str]:
-    """The name of the image that a ring means on this host: that of the running one. ``None`` for anything else.
-
-    :param running: finds out which that is; only asked for a ring.
-    """
-    if not wanted.startswith(RING):
-        return None
-    inside = running()
-    return inside.name if inside is not None else None
 
 
 def state_of(runner: Runner, medium: Optional[Medium]) -> Tuple[str, str]:

@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT, Execute, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Execute, Runner
 
 
 def ansible_execute(module: AnsibleModule) -> Execute:

@@ -114,15 +114,15 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import GPT, STATES
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import GPT, STATES
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    choice = _selection.choose(runner, module.params["slice"], module.params["state"], module.params["recover"])
+    choice = selection.choose(runner, module.params["slice"], module.params["state"], module.params["recover"])
     return {
         "changed": choice.changed,
         "recovered": choice.recovered,

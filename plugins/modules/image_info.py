@@ -46,10 +46,10 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import PUSH, TRUST, keys_of, repository_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import ring_name, running_image
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import ring_name, running_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 

@@ -193,18 +193,20 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _host, _medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import JOB, PUSH, TRUST, keys_of, repository_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import medium as _medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Medium, Slice
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import content
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_fits, check_order, check_time
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import PartRepository, Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted, find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Part, Writer, check_target
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, Slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 
@@ -312,17 +314,17 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     repository: Repository = repository_of(params)
     if params["part"]:
         repository = PartRepository(params["repository"], params["part"]["offset"])
-    running = _host.running_image(medium)
+    running = content.running_image(medium)
     trusted = find_image(
         runner,
         repository,
         params["image"],
         keys_of(params, module.tmpdir),
-        name=params["name"] or _host.ring_name(params["image"], lambda: running),
+        name=params["name"] or content.ring_name(params["image"], lambda: running),
         now=time.time(),
     )
     manifest = trusted.manifest
-    check_fits(manifest, _host.sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
+    check_fits(manifest, sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(manifest, running, params["allow_older"])
     check_time(manifest, time.time())
     if module.check_mode:
@@ -368,10 +370,10 @@ def prepare(
     """The writer, after everything that the slice itself can fail; and what makes a result of its outcome."""
     # a play takes the flags off right before it writes; its check mode cannot have done so
     check_target(read_mesh(runner), medium, piece.provider, will_disarm=module.check_mode)
-    inside = _host.read_slice(piece, False).as_dict()
+    inside = content.read_slice(piece, False).as_dict()
     before = "{name}-{version}".format(**inside) if inside else "no image"
     writer = Writer(
-        repository, trusted.manifest, piece.path, _host.other_builds(medium, piece), wishes_of(module.params)
+        repository, trusted.manifest, piece.path, content.other_builds(medium, piece), wishes_of(module.params)
     )
     return writer, lambda outcome: result_of(trusted, piece, writer, outcome, before)
 

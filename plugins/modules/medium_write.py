@@ -182,12 +182,12 @@ from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _spare
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import destination as _spare
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.disk_image import KINDS, check_sites, site_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_time
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.spare import KINDS, check_sites, site_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 

@@ -162,20 +162,23 @@ from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _state, _transaction
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, ensure_dataset
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_readable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import (
     ROLLBACK,
-    ImageRef,
     Journal,
     JournalStore,
     root_of,
     snapshot_tag,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (
     RESERVE,
     Branch,
     Step,
@@ -185,9 +188,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import (
     undo,
     with_reserve,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._transaction import Wish
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs, ensure_dataset
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Zpool
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
 STATES = ("planned", "prepared", "written", "armed", "committed", "reverting", "abandoned", "recorded")
 
@@ -214,7 +215,7 @@ class Transaction:
             raise Refused("this state needs to know what is running", safe="nothing was changed")
         if target is None and self.params["kind"] == ROLLBACK:
             open_target = journal.target if journal.is_open and journal.kind == ROLLBACK else None
-            target = open_target or _transaction.rollback_target(journal, running)
+            target = open_target or transaction.rollback_target(journal, running)
         if target is None:
             raise Refused("this state needs a target", safe="nothing was changed")
         return Wish(
@@ -227,7 +228,7 @@ class Transaction:
 
     def check_pool(self) -> None:
         """Refuse to begin on a pool that could not carry it."""
-        _transaction.check_pool(
+        transaction.check_pool(
             Zpool(self.runner).pool(self.params["pool"]),
             self.zfs.dataset(self.root),
             self.params["min_free"],
@@ -288,28 +289,28 @@ class Transaction:
         state = self.params["state"]
         if state == "prepared":
             wish = self.wish(journal)
-            if _transaction.next_step(journal, wish) == _transaction.PREPARE:
+            if transaction.next_step(journal, wish) == transaction.PREPARE:
                 self.check_pool()
                 self.check_snapshot(journal.next_txn(wish.target))
-            return _transaction.prepare(journal, wish)
+            return transaction.prepare(journal, wish)
         if state == "written":
-            return _transaction.mark_written(journal)
+            return transaction.mark_written(journal)
         if state == "armed":
-            _transaction.arm(journal, (), ())
+            transaction.arm(journal, (), ())
             self.check_snapshot(str(journal.txn))
             plans = self.plans(journal)
             self.keep_reserve()
-            return _transaction.arm(journal, plans["apply"], plans["revert"])
+            return transaction.arm(journal, plans["apply"], plans["revert"])
         if state == "committed":
-            return _transaction.commit(journal)
+            return transaction.commit(journal)
         if state == "reverting":
-            return _transaction.revert(journal, self.params["reason"])
+            return transaction.revert(journal, self.params["reason"])
         if state == "abandoned":
-            return _transaction.abandon(journal, self.image("running"))
+            return transaction.abandon(journal, self.image("running"))
         running = self.image("running")
         if running is None:
             raise Refused("this state needs to know what is running", safe="nothing was changed")
-        return _transaction.record(journal, running)
+        return transaction.record(journal, running)
 
     def run(self) -> Dict[str, Any]:
         """Do what the module was called for."""
@@ -317,12 +318,12 @@ class Transaction:
         result: Dict[str, Any] = {"changed": False}
         if self.params["state"] == "planned":
             wish = self.wish(before)
-            result["step"] = _transaction.next_step(before, wish)
-            if result["step"] == _transaction.PREPARE:
+            result["step"] = transaction.next_step(before, wish)
+            if result["step"] == transaction.PREPARE:
                 self.check_pool()
                 for name in self.params["datasets"]:
                     check_branch(self.zfs, "{0}/{1}".format(self.root, name))
-            if result["step"] in _transaction.BEFORE_TRIAL:
+            if result["step"] in transaction.BEFORE_TRIAL:
                 result["warnings"] = self.check_features(wish.target)
             txn = before.txn if before.is_open else before.next_txn(wish.target)
             return dict(result, **self.shown(before, txn, wish.target))
@@ -330,7 +331,7 @@ class Transaction:
         result["changed"] = after != before and self.store.write(after)
         result["warnings"] = [] if self.runner.check_mode else _state.tell(self.runner, self.params["pool"], after)
         if self.params["state"] == "prepared":
-            result["step"] = _transaction.next_step(after, self.wish(after))
+            result["step"] = transaction.next_step(after, self.wish(after))
         result["diff"] = {"before": before.as_dict(), "after": after.as_dict()}
         return dict(result, **self.shown(after, after.txn, after.target))
 

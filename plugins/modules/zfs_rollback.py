@@ -110,12 +110,12 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, check_dataset_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import branch_of, perform, put_back
-from ansible_collections.nanozfs.fleet.plugins.module_utils._rollback import Loss, assess, check, find_snapshot
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs, check_dataset_name
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import branch_of, perform, put_back
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.rollback import Loss, assess, check, find_snapshot
 
 
 def in_place(zfs: Zfs, params: Dict[str, Any]) -> Dict[str, Any]:

@@ -126,20 +126,20 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import (
+    Snapshot,
+    Zfs,
+    check_dataset_name,
+    check_snapshot_tag,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._snapshot import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.snapshot import (
     Pruning,
     Wanted,
     ensure_absent,
     ensure_present,
     prune,
-)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import (
-    Snapshot,
-    Zfs,
-    check_dataset_name,
-    check_snapshot_tag,
 )
 
 

@@ -84,12 +84,12 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import check_dataset_name
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool, vdev_words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import check_dataset_name
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Zpool, vdev_words
 
 
 def create_argv(params: Dict[str, Any]) -> List[str]:

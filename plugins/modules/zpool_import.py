@@ -127,10 +127,9 @@ from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
     Candidate,
     ImportOptions,
     Pool,
@@ -138,6 +137,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
     check_importable,
     choose,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 
 def options_from(params: Dict[str, Any], force: bool) -> ImportOptions:

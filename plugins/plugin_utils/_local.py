@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from typing import Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT, TIMED_OUT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, TIMED_OUT
 
 
 def local_execute(

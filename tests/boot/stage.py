@@ -19,12 +19,14 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _state, _transaction
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import UPGRADE, ImageRef, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import branch_of, put_back, with_reserve
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, JournalStore
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import branch_of, put_back, with_reserve
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
 from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
@@ -231,13 +233,13 @@ class Stage:
         runner = Runner(self.machine.execute)
         zfs, store = Zfs(runner), JournalStore(Zfs(runner), "tank")
         old, new = ImageRef("a" * 64, OLD, "1.0"), ImageRef("b" * 64, NEW, "1.1")
-        journal = _transaction.prepare(store.read(), _transaction.Wish(UPGRADE, old, new, timeout, allow_bad=True))
+        journal = transaction.prepare(store.read(), transaction.Wish(UPGRADE, old, new, timeout, allow_bad=True))
         tag = str(journal.snapshot)
         self.command("zfs", "snapshot", "-r", "tank/nanozfs@" + tag)
         branches = [branch_of(zfs, "tank/nanozfs/" + name, tag) for name in ("cfg", "var")]
         self.command("zfs", "create", "-o", "reservation=32M", "-o", "mountpoint=none", "tank/nanozfs/reserve")
         back = with_reserve(put_back(branches, tag, "tank/nanozfs/failed/" + str(journal.txn)), "tank/nanozfs/reserve")
-        journal = _transaction.arm(_transaction.mark_written(journal), (), back)
+        journal = transaction.arm(transaction.mark_written(journal), (), back)
         store.write(journal)
         self.remember(**_state.mirror(journal, self.guid()))
         if self.mbr:

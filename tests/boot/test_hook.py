@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.tests.boot.stage import NEW, OLD, Boot, Stage
 from ansible_collections.nanozfs.fleet.tests.model.machine import copy_sparse
 

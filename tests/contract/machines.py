@@ -106,7 +106,7 @@ class Machine(ABC):
         return self._own.sub(lambda found: self._names[found.group(1)], text)
 
     def execute(self, argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
-        """Like :meth:`run`, in the form that ``module_utils._command.Runner`` takes."""
+        """Like :meth:`run`, in the form that ``module_utils._freebsd.command.Runner`` takes."""
         answer = self.run(argv, stdin)
         return answer.rc, answer.out, answer.err
 

@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Set, Tuple, Union
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.normalise import normalise
 from ansible_collections.nanozfs.fleet.tests.model import pools
@@ -266,10 +266,10 @@ def idle(session: Session) -> None:
 
 def system_disk(session: Session) -> None:
     """The OS medium of the guest: a GPT with room for four entries, its second partition mounted as root."""
-    sectors = 2550210560 // _gpt.SECTOR
+    sectors = 2550210560 // gpt.SECTOR
     session.machine.load()
     session.machine.add_disk("vtbd0", 2550210560, "OSDISK", table=True)
-    table = _gpt.new_table(sectors, _gpt.TYPES["efi"], 4)
+    table = gpt.new_table(sectors, gpt.TYPES["efi"], 4)
     table.first, table.last = 3, 4980877
     for index, (kind, first, size, label) in enumerate(
         (
@@ -280,19 +280,19 @@ def system_disk(session: Session) -> None:
         ),
         start=1,
     ):
-        flags = _gpt.ATTRIBUTES["bootme"] if label == "os-a" else 0
-        guid = _gpt.TYPES["efi"]
-        table.add(index, _gpt.Entry(_gpt.TYPES[kind], guid, first, first + size - 1, flags, label))
+        flags = gpt.ATTRIBUTES["bootme"] if label == "os-a" else 0
+        guid = gpt.TYPES["efi"]
+        table.add(index, gpt.Entry(gpt.TYPES[kind], guid, first, first + size - 1, flags, label))
     write_table(session, "vtbd0", table)
     session.edit(_mount_root)
 
 
-def write_table(session: Session, disk: str, table: _gpt.Table) -> None:
+def write_table(session: Session, disk: str, table: gpt.Table) -> None:
     """Put a partition table onto a disk."""
     session.machine.load()
     with open(session.machine.image(disk), "r+b") as file:
-        file.write(_gpt.protective_mbr(table.sectors))
-        _gpt.write_table(file, table)
+        file.write(gpt.protective_mbr(table.sectors))
+        gpt.write_table(file, table)
 
 
 def _mount_root(machine: Machine) -> None:

@@ -40,9 +40,9 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 import yaml
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _plan
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Execute, Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import plan
 from ansible_collections.nanozfs.fleet.tests.contract.machines import Answer, Machine, MachineError
 
 CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
@@ -198,33 +198,33 @@ class Plans:
     ``plan`` takes ``branches`` (datasets), ``snapshot``, ``aside``, ``leftover``, and ``reserve`` where there is one.
     """
 
-    put_back: List[_plan.Step] = field(default_factory=list)
-    undo: List[_plan.Step] = field(default_factory=list)
+    put_back: List[plan.Step] = field(default_factory=list)
+    undo: List[plan.Step] = field(default_factory=list)
 
     @classmethod
     def make(cls, execute: Execute, given: Mapping[str, Any]) -> Plans:
         """Look at the datasets and make both plans."""
         zfs = Zfs(Runner(execute))
-        branches = [_plan.branch_of(zfs, name, given["snapshot"]) for name in given["branches"]]
-        there = _plan.put_back(branches, given["snapshot"], given["aside"])
-        back = _plan.undo(branches, given["snapshot"], given["aside"], given["leftover"])
+        branches = [plan.branch_of(zfs, name, given["snapshot"]) for name in given["branches"]]
+        there = plan.put_back(branches, given["snapshot"], given["aside"])
+        back = plan.undo(branches, given["snapshot"], given["aside"], given["leftover"])
         if "reserve" in given:
-            there = _plan.with_reserve(there, given["reserve"])
+            there = plan.with_reserve(there, given["reserve"])
         # as they come out of the journal
-        return cls(*([_plan.decode(step.encode()) for step in steps] for steps in (there, back)))
+        return cls(*([plan.decode(step.encode()) for step in steps] for steps in (there, back)))
 
     def perform(self, execute: Execute, name: str, changes: Optional[int]) -> Answer:
         """Do what is left of a plan, broken off after each change and started again from its first step.
 
         :param changes: how many changes at most; all of them by default.
         """
-        steps: List[_plan.Step] = getattr(self, name)
+        steps: List[plan.Step] = getattr(self, name)
         done: List[str] = []
         left, finished = changes, False
         while left != 0 and not finished:
             runner = Runner(broken_off(execute, 1))
             try:
-                _plan.perform(Zfs(runner), steps)
+                plan.perform(Zfs(runner), steps)
                 finished = True
             except Broken:
                 runner.actions.pop()  # what was asked for, but not done any more

@@ -13,9 +13,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _plan
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import plan
 from ansible_collections.nanozfs.fleet.tests.model import pools
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
@@ -300,8 +300,8 @@ def _zfs(host: Host) -> Zfs:
     return Zfs(Runner(host.machine.execute))
 
 
-def _branches(host: Host) -> List[_plan.Branch]:
-    return [_plan.branch_of(_zfs(host), VAR, "nz-1")]
+def _branches(host: Host) -> List[plan.Branch]:
+    return [plan.branch_of(_zfs(host), VAR, "nz-1")]
 
 
 def _state(host: Host) -> Dict[str, Any]:
@@ -325,60 +325,60 @@ def _contents(host: Host, top: str) -> Dict[str, str]:
 def test_put_back_and_undo(before: Host) -> None:
     at_first = _contents(before, VAR)
     branches = _branches(before)
-    steps = _plan.put_back(branches, "nz-1", ASIDE)
-    assert _plan.perform(_zfs(before), steps) == len(steps)
+    steps = plan.put_back(branches, "nz-1", ASIDE)
+    assert plan.perform(_zfs(before), steps) == len(steps)
     assert _contents(before, VAR) == {"": "old", "/db": "old", "/db/mail": "old", "/log": "new"}
     assert _contents(before, ASIDE + "/var") == {"": "new", "/db": "new", "/db/mail": "new", "/later": "later"}
     assert before.value("quota", VAR + "/db/mail") == str(64 * MIB)
     assert before.value("origin", ASIDE + "/var") == VAR + "@nz-1"
     assert before.value("userrefs", VAR + "@nz-1") == "1"
     assert before.value("nanozfs:rollback", VAR + "/log") == "keep"
-    assert _plan.perform(_zfs(before), steps) == 0
-    back = _plan.undo(branches, "nz-1", ASIDE, LEFTOVER)
+    assert plan.perform(_zfs(before), steps) == 0
+    back = plan.undo(branches, "nz-1", ASIDE, LEFTOVER)
     predicted = Runner(before.machine.execute, check_mode=True)
-    _plan.perform(Zfs(predicted), back)
+    plan.perform(Zfs(predicted), back)
     really = Runner(before.machine.execute)
-    _plan.perform(Zfs(really), back)
+    plan.perform(Zfs(really), back)
     assert predicted.actions == really.actions
     assert _contents(before, VAR) == at_first
-    assert _plan.perform(_zfs(before), back) == 0
+    assert plan.perform(_zfs(before), back) == 0
 
 
 def test_put_back_after_every_cut(before: Host, tmp_path: Any) -> None:
-    steps = _plan.put_back(_branches(before), "nz-1", ASIDE)
+    steps = plan.put_back(_branches(before), "nz-1", ASIDE)
     whole = _again(before, str(tmp_path / "whole"))
-    _plan.perform(_zfs(whole), steps)
+    plan.perform(_zfs(whole), steps)
     _restart(whole)
     expected = _state(whole)
     for commands in range(len(steps)):
         host = _again(before, str(tmp_path / "cut{0}".format(commands)))
         with pytest.raises(Cut):
-            _plan.perform(Zfs(Runner(_cut_after(host.machine, commands))), steps)
+            plan.perform(Zfs(Runner(_cut_after(host.machine, commands))), steps)
         _restart(host)
-        assert _plan.perform(_zfs(host), steps) == len(steps) - commands
+        assert plan.perform(_zfs(host), steps) == len(steps) - commands
         assert _state(host) == expected, commands
 
 
 def test_undo_after_every_cut(before: Host, tmp_path: Any) -> None:
     """Whatever point putting back reached, undoing it gives what was there; also when it is cut off itself."""
     branches = _branches(before)
-    forth = _plan.put_back(branches, "nz-1", ASIDE)
-    back = _plan.undo(branches, "nz-1", ASIDE, LEFTOVER)
+    forth = plan.put_back(branches, "nz-1", ASIDE)
+    back = plan.undo(branches, "nz-1", ASIDE, LEFTOVER)
     at_first = _contents(before, VAR)
     for reached in range(len(forth) + 1):
         half = _again(before, str(tmp_path / "half{0}".format(reached)))
         if reached < len(forth):
             with pytest.raises(Cut):
-                _plan.perform(Zfs(Runner(_cut_after(half.machine, reached))), forth)
+                plan.perform(Zfs(Runner(_cut_after(half.machine, reached))), forth)
         else:
-            _plan.perform(_zfs(half), forth)
+            plan.perform(_zfs(half), forth)
         for commands in range(len(back)):
             host = _again(half, str(tmp_path / "half{0}cut{1}".format(reached, commands)))
             try:
-                _plan.perform(Zfs(Runner(_cut_after(host.machine, commands))), back)
+                plan.perform(Zfs(Runner(_cut_after(host.machine, commands))), back)
             except Cut:
                 _restart(host)
-                _plan.perform(_zfs(host), back)
+                plan.perform(_zfs(host), back)
             assert _contents(host, VAR) == at_first, (reached, commands)
             assert not [name for name in host.names() if name.startswith(ASIDE + "/")], (reached, commands)
 

@@ -10,8 +10,8 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import mbr
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     MIB,
     Script,
@@ -45,8 +45,8 @@ def _overwrite(sector: int) -> Any:
 
     def step(session: Session) -> None:
         with open(session.machine.image("md6"), "r+b") as file:
-            file.seek(sector * _gpt.SECTOR)
-            file.write(bytes(_gpt.SECTOR))
+            file.seek(sector * gpt.SECTOR)
+            file.write(bytes(gpt.SECTOR))
 
     return step
 
@@ -54,9 +54,9 @@ def _overwrite(sector: int) -> Any:
 def _grown(session: Session) -> None:
     """A disk of 96 MiB with the table of one of 64."""
     session.attach(96, "md7")
-    table = _gpt.new_table(64 * MIB // _gpt.SECTOR, _gpt.TYPES["efi"])
+    table = gpt.new_table(64 * MIB // gpt.SECTOR, gpt.TYPES["efi"])
     table.first, table.last = 40, 131031
-    table.add(1, _gpt.Entry(_gpt.TYPES["freebsd-ufs"], _gpt.TYPES["efi"], 40, 40999))
+    table.add(1, gpt.Entry(gpt.TYPES["freebsd-ufs"], gpt.TYPES["efi"], 40, 40999))
     write_table(session, "md7", table)
 
 
@@ -131,7 +131,7 @@ def _labelled(session: Session) -> None:
         sectors = part.last - part.first + 1
         with open(machine.image("md0"), "r+b") as file:
             file.seek(part.offset)
-            file.write(_mbr.boot_blocks(bytes(8192), sectors, 0, sectors))
+            file.write(mbr.boot_blocks(bytes(8192), sectors, 0, sectors))
 
     session.edit(change)
 

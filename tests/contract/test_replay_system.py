@@ -10,7 +10,7 @@ from typing import Any, Dict, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh, parse_confxml
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, parse_confxml
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     Script,

@@ -16,16 +16,16 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import (
     SECTOR,
     TYPES,
     protective_mbr,
     read_table,
     write_table,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Part, table_for
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Part, table_for
 from ansible_collections.nanozfs.fleet.tests import site as common
 from ansible_collections.nanozfs.fleet.tests.guest import qemu
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, MIB

@@ -18,12 +18,12 @@ from typing import Callable, Dict, List, Optional
 
 from dissect.ffs import FFS
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests.lab import slices
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
-UFS = _gpt.TYPES["freebsd-ufs"]
-ME, ONCE, FAILED = (_gpt.ATTRIBUTES[name] for name in ("bootme", "bootonce", "bootfailed"))
+UFS = gpt.TYPES["freebsd-ufs"]
+ME, ONCE, FAILED = (gpt.ATTRIBUTES[name] for name in ("bootme", "bootonce", "bootfailed"))
 
 #: what the loader reads of a slice
 _LOADER_FILES = ("/boot/nanozfs/image.conf", "/boot/kernel/kernel", "/boot/lua/local.lua")
@@ -45,7 +45,7 @@ class GptBoot:
     def __init__(self, image: str, sectors: int) -> None:
         self._image = image
         with open(image, "rb") as file:
-            self.table = _gpt.read_table(file, sectors)
+            self.table = gpt.read_table(file, sectors)
         self._once = True
         self._current = 0
         self._first = True
@@ -59,7 +59,7 @@ class GptBoot:
     def _write(self) -> None:
         corrupt = self.table.corrupt
         with open(self._image, "r+b") as file:
-            _gpt.write_table(file, self.table)
+            gpt.write_table(file, self.table)
         self.table.corrupt = corrupt
 
     def _ufs(self) -> List[int]:
@@ -189,10 +189,10 @@ def boot(machine: Machine, say: Say) -> Booted:
     for disk in sorted(machine.hardware["disks"]):
         if not machine.has_image(disk):
             continue
-        sectors = machine.hardware["disks"][disk]["size"] // _gpt.SECTOR
+        sectors = machine.hardware["disks"][disk]["size"] // gpt.SECTOR
         try:
             gptboot = GptBoot(machine.image(disk), sectors)
-        except _gpt.GptError:
+        except gpt.GptError:
             continue
         return _boot_disk(machine, disk, gptboot, say)
     raise Stopped("no bootable device")

@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, Mach
 
 #: what a host has of the checkout: the model, its kernel, and what they import
 _SHARED = (
-    "plugins/module_utils/_gpt.py",
+    "plugins/module_utils/_freebsd/gpt.py",
     "tests/__init__.py",
     "tests/boot/__init__.py",
     "tests/boot/host.py",

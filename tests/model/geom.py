@@ -15,13 +15,13 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 SECTOR = 512
 #: of a BSD label, and the partition in it that is the whole slice (``sys/sys/disk/bsd.h``)
 DISK_MAGIC, RAW_PART = bytes.fromhex("57455682"), 2
-TYPE_NAMES = {kind: name for name, kind in _gpt.TYPES.items()}
+TYPE_NAMES = {kind: name for name, kind in gpt.TYPES.items()}
 
 
 @dataclass
@@ -150,8 +150,8 @@ def read_layout(machine: Machine, disk: str) -> Optional[Layout]:
         if mbr is not None:
             return _mbr_layout(disk, mbr, size // SECTOR, bool(pending))
         try:
-            table = _gpt.read_table(file, size // SECTOR)
-        except _gpt.GptError:
+            table = gpt.read_table(file, size // SECTOR)
+        except gpt.GptError:
             return None
     if pending:
         for index, attributes in pending.items():

@@ -214,7 +214,7 @@ class Machine:
                 return failure.output
 
     def execute(self, argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
-        """Like :meth:`run`, in the form that ``module_utils._command.Runner`` takes."""
+        """Like :meth:`run`, in the form that ``module_utils._freebsd.command.Runner`` takes."""
         return tuple(self.run(argv, stdin))  # type: ignore[return-value]
 
 

@@ -19,8 +19,8 @@ from typing import Any, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import origin
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
 from ansible_collections.nanozfs.fleet.tests.unit.builder import NANOBSD
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 

@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
 

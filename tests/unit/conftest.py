@@ -17,12 +17,12 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium

@@ -15,10 +15,10 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ansible.module_utils import basic
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device, DeviceError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device, DeviceError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import medium
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import medium
 from ansible_collections.nanozfs.fleet.tests.model import geom, pools
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
@@ -67,7 +67,7 @@ class ModuleHost:
         self.monkeypatch = monkeypatch
         self.opened: List[WindowDevice] = []
         monkeypatch.setattr(
-            "ansible_collections.nanozfs.fleet.plugins.module_utils._image.device.open_device", self.open_device
+            "ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device.open_device", self.open_device
         )
         monkeypatch.setattr(job, "RUN_DIR", os.path.join(tmpdir, "run"))
 
@@ -198,13 +198,13 @@ def make_medium(machine: Machine, slice_size: int, images: Dict[str, bytes], act
     :param images: content of the slices by label.
     """
     table = medium.table_for(medium.layout(slice_size), "test", active)
-    machine.add_disk("ada0", table.sectors * _gpt.SECTOR, "OSMEDIUM")
+    machine.add_disk("ada0", table.sectors * gpt.SECTOR, "OSMEDIUM")
     with open(machine.image("ada0"), "r+b") as file:
-        file.write(_gpt.protective_mbr(table.sectors))
-        _gpt.write_table(file, table)
+        file.write(gpt.protective_mbr(table.sectors))
+        gpt.write_table(file, table)
         for entry in table.entries.values():
             if entry.label in images:
-                file.seek(entry.first * _gpt.SECTOR)
+                file.seek(entry.first * gpt.SECTOR)
                 file.write(images[entry.label])
 
 

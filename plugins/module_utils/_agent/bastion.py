@@ -23,8 +23,8 @@ import re
 from dataclasses import dataclass
 from typing import Dict, List, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 
 #: relative to /etc
 CONF = "nanozfs/bastion.conf"

@@ -30,8 +30,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import (
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Execute, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute, Runner
 
 FINE, ATTENTION, FAILED = 0, 1, 3
 

@@ -22,10 +22,11 @@ import stat
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Result, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL, kenv
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL
 
 CHANGED, NEW, DELETED = "changed", "new", "deleted"
 

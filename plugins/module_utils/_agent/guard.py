@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import TIMED_OUT, Execute, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Execute, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import import_hung
 
 _POOL_COMMANDS = ("zpool", "zfs", "zdb")

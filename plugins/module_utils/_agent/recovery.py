@@ -15,16 +15,14 @@ import os
 import secrets
 from typing import Callable, Iterable, List, Optional, Sequence, Tuple, TypeVar
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion, codes, status
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, Closed, Screen, wrapped
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import read_slice, sysctl
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import JournalStore, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import (
     ACTIVE,
     BOOTME,
     BOOTONCE,
@@ -32,13 +30,16 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import (
     RECOVERY,
     read_medium,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
     Candidate,
     ImportOptions,
     Zpool,
     count_disks,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import read_slice
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
 
 _Kind = TypeVar("_Kind")
 
@@ -312,7 +313,7 @@ class Session:
         if read_slice(read_medium(self.runner).get(label), False).inside is None:
             raise Refused("{0}".format(self.system_in(label)), safe="nothing was changed", todo="choose the other one")
         if self.confirm("The host restarts and starts {0}, now and from now on.".format(self.system_in(label))):
-            _selection.choose(self.runner, label, "active")
+            selection.choose(self.runner, label, "active")
             self._end("-r")
 
     def power_off(self) -> None:

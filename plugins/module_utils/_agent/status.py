@@ -12,20 +12,13 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
-    NORMAL,
-    RECOVERY,
-    TRIAL,
-    import_hung,
-    kenv,
-    survey,
-    sysctl,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL, RECOVERY, TRIAL, import_hung, survey
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 
 #: how many files of /etc are named before it is only said how many there are
 _NAMED = 8

@@ -13,22 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _journal as journals
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _selection, _state, _transaction
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
-    RECOVERY,
-    TRIAL,
-    read_slice,
-    running_image,
-    state_of,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Medium, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import USABLE, Zpool
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import RECOVERY, TRIAL, state_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import read_slice, running_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Inside
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import Journal, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import Medium, read_medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import USABLE, Zpool
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection, transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal, JournalStore
 
 _NOTHING = "nothing was changed"
 
@@ -49,7 +45,7 @@ class Situation:
     def runs_target(self) -> bool:
         """Whether the running image is the one that the journal's transaction brings.
 
-        Compared by build: ``_transaction.next_step`` refuses two images that name the same one.
+        Compared by build: ``transaction.next_step`` refuses two images that name the same one.
         """
         return self.journal.target is not None and self.journal.target.build == self.image.build
 
@@ -127,8 +123,8 @@ def commit(runner: Runner) -> str:
 
 def _finish(here: Situation) -> str:
     # where a commit was interrupted that may be done already, or by half: the flags of an MBR are two writes
-    _selection.choose(here.runner, "running", "active")
-    here.write(_transaction.commit(here.journal))
+    selection.choose(here.runner, "running", "active")
+    here.write(transaction.commit(here.journal))
     return "{0} is committed: it boots from now on, from {1}".format(here.journal.target, here.medium.running)
 
 
@@ -165,15 +161,15 @@ def revert(runner: Runner, reason: str) -> str:
             todo="to go back to the system of before a finished upgrade, run the playbook rollback",
         )
     if not here.runs_target:
-        here.write(_transaction.revert(here.journal, reason))
+        here.write(transaction.revert(here.journal, reason))
         # armed, but not restarted: the old system runs and shall do so after the restart as well
-        _selection.choose(runner, "inactive", "inactive")
+        selection.choose(runner, "inactive", "inactive")
         return "the trial of {0} is given up; the data is put back at the next start".format(here.journal.target)
     if not medium.on_trial():
         _refuse_without_old_system(here)
-    here.write(_transaction.revert(here.journal, reason))
+    here.write(transaction.revert(here.journal, reason))
     if not medium.on_trial():  # half a commit: the flags were turned round already
-        _selection.choose(runner, "inactive", "active")
+        selection.choose(runner, "inactive", "active")
     return "{0} is taken back; {1} starts, and finds its data as it was".format(
         here.journal.target, here.journal.source
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 
 FORMAT = 1
 NAMESPACE = "nanozfs-image"

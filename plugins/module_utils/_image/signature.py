@@ -13,8 +13,8 @@ import os
 import tempfile
 from typing import NamedTuple, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import NAMESPACE
 
 _SAFE = "nothing was written; the image was not looked at any further"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Callable, Iterable, List, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, BadManifest, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import fetch_artefact

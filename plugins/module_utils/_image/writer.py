@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device, DeviceError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import ACTIVE, BOOTME, BOOTONCE, Medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import (
     Plan,
     Wishes,
@@ -27,7 +29,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import
     refuse_full,
     usable_deltas,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device, DeviceError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.fetch import payloads
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import (
     BadMap,
@@ -44,7 +45,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.windows impor
     read_windows,
     wrong_windows,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._medium import ACTIVE, BOOTME, BOOTONCE, Medium
 
 #: how often a server that only delivers whole files is asked again after a connection broke
 WHOLE_ATTEMPTS = 3

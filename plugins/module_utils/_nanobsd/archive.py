@@ -13,8 +13,8 @@ import stat
 import tarfile
 from typing import Dict, Iterator, List, Set, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package, release_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.config import QUERIES
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition, Place

@@ -15,8 +15,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import ENVIRONMENT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd import archive, config, parts, phases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition, Place

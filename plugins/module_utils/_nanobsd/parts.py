@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.definition import Definition
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import Source
 

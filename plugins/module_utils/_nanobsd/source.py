@@ -11,9 +11,9 @@ import os
 from dataclasses import dataclass
 from typing import List
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 
 #: of a digest that people have to read
 SHORT = 12

@@ -10,7 +10,7 @@ import getopt
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.geom import SECTOR, Layout, Mbr, Part
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output, humanize
@@ -286,11 +286,11 @@ def _attribute(machine: Machine, options: Dict[str, str], names: List[str], on: 
         return Output(0, done)  # changes the protective MBR only, which nothing here looks at
     if part is None:
         raise Fail("gpart: attrib '{0}': Operation not supported by device".format(attribute))
-    if attribute not in _gpt.ATTRIBUTES:
+    if attribute not in gpt.ATTRIBUTES:
         raise Fail("gpart: attrib '{0}': Invalid argument".format(attribute))
-    bits = _gpt.ATTRIBUTES[attribute]
+    bits = gpt.ATTRIBUTES[attribute]
     if on and attribute == "bootonce":
-        bits |= _gpt.ATTRIBUTES["bootme"]
+        bits |= gpt.ATTRIBUTES["bootme"]
     entry = layout.table.entries[part.index]
     entry.attributes = entry.attributes | bits if on else entry.attributes & ~bits
     if "f" in options and "C" not in options["f"]:
@@ -320,7 +320,7 @@ def _write(machine: Machine, layout: Layout) -> None:
         if layout.scheme == "MBR":
             layout.table.write(file)
         else:
-            _gpt.write_table(file, layout.table)
+            gpt.write_table(file, layout.table)
 
 
 def _commit(machine: Machine, options: Dict[str, str], names: List[str]) -> Output:
@@ -348,7 +348,7 @@ def _recover(machine: Machine, options: Dict[str, str], names: List[str]) -> Out
     return Output(0, "{0} recovered\n".format(layout.disk))
 
 
-def _usable(table: _gpt.Table) -> Tuple[int, int]:
+def _usable(table: gpt.Table) -> Tuple[int, int]:
     """The sectors that FreeBSD gives to partitions: whole ones of 4 KiB, unless a partition is in the way.
 
     Source: g_gpt_set_defaults in sys/geom/part/g_part_gpt.c.
@@ -374,10 +374,10 @@ def _create(machine: Machine, options: Dict[str, str], names: List[str]) -> Outp
             Mbr(bytes(510) + b"\x55\xaa", geom.firmware(name)).write(file)
         else:
             count = int(options.get("n", "128"))
-            table = _gpt.new_table(sectors, geom.deterministic_guid(machine, name), count)
+            table = gpt.new_table(sectors, geom.deterministic_guid(machine, name), count)
             table.first, table.last = _usable(table)
-            file.write(_gpt.protective_mbr(sectors))
-            _gpt.write_table(file, table)
+            file.write(gpt.protective_mbr(sectors))
+            gpt.write_table(file, table)
     return Output(0, "{0} created\n".format(name))
 
 
@@ -423,11 +423,11 @@ def _add(machine: Machine, options: Dict[str, str], names: List[str]) -> Output:
         layout.table.put(index, 0, 0xA5, first, length)
         name = "{0}s{1}".format(layout.disk, index)
     else:
-        if kind not in _gpt.TYPES:
+        if kind not in gpt.TYPES:
             raise Fail("gpart: type '{0}': Invalid argument".format(kind))
         name = "{0}p{1}".format(layout.disk, index)
         guid = geom.deterministic_guid(machine, name)
-        entry = _gpt.Entry(_gpt.TYPES[kind], guid, first, first + length - 1, 0, options.get("l", ""))
+        entry = gpt.Entry(gpt.TYPES[kind], guid, first, first + length - 1, 0, options.get("l", ""))
         layout.table.add(index, entry)
     _write(machine, layout)
     return Output(0, "{0} added\n".format(name))
@@ -447,12 +447,12 @@ def _modify(machine: Machine, options: Dict[str, str], names: List[str]) -> Outp
     part = _index(layout, options)
     assert part is not None
     _trusted(layout)
-    if layout.scheme == "MBR" or options.get("t", "freebsd-ufs") not in _gpt.TYPES:
+    if layout.scheme == "MBR" or options.get("t", "freebsd-ufs") not in gpt.TYPES:
         raise Fail("gpart: Invalid argument")
     entry = layout.table.entries[part.index]
     entry.label = options.get("l", entry.label)
     if "t" in options:
-        entry.kind = _gpt.TYPES[options["t"]]
+        entry.kind = gpt.TYPES[options["t"]]
     _write(machine, layout)
     return Output(0, "{0} modified\n".format(part.name))
 

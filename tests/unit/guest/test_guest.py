@@ -17,7 +17,7 @@ from typing import List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, lane, qemu
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
@@ -143,11 +143,11 @@ def test_a_medium_is_written_whole_and_is_larger(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["efi", "freebsd-ufs"])
 def test_an_efi_system_partition_is_seen(tmp_path: Path, kind: str) -> None:
-    table = _gpt.new_table(4096, uuid.uuid4())
-    table.add(1, _gpt.Entry(_gpt.TYPES[kind], uuid.uuid4(), 64, 127))
+    table = gpt.new_table(4096, uuid.uuid4())
+    table.add(1, gpt.Entry(gpt.TYPES[kind], uuid.uuid4(), 64, 127))
     with open(tmp_path / "medium", "wb") as file:
-        file.truncate(4096 * _gpt.SECTOR)
-        _gpt.write_table(file, table)
+        file.truncate(4096 * gpt.SECTOR)
+        gpt.write_table(file, table)
     assert freebsd.has_esp(str(tmp_path / "medium")) == (kind == "efi")
 
 

@@ -13,8 +13,8 @@ from typing import List, Sequence, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.tests.unit.agent import DIGITS, INTERRUPT, AgentHost, Reply
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB

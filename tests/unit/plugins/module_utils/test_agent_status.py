@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard, deadline
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import TIMED_OUT
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zpool import Disks, count_disks, parse_import
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Disks, count_disks, parse_import
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images

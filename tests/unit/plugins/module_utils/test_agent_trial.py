@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import Journal, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal, JournalStore
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, boot_mbr, make_mbr_medium

@@ -13,10 +13,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _disks
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._disks import Disk
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import CommandError, FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import disks
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.disks import Disk
 
 SIZE = 30752636928
 SERIAL = "4C530001230114117342"
@@ -47,14 +47,14 @@ def linux(*answers: Tuple[int, str, str]) -> Runner:
 
 
 def look(entry: Dict[str, Any]) -> Disk:
-    return _disks.look(linux((0, json.dumps({"blockdevices": [entry]}), "")), NOWHERE)
+    return disks.look(linux((0, json.dumps({"blockdevices": [entry]}), "")), NOWHERE)
 
 
 def test_a_free_stick() -> None:
     disk = look(stick(node(NOWHERE + "1", fstype="vfat"), node(NOWHERE + "2", fstype="swap")))
     assert (disk.path, disk.size, disk.serial, disk.model) == (NOWHERE, SIZE, SERIAL, "Ultra Fit")
     assert disk.holders == () and disk.claimable and disk.token == SERIAL
-    _disks.check_free(disk, SIZE)
+    disks.check_free(disk, SIZE)
 
 
 def test_numbers_as_older_versions_print_them() -> None:
@@ -80,7 +80,7 @@ def test_numbers_as_older_versions_print_them() -> None:
 def test_what_holds_a_disk(children: List[Dict[str, Any]], held: str) -> None:
     disk = look(stick(*children))
     with pytest.raises(Refused) as refused:
-        _disks.check_free(disk, 1)
+        disks.check_free(disk, 1)
     assert "is in use by {0}. Safe now: nothing was written".format(held) in str(refused.value)
     assert SERIAL in str(refused.value)
 
@@ -99,7 +99,7 @@ def test_what_lsblk_does_not_know_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", busy)
     disk = look(stick())
     assert disk.holders == ("the kernel (EBUSY)",)
-    with pytest.raises(Refused, match="cannot be had: Device or resource busy"), _disks.claimed(disk):
+    with pytest.raises(Refused, match="cannot be had: Device or resource busy"), disks.claimed(disk):
         raise AssertionError("it was claimed")
 
 
@@ -120,7 +120,7 @@ def test_no_disk_to_write_to(entry: Dict[str, Any], says: str) -> None:
 
 def test_too_small() -> None:
     with pytest.raises(Refused, match="does not fit on"):
-        _disks.check_free(look(stick()), SIZE + 1)
+        disks.check_free(look(stick()), SIZE + 1)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,12 @@ def test_too_small() -> None:
 )
 def test_lsblk_does_not_help(answer: Tuple[int, str, str], kind: type, says: str) -> None:
     with pytest.raises(kind, match=says):
-        _disks.look(linux(answer), NOWHERE)
+        disks.look(linux(answer), NOWHERE)
 
 
 def test_a_system_that_we_do_not_know() -> None:
     with pytest.raises(Refused, match="this is Darwin"):
-        _disks.look(Runner(lambda argv, stdin: (0, "Darwin\n", "")), "/dev/disk2")
+        disks.look(Runner(lambda argv, stdin: (0, "Darwin\n", "")), "/dev/disk2")
 
 
 CONFXML = """<mesh>
@@ -162,7 +162,7 @@ def test_a_mirror_with_swap_on_freebsd() -> None:
         answers = {"uname": (0, "FreeBSD\n", ""), "sysctl": (0, CONFXML, ""), "zdb": (2, "failed to unpack\n", "")}
         return answers[argv[0]]
 
-    disk = _disks.look(Runner(execute), "/dev/da0")
+    disk = disks.look(Runner(execute), "/dev/da0")
     assert disk.holders == ("swap (swap on mirror/gm0)", "GEOM class MIRROR (gm0)") and not disk.claimable
     with pytest.raises(Refused, match="is a part of gm0"):
-        _disks.look(Runner(execute), "mirror/gm0")
+        disks.look(Runner(execute), "mirror/gm0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._geom import Mesh, Provider, parse_confxml
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, Provider, parse_confxml
 from ansible_collections.nanozfs.fleet.tests import transcripts
 
 

@@ -48,7 +48,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.varint import
     write_number,
     write_signed,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, maps
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _xz
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import delta, maps
 from ansible_collections.nanozfs.fleet.tests.unit.published import Published
 
 #: the CI machine may be busy: nothing here is about time
@@ -250,13 +251,13 @@ class TestMaps:
         raw, total = as_map(recipes)
         plain = bytearray(lzma.decompress(raw))
         plain[at % len(plain)] ^= change
-        use(maps.compress_xz(bytes(plain), maps.filters(len(plain))), total)
+        use(_xz.compress_xz(bytes(plain), _xz.filters(len(plain))), total)
 
     @quiet
     @given(st.binary(max_size=300))
     def test_any_bytes(self, rest: bytes) -> None:
         plain = frames.MAGIC + bytes(64) + rest
-        use(maps.compress_xz(plain, maps.filters(len(plain))), 0)
+        use(_xz.compress_xz(plain, _xz.filters(len(plain))), 0)
         use(rest, 0)
 
     def test_every_cut(self) -> None:
@@ -264,7 +265,7 @@ class TestMaps:
         plain = lzma.decompress(raw)
         for end in range(len(plain)):
             with pytest.raises(BadMap):
-                frames.parse_map(maps.compress_xz(plain[:end], maps.filters(end)), total)
+                frames.parse_map(_xz.compress_xz(plain[:end], _xz.filters(end)), total)
         for end in range(len(raw)):
             with pytest.raises(BadMap):
                 frames.parse_map(raw[:end], total)
@@ -276,7 +277,7 @@ class TestMaps:
             frames.parse_map(raw, total)
 
     def test_a_map_that_is_a_bomb(self) -> None:
-        bomb = maps.compress_xz(bytes(frames.MAX_MAP + 1), maps.filters(frames.MAX_MAP))
+        bomb = _xz.compress_xz(bytes(frames.MAX_MAP + 1), _xz.filters(frames.MAX_MAP))
         with pytest.raises(BadMap):
             frames.parse_map(bomb, 0)
 

@@ -20,9 +20,10 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import choice, codec, device, fetch, writer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import choice, codec, fetch, writer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import BadMap, Frame, parse_map
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import (
@@ -675,8 +676,8 @@ class TestPush:
 @pytest.mark.skipif(codec.ZSTD not in codec.unpackers(), reason="this Python has no zstd")
 def test_zstd_where_there_is_one(published: Published, tmp_path: Any, monkeypatch: Any) -> None:
     """An offer that unpacks quicker is taken on a fast line, and only by hosts that can."""
-    from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder  # noqa: PLC0415
-    from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Press  # noqa: PLC0415
+    from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder  # noqa: PLC0415
+    from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Press  # noqa: PLC0415
 
     press = Press(Folder(published.repository), published.paths["1.1"], published.manifest.id, lambda text: None)
     zstd = press.delta(codec.ZSTD, published.old, published.paths["1.0"])

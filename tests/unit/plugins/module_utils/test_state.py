@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _state
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.device import Device
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, Journal
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
 
 
 @pytest.fixture
@@ -20,14 +21,14 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "state")
 
 
-def read(path: str) -> _state.State:
+def read(path: str) -> state.State:
     with Device(path) as device:
-        return _state.read(device)
+        return state.read(device)
 
 
-def write(path: str, **values: str) -> _state.State:
+def write(path: str, **values: str) -> state.State:
     with Device(path, writable=True) as device:
-        return _state.write(device, values)
+        return state.write(device, values)
 
 
 def test_a_new_medium_says_nothing(path: str) -> None:
@@ -53,7 +54,7 @@ def test_a_power_cut_leaves_the_copy_before(path: str, cut: int) -> None:
     for number in range(3):
         write(path, boots=str(number), reason=str(number) * 7000)
     raw = Path(path).read_bytes()
-    place = write(path, boots="3", reason="3" * 7000).place * _state.COPY
+    place = write(path, boots="3", reason="3" * 7000).place * state.COPY
     new = Path(path).read_bytes()
     torn = bytearray(raw)
     torn[place : place + cut] = new[place : place + cut]
@@ -62,25 +63,25 @@ def test_a_power_cut_leaves_the_copy_before(path: str, cut: int) -> None:
 
 
 def test_every_flipped_byte_of_a_copy_is_seen() -> None:
-    raw = _state.render_copy({"phase": "trial", "reason": "it said no"}, 7)
+    raw = state.render_copy({"phase": "trial", "reason": "it said no"}, 7)
     end = len(raw.rstrip(b"\0"))
     for offset in range(end - 1):  # the last one is the line end behind the check sum
         damaged = bytearray(raw)
         damaged[offset] ^= 0x01
-        assert _state.parse_copy(bytes(damaged)) is None, offset
-    assert _state.parse_copy(raw) == {"serial": "7", "phase": "trial", "reason": "it said no"}
+        assert state.parse_copy(bytes(damaged)) is None, offset
+    assert state.parse_copy(raw) == {"serial": "7", "phase": "trial", "reason": "it said no"}
 
 
 def test_what_does_not_fit_is_left_out_and_the_rest_is_there(path: str) -> None:
     write(path, boots="1", phase="trial")
     write(path, reason="x" * 9000)
     assert read(path).values == {"boots": "1", "phase": "trial"}
-    assert len(_state.render_copy({"a": "x" * 9000}, 1)) == _state.COPY
+    assert len(state.render_copy({"a": "x" * 9000}, 1)) == state.COPY
 
 
 def test_the_mirror_of_a_journal_is_lines() -> None:
     journal = Journal(phase="trial", target=ImageRef("b" * 64, "build", "1.1"), timeout=60, reason="it\nsaid  no")
-    values = _state.mirror(journal, "123")
+    values = state.mirror(journal, "123")
     assert values["reason"] == "it said no"
     assert (values["to_build"], values["to_version"], values["from_version"]) == ("build", "1.1", "")
-    assert _state.parse_copy(_state.render_copy(values, 1)) == dict(values, serial="1")
+    assert state.parse_copy(state.render_copy(values, 1)) == dict(values, serial="1")

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _journal as journals
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _transaction as transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import ImageRef, Journal
-from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import Branch, Step, decode, put_back
-from ansible_collections.nanozfs.fleet.plugins.module_utils._transaction import Wish
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Branch, Step, decode, put_back
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
 OLD = ImageRef("a" * 64, "build-a", "1.0")
 NEW = ImageRef("b" * 64, "build-b", "1.1")

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Set
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import TYPE_LINK, NotUfs, Ufs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import TYPE_LINK, NotUfs, Ufs
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests.model import geom
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, boot_mbr, make_mbr_medium
@@ -47,7 +47,7 @@ def test_a_commit_is_one_write_of_the_table(host: ModuleHost) -> None:
     def watching(argv, stdin=None):  # type: ignore[no-untyped-def]
         output = run(argv, stdin)
         with open(host.machine.image("ada0"), "rb") as file:
-            table = _gpt.read_table(file, host.machine.hardware["disks"]["ada0"]["size"] // 512)
+            table = gpt.read_table(file, host.machine.hardware["disks"]["ada0"]["size"] // 512)
         seen.append({entry.label: tuple(entry.flags) for entry in table.entries.values()})
         return output
 

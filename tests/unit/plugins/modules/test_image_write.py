@@ -19,16 +19,17 @@ from typing import Any, Iterator, List, Optional
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, publish, release
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._supply import supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import publish, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot

@@ -15,16 +15,17 @@ from typing import Any, Dict, List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import device as devices
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import spare
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import disk_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Artefact
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, esp, medium
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, medium
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, WindowDevice, boot0
 
@@ -116,16 +117,16 @@ class TestDisk:
 
     def test_a_medium_that_was_used_or_damaged_is_written_anew(self, desk: Desk) -> None:
         desk.fill(desk.published("1.1"))
-        places = {each.label: each.first * 512 for each in _gpt.read_published(desk.content()).entries.values()}
+        places = {each.label: each.first * 512 for each in gpt.read_published(desk.content()).entries.values()}
         spots = [places["nz-a"] + MIB, places["nz-recovery"], places["nz-state"], places["nz-boot"], 1024]
         desk.see_damage(spots, confirm=SERIAL)
 
     def test_a_trace_of_an_earlier_table_is_gone(self, desk: Desk) -> None:
         """The kernel would take the second copy of an older table, at the end of the disk, for this medium's."""
-        table = _gpt.new_table(SIZE // 512, _gpt.TYPES["freebsd"])
+        table = gpt.new_table(SIZE // 512, gpt.TYPES["freebsd"])
         with open(desk.image, "r+b") as file:
-            file.write(_gpt.protective_mbr(table.sectors))
-            _gpt.write_table(file, table)
+            file.write(gpt.protective_mbr(table.sectors))
+            gpt.write_table(file, table)
         assert desk.write()["target"]["content"] == "partitions: none"
         desk.write(confirm=SERIAL)
         assert not desk.content()[-MIB:].strip(b"\0")
@@ -181,8 +182,8 @@ class TestMbr:
 def test_with_an_efi_system_partition_the_first_slice_begins_further_behind(images: Images, tmp_path: Any) -> None:
     content = io.BytesIO()
     table = medium.table_for(medium.layout(SLICE, efi=True), "test", "nz-a")
-    content.write(_gpt.protective_mbr(table.sectors))
-    _gpt.write_table(content, table)
+    content.write(gpt.protective_mbr(table.sectors))
+    gpt.write_table(content, table)
     for index in (3, 4):
         content.seek(table.entries[index].first * 512)
         content.write(images.content("1.1"))
@@ -191,17 +192,17 @@ def test_with_an_efi_system_partition_the_first_slice_begins_further_behind(imag
     artefact = Artefact("medium", len(packed), hashlib.sha256(packed).hexdigest())
     manifest = replace(Folder(images.repository).manifest(images.built["1.1"]["id"]), files={"medium": artefact})
     repository = FolderRepository(str(tmp_path))
-    head = spare.read_head(repository, manifest, "gpt")
+    head = disk_image.read_head(repository, manifest, "gpt")
     assert len(head.content) == table.entries[3].first * 512 > esp.ESP_SIZE and head.size == table.sectors * 512
     target = tmp_path / "disk"
     target.write_bytes(b"")
     os.truncate(target, head.size)
-    spare.MediumWriter(repository, manifest, "gpt", head, str(target), None).write()
+    disk_image.MediumWriter(repository, manifest, "gpt", head, str(target), None).write()
     assert target.read_bytes() == content.getvalue()
     with devices.open_device(str(target), writable=True) as device:
-        assert spare.is_fresh(device, head, manifest)
+        assert disk_image.is_fresh(device, head, manifest)
         device.write(table.entries[1].first * 512, b"x" * 512)
-        assert not spare.is_fresh(device, head, manifest)
+        assert not disk_image.is_fresh(device, head, manifest)
 
 
 class TestFile:
@@ -314,8 +315,8 @@ class TestTrouble:
             out.write(content.ljust(os.path.getsize(path), b"\0") if how == "longer" else content)
         result = desk.host.run("medium_write", **desk.arguments(repository=copy, confirm=SERIAL))
         assert result["failed"] and "Safe now: " in result["msg"] and "boots nowhere" in result["msg"]
-        with pytest.raises(_gpt.GptError):
-            _gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
+        with pytest.raises(gpt.GptError):
+            gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
         target = str(tmp_path / "spare.img")
         message = desk.host.run("medium_write", **desk.arguments(repository=copy, file=target))["msg"]
         assert "no file got the name" in message
@@ -331,8 +332,8 @@ class TestTrouble:
         )
         result = desk.host.run("medium_write", **desk.arguments(confirm=SERIAL))
         assert result["failed"] and "1 of " in result["msg"] and "another disk" in result["msg"]
-        with pytest.raises(_gpt.GptError):
-            _gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
+        with pytest.raises(gpt.GptError):
+            gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
 
     def test_a_disk_that_is_gone(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         def write(self: WindowDevice, offset: int, data: Any) -> None:
@@ -358,8 +359,8 @@ class TestTrouble:
         monkeypatch.setattr(WindowDevice, "write", write)
         message = desk.host.run("medium_write", **desk.arguments(confirm=SERIAL))["msg"]
         assert "was pulled" in message and "boots nowhere" in message
-        with pytest.raises(_gpt.GptError):
-            _gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
+        with pytest.raises(gpt.GptError):
+            gpt.read_table(io.BytesIO(desk.content()), SIZE // 512)
         cut.clear()
         assert desk.host.ok("medium_write", **desk.arguments(confirm=SERIAL))["changed"]
         assert desk.content().startswith(desk.published("1.1"))

@@ -17,10 +17,10 @@ from typing import Any, Dict
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import origin
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import build_line
 from ansible_collections.nanozfs.fleet.tests.unit.builder import SOURCE, BuildHost

@@ -10,11 +10,11 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._journal import JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._plan import Step, perform
-from ansible_collections.nanozfs.fleet.plugins.module_utils._zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step, perform
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
 
@@ -365,7 +365,7 @@ class TestMedium:
             return real(path, writable)
 
         fleet.host.monkeypatch.setattr(
-            "ansible_collections.nanozfs.fleet.plugins.module_utils._image.device.open_device", failing
+            "ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device.open_device", failing
         )
         result = fleet.host.ok("transaction", pool="tank", state="recorded", running=fleet.refs["1.0"])
         assert result["changed"] and result["journal"]["image"] == fleet.refs["1.0"]

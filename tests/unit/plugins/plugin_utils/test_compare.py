@@ -18,15 +18,17 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, compare, release, ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.listing import (
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, LINK, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import compare, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.listing import (
     BadListing,
     Entry,
     Listing,
     parse_listing,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, LINK, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 
 BASE = Entry(FILE, 0o644, size=1000, mtime=5, sha256="aa" * 32)

@@ -26,16 +26,16 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Writer
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import delta, pack
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import (
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import delta, pack
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import (
     Description,
     Folder,
     artefact_of,
     digest_image,
-    replace_file,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Press
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Press
 
 MIB = 1 << 20
 SIZE = 12 * MIB

@@ -12,10 +12,10 @@ from typing import Optional, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.features import features_in, features_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Description
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import look_inside
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, LINK, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import features_in, features_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, LINK, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Description
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import look_inside
 from ansible_collections.nanozfs.fleet.tests.model import properties
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import CHECKOUT, Images
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils import _gpt
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import medium
 
 SLICE = 8 << 20
 
@@ -28,8 +28,8 @@ def disk(tmp_path: Any) -> str:
     path = str(tmp_path / "disk.img")
     with open(path, "wb") as file:
         file.truncate(table.sectors * 512)
-        file.write(_gpt.protective_mbr(table.sectors, b"\xeb" * 512))
-        _gpt.write_table(file, table)
+        file.write(gpt.protective_mbr(table.sectors, b"\xeb" * 512))
+        gpt.write_table(file, table)
     return path
 
 
@@ -58,14 +58,14 @@ def test_sfdisk_sees_the_layout(disk: str) -> None:
         )
         for part in table["partitions"]
     }
-    ufs, state = str(_gpt.TYPES["freebsd-ufs"]), str(medium.STATE_TYPE)
+    ufs, state = str(gpt.TYPES["freebsd-ufs"]), str(medium.STATE_TYPE)
     assert seen == {
-        2: ("nz-boot", str(_gpt.TYPES["freebsd-boot"]), 512 << 10, None),
+        2: ("nz-boot", str(gpt.TYPES["freebsd-boot"]), 512 << 10, None),
         3: ("nz-recovery", ufs, SLICE, None),
         4: ("nz-a", ufs, SLICE, "GUID:59"),
         5: ("nz-b", ufs, SLICE, None),
         6: ("nz-state", state, 1 << 20, None),
-        7: ("nz-swap", str(_gpt.TYPES["freebsd-swap"]), 4 << 20, None),
+        7: ("nz-swap", str(gpt.TYPES["freebsd-swap"]), 4 << 20, None),
     }
     assert all(part["start"] % 2048 == 0 for part in table["partitions"])
 
@@ -73,9 +73,9 @@ def test_sfdisk_sees_the_layout(disk: str) -> None:
 def test_sfdisk_sees_changed_attributes(disk: str) -> None:
     need("sfdisk")
     with open(disk, "r+b") as file:
-        table = _gpt.read_table(file, file.seek(0, 2) // 512)
-        table.entries[5].attributes = _gpt.ATTRIBUTES["bootonce"] | _gpt.ATTRIBUTES["bootfailed"]
-        _gpt.write_table(file, table)
+        table = gpt.read_table(file, file.seek(0, 2) // 512)
+        table.entries[5].attributes = gpt.ATTRIBUTES["bootonce"] | gpt.ATTRIBUTES["bootfailed"]
+        gpt.write_table(file, table)
     done = subprocess.run(["sfdisk", "--part-attrs", disk, "5"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "GUID:57,58"
 
@@ -89,9 +89,9 @@ def test_same_seed_same_bytes() -> None:
 class TestCopies:
     """Each copy alone is enough, and damage is noticed."""
 
-    def read(self, path: str) -> _gpt.Table:
+    def read(self, path: str) -> gpt.Table:
         with open(path, "rb") as file:
-            return _gpt.read_table(file, file.seek(0, 2) // 512)
+            return gpt.read_table(file, file.seek(0, 2) // 512)
 
     def wipe(self, path: str, sector: int) -> None:
         with open(path, "r+b") as file:
@@ -106,13 +106,13 @@ class TestCopies:
         found = self.read(disk)
         assert found.corrupt and found.entries == good.entries
         with open(disk, "r+b") as file:
-            _gpt.write_table(file, found)
+            gpt.write_table(file, found)
         assert self.read(disk) == good
 
     def test_both_damaged(self, disk: str) -> None:
         self.wipe(disk, 1)
         self.wipe(disk, -1)
-        with pytest.raises(_gpt.GptError):
+        with pytest.raises(gpt.GptError):
             self.read(disk)
 
     def test_on_a_larger_disk_it_is_corrupt_until_written_anew(self, disk: str) -> None:
@@ -121,22 +121,22 @@ class TestCopies:
         table = self.read(disk)
         assert table.corrupt
         with open(disk, "r+b") as file:
-            _gpt.write_table(file, table)
+            gpt.write_table(file, table)
         assert not self.read(disk).corrupt
 
     def test_garbage_is_no_table(self) -> None:
-        with pytest.raises(_gpt.GptError):
-            _gpt.read_table(io.BytesIO(b"EFI PART" * 10000), 156)
+        with pytest.raises(gpt.GptError):
+            gpt.read_table(io.BytesIO(b"EFI PART" * 10000), 156)
 
 
 def test_partitions_may_not_overlap_or_leave_the_disk() -> None:
-    table = _gpt.new_table(10000, uuid.uuid4())
-    kind = _gpt.TYPES["freebsd-ufs"]
-    table.add(1, _gpt.Entry(kind, uuid.uuid4(), 100, 199))
+    table = gpt.new_table(10000, uuid.uuid4())
+    kind = gpt.TYPES["freebsd-ufs"]
+    table.add(1, gpt.Entry(kind, uuid.uuid4(), 100, 199))
     for index, first, last in ((1, 300, 400), (2, 199, 300), (2, 0, 50), (2, 9000, 9999), (2, 500, 400), (0, 300, 400)):
-        with pytest.raises(_gpt.GptError):
-            table.add(index, _gpt.Entry(kind, uuid.uuid4(), first, last))
-    with pytest.raises(_gpt.GptError):
-        _gpt.Entry(kind, uuid.uuid4(), 1, 2, 0, "x" * 37).pack()
-    with pytest.raises(_gpt.GptError):
-        _gpt.new_table(60, uuid.uuid4())
+        with pytest.raises(gpt.GptError):
+            table.add(index, gpt.Entry(kind, uuid.uuid4(), first, last))
+    with pytest.raises(gpt.GptError):
+        gpt.Entry(kind, uuid.uuid4(), 1, 2, 0, "x" * 37).pack()
+    with pytest.raises(gpt.GptError):
+        gpt.new_table(60, uuid.uuid4())

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import guards
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.guards import Guarded
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import FILE, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import guards
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Node, Tree
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEddyNy6mXc9xLJFHK/rKeMTEbvW0JnhWVQtyrVIQL5I"

@@ -23,17 +23,18 @@ from typing import Any, List, Tuple
 import pytest
 from dissect.ffs import FFS
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._gpt import read_table
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, parse
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.release import Terms
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, FILE, LINK, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, LINK, Node, Tree, TreeError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
 
@@ -112,7 +113,7 @@ class TestImage:
             for name in files
         ]
         assert all(name.endswith(".py") for name in names)
-        assert not any(name.endswith(("_module.py", "_mbr.py")) for name in names)
+        assert not any(name.endswith(("_module.py", "_release/mbr.py")) for name in names)
         modules = [name[:-3].replace("/", ".") for name in names if name not in ("nanozfs.py",)]
         assert "ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery" in modules
         script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"

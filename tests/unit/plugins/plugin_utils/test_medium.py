@@ -20,9 +20,8 @@ import pytest
 from dissect.ffs import FFS
 from dissect.volume.disk import Disk
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _mbr
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import esp, medium
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.medium import Form, MediumError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, mbr, medium
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form, MediumError
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import boot0
 
@@ -232,8 +231,8 @@ class TestMbr:
                 make(form, **code)
 
     def test_too_large(self) -> None:
-        with pytest.raises(_mbr.MbrError, match="only counts to"):
-            _mbr.boot_record(CODE["boot0"], medium.mbr_layout(800 << 30), 2, 91, 3)
+        with pytest.raises(mbr.MbrError, match="only counts to"):
+            mbr.boot_record(CODE["boot0"], medium.mbr_layout(800 << 30), 2, 91, 3)
 
 
 @pytest.mark.parametrize("form", [GPT, MBR])

@@ -12,8 +12,8 @@ from typing import List, Optional
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import metalog
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import metalog
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
 
 #: in the manner of xinstall.c, etc/Makefile and certctl, with what is special about each
 LINES = """\

@@ -17,9 +17,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (
     MAX_ORIGIN,
     ORIGIN_JSON,
@@ -29,11 +29,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import
     Package,
     parse,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, provenance, release, sbom
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.layout import Identity
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.publish import Folder
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import provenance
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import release, sbom
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 
 IDENTITY = Identity("web", "1.1", 11, 5, "amd64", "FreeBSD:13:amd64", "tank")

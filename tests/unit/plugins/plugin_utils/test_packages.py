@@ -15,12 +15,12 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._digest import digest_file
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import packages
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.accounts import Accounts
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.packages import PackageError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.supply import Supplied
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import packages
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Supplied
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import PackageError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import ABI, make, manifest
 
 

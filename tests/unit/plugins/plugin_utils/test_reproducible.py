@@ -22,9 +22,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 import pytest
 from dissect.ffs import FFS
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._ufs import Ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import build, ufs
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import DIR, Node, Tree
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 
 MIB = 1 << 20

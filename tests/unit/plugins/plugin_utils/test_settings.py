@@ -14,9 +14,9 @@ import pytest
 from passlib.hash import sha512_crypt
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import keys, layout, settings
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.settings import Settings
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image.tree import Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import keys, layout, settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEddyNy6mXc9xLJFHK/rKeMTEbvW0JnhWVQtyrVIQL5I admin"
 USERS = "# users\nroot::0:0::0:0:Charlie &:/root:/bin/csh\ntoor:*:0:0::0:0:Bourne-again Superuser:/root:\n"

@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._image import supply
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -80,9 +80,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made.close()
 
 
-def supplied(tmp_path: Path, *written: supply.Written, manifest: str = "") -> List[supply.Supplied]:
+def supplied(tmp_path: Path, *written: inputs.Written, manifest: str = "") -> List[inputs.Supplied]:
     said: List[str] = []
-    return supply.supply(written, supply.Terms(manifest=manifest, cache=str(tmp_path / "cache")), said.append)
+    return inputs.supply(written, inputs.Terms(manifest=manifest, cache=str(tmp_path / "cache")), said.append)
 
 
 def test_fetched_once_and_then_without_a_network(server: Server, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_file_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "base.txz").write_bytes(CONTENT)
     (tmp_path / "MANIFEST").write_text(MANIFEST.format(DIGEST, "0" * 64))
     path, manifest = str(tmp_path / "base.txz"), str(tmp_path / "MANIFEST")
-    expected = supply.Supplied(path, "base.txz", DIGEST)
+    expected = inputs.Supplied(path, "base.txz", DIGEST)
     assert supplied(tmp_path, path, "file://" + path, manifest=manifest) == [expected, expected]
     assert supplied(tmp_path, path) == [expected], "without a MANIFEST a path needs no digest"
     (tmp_path / "MANIFEST").write_text(MANIFEST.format("0" * 64, "0" * 64))

@@ -6,6 +6,6 @@
 
 import sys
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._nanozfs import main
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._agent_program import main
 
 sys.exit(main())

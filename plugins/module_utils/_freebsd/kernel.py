@@ -1,0 +1,24 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the kernel says of itself: its environment and sysctls."""
+
+from __future__ import annotations
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+
+
+def kenv(runner: Runner, name: str) -> str:
+    """Read one variable of the kernel environment.
+
+    :returns: its value; an empty string when it is not set, where kenv(1) exits 255.
+    """
+    result = runner.query(["kenv", "-q", name])
+    return result.out.strip() if result.rc == 0 else ""
+
+
+def sysctl(runner: Runner, name: str) -> str:
+    """A sysctl value, or an empty string where the kernel has no such name."""
+    result = runner.query(["sysctl", "-n", name])
+    return result.out.strip() if result.rc == 0 else ""

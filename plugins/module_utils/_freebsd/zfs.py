@@ -1,0 +1,368 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Datasets and snapshots: reading them, and the zfs(8) commands that change them.
+
+Sources: zfs(8) and its sub-pages of OpenZFS 2.1; the exit statuses and messages are in the transcripts under
+``tests/fixtures/freebsd-13.2/zfs``. Objects are compared by guid; names are only how they are found.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner, unexpected
+
+#: Marks what this collection made; nothing without it is ever destroyed.
+MADE_BY = "nanozfs:made-by"
+MAKER = "nanozfs.fleet"
+
+#: A snapshot or a dataset moved aside is kept in place by a hold of this tag.
+HOLD_TAG = "nanozfs"
+
+_COMPONENT = re.compile(r"[A-Za-z0-9_.:\- ]+")
+_MISSING = ("dataset does not exist", "could not find any snapshots to destroy", "no such pool")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A file system or volume. Sizes are in bytes; ``origin`` is the snapshot that it is a clone of."""
+
+    name: str
+    guid: str
+    kind: str
+    used: int
+    available: int
+    referenced: int
+    mountpoint: str
+    mounted: bool
+    origin: Optional[str]
+    createtxg: int
+    policy: Optional[str]
+
+    @property
+    def pool(self) -> str:
+        return self.name.split("/", 1)[0]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot. ``createtxg`` orders snapshots; the clock of a host may not be trusted (``creation``, seconds)."""
+
+    name: str
+    guid: str
+    createtxg: int
+    creation: int
+    used: int
+    holds: int
+    clones: Tuple[str, ...]
+    made_by: Optional[str]
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        return self.name.split("@", 1)[0]
+
+    @property
+    def tag(self) -> str:
+        """The part after the @."""
+        return self.name.split("@", 1)[1]
+
+
+class Hold(NamedTuple):
+    """A user hold on a snapshot."""
+
+    snapshot: str
+    tag: str
+
+
+def check_dataset_name(name: str) -> None:
+    """Refuse what zfs(8) would not take as a file system name, before it could be taken for something else.
+
+    :raises Refused: with the reason.
+    """
+    parts = name.split("/")
+    if len(name) > 255 or not name[:1].isalpha() or not all(_COMPONENT.fullmatch(part) for part in parts):
+        raise Refused("{0!r} is no valid dataset name".format(name), safe="nothing was changed")
+
+
+def check_snapshot_tag(tag: str) -> None:
+    """Like :func:`check_dataset_name` for the part after the @."""
+    if not _COMPONENT.fullmatch(tag) or " " in tag:
+        raise Refused("{0!r} is no valid snapshot name".format(tag), safe="nothing was changed")
+
+
+def is_missing(result: Result) -> bool:
+    """Whether a command failed only because what it names does not exist."""
+    return result.rc != 0 and any(text in result.err for text in _MISSING)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _optional(text: str) -> Optional[str]:
+    return None if text in ("-", "") else text
+
+
+class Zfs:
+    """The zfs(8) commands that the collection uses.
+
+    Reading methods return plain records; changing ones raise :class:`CommandError` on any failure that the method
+    does not document.
+    """
+
+    DATASET_FIELDS = (
+        "name",
+        "guid",
+        "type",
+        "used",
+        "available",
+        "referenced",
+        "mountpoint",
+        "mounted",
+        "origin",
+        "createtxg",
+        "nanozfs:rollback",
+    )
+    SNAPSHOT_FIELDS = ("name", "guid", "createtxg", "creation", "used", "userrefs", "clones")
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    # reading
+
+    def datasets(self, root: str) -> List[Dataset]:
+        """The dataset *root* and all below it, parents first; empty when it does not exist."""
+        fields = ",".join(self.DATASET_FIELDS)
+        result = self.runner.query(["zfs", "list", "-Hp", "-r", "-t", "filesystem,volume", "-o", fields, root])
+        if is_missing(result):
+            return []
+        if result.rc != 0:
+            raise unexpected(result, "list the datasets of {0}".format(root))
+        found = []
+        for row in result.rows():
+            name, guid, kind, used, available, referenced, mountpoint, mounted, origin, createtxg, policy = row
+            found.append(
+                Dataset(
+                    name=name,
+                    guid=guid,
+                    kind=kind,
+                    used=_number(used),
+                    available=_number(available),
+                    referenced=_number(referenced),
+                    mountpoint=mountpoint,
+                    mounted=mounted == "yes",
+                    origin=_optional(origin),
+                    createtxg=_number(createtxg),
+                    policy=_optional(policy),
+                )
+            )
+        return found
+
+    def dataset(self, name: str) -> Optional[Dataset]:
+        """One dataset, or ``None``."""
+        return next((each for each in self.datasets(name) if each.name == name), None)
+
+    def snapshots(self, root: str, recursive: bool = False, extra: Sequence[str] = ()) -> List[Snapshot]:
+        """The snapshots of *root* (and below it), oldest first within a dataset.
+
+        :param extra: further properties to read into ``Snapshot.extra``.
+        """
+        argv = ["zfs", "list", "-Hp"]
+        argv += ["-r"] if recursive else ["-d", "1"]
+        argv += ["-t", "snapshot", "-s", "createtxg", "-o", ",".join(self.SNAPSHOT_FIELDS + tuple(extra)), root]
+        result = self.runner.query(argv)
+        if is_missing(result):
+            return []
+        if result.rc != 0:
+            raise unexpected(result, "list the snapshots of {0}".format(root))
+        makers = self._makers(root, recursive) if result.out else {}
+        found = []
+        for row in result.rows():
+            name, guid, createtxg, creation, used, userrefs, clones = row[: len(self.SNAPSHOT_FIELDS)]
+            found.append(
+                Snapshot(
+                    name=name,
+                    guid=guid,
+                    createtxg=_number(createtxg),
+                    creation=_number(creation),
+                    used=_number(used),
+                    holds=_number(userrefs),
+                    clones=tuple(each for each in clones.split(",") if each not in ("", "-")),
+                    made_by=makers.get(name),
+                    extra=dict(zip(extra, row[len(self.SNAPSHOT_FIELDS) :])),
+                )
+            )
+        return found
+
+    def _makers(self, root: str, recursive: bool) -> Dict[str, str]:
+        """Who made which snapshot. A mark on a dataset is inherited by its snapshots (zfsprops(7)) and says nothing."""
+        argv = ["zfs", "get", "-Hp"] + (["-r"] if recursive else ["-d", "1"])
+        argv += ["-t", "snapshot", "-s", "local,received", "-o", "name,value", MADE_BY, root]
+        return {row[0]: row[1] for row in self.runner.ask(argv, "see who made the snapshots").rows()}
+
+    def snapshot(self, name: str) -> Optional[Snapshot]:
+        """One snapshot by its full name, or ``None``."""
+        return next((each for each in self.snapshots(name.split("@", 1)[0]) if each.name == name), None)
+
+    def bookmarks(self, dataset: str) -> List[Tuple[str, int]]:
+        """Name and createtxg of the bookmarks of a dataset."""
+        argv = ["zfs", "list", "-Hp", "-d", "1", "-t", "bookmark", "-o", "name,createtxg", dataset]
+        return [(row[0], _number(row[1])) for row in self.runner.ask(argv, "list bookmarks").rows()]
+
+    def properties(self, dataset: str, sources: str = "all") -> Dict[str, str]:
+        """Property values of one dataset.
+
+        :param sources: ``all``, or as ``-s`` of zfs get, e.g. ``local,received``.
+        """
+        argv = ["zfs", "get", "-Hp", "-o", "property,value"]
+        argv += [] if sources == "all" else ["-s", sources]
+        result = self.runner.query(argv + ["all", dataset])
+        if is_missing(result):
+            return {}
+        if result.rc != 0:
+            raise unexpected(result, "read the properties of {0}".format(dataset))
+        values = {}
+        for line in result.out.split("\n"):
+            key, _tab, value = line.partition("\t")
+            if key:
+                values[key] = value
+        return values
+
+    def written_since(self, root: str, tag: str) -> Dict[str, int]:
+        """Bytes written to *root* and each dataset below it since its snapshot *tag* (``written@tag``)."""
+        argv = ["zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value", "written@" + tag, root]
+        return {row[0]: _number(row[1]) for row in self.runner.ask(argv, "see what was written").rows()}
+
+    def holds(self, snapshots: Iterable[str]) -> List[Hold]:
+        """The holds on the given snapshots."""
+        names = list(snapshots)
+        if not names:
+            return []
+        rows = self.runner.ask(["zfs", "holds", "-H"] + names, "list the holds").rows()
+        return [Hold(row[0], row[1]) for row in rows]
+
+    # changing
+
+    def take(
+        self,
+        names: Sequence[str],
+        recursive: bool = False,
+        properties: Optional[Mapping[str, str]] = None,
+        safe: str = "no snapshot was taken, nothing was changed",
+    ) -> None:
+        """Take snapshots, all in one transaction group: either all of them come to be or none.
+
+        :param safe: what is safe when it fails.
+        """
+        argv = ["zfs", "snapshot"] + (["-r"] if recursive else [])
+        for key, value in sorted((properties or {}).items()):
+            argv += ["-o", "{0}={1}".format(key, value)]
+        self.runner.change(
+            argv + list(names),
+            "take the snapshot {0}".format(" ".join(names)),
+            safe=safe,
+        )
+
+    def hold(self, tag: str, names: Sequence[str], recursive: bool = False) -> None:
+        """Put a hold on snapshots that do not have it yet.
+
+        :param recursive: also on the snapshots of that name below; ``zfs hold -r`` takes all of them or none, and none
+            when one of them has the tag already.
+        """
+        if names:
+            argv = ["zfs", "hold"] + (["-r"] if recursive else []) + [tag]
+            self.runner.change(argv + list(names), "hold {0}".format(", ".join(names)))
+
+    def release(self, tag: str, name: str, recursive: bool = False) -> None:
+        """Take a hold off a snapshot; one that is not there is fine."""
+        result = self.runner.attempt(["zfs", "release"] + (["-r"] if recursive else []) + [tag, name])
+        if result.rc != 0 and "no such tag on this dataset" not in result.err and not is_missing(result):
+            raise unexpected(result, "release {0}".format(name))
+
+    def destroy_snapshot(self, name: str) -> None:
+        """Destroy exactly one snapshot; zfs refuses when it is held or has clones, and so does this."""
+        if "@" not in name or "%" in name or "," in name:
+            raise FleetError("{0!r} does not name one snapshot".format(name))
+        self.runner.change(["zfs", "destroy", name], "destroy the snapshot {0}".format(name))
+
+    def rename(self, old: str, new: str) -> None:
+        self.runner.change(["zfs", "rename", old, new], "rename {0} to {1}".format(old, new))
+
+    def clone(self, snapshot: str, new: str, properties: Optional[Mapping[str, str]] = None) -> None:
+        argv = ["zfs", "clone"]
+        for key, value in sorted((properties or {}).items()):
+            argv += ["-o", "{0}={1}".format(key, value)]
+        self.runner.change(argv + [snapshot, new], "clone {0} to {1}".format(snapshot, new))
+
+    def promote(self, name: str) -> None:
+        self.runner.change(["zfs", "promote", name], "promote {0}".format(name))
+
+    def create(self, name: str, properties: Optional[Mapping[str, str]] = None, parents: bool = False) -> None:
+        argv = ["zfs", "create"] + (["-p"] if parents else [])
+        for key, value in sorted((properties or {}).items()):
+            argv += ["-o", "{0}={1}".format(key, value)]
+        self.runner.change(argv + [name], "create the dataset {0}".format(name))
+
+    def set(self, dataset: str, properties: Mapping[str, str]) -> None:
+        """Set several properties at once.
+
+        All or none, as long as the kernel refuses no single one of them: after such a refusal it sets the others one by
+        one (``zfs_set_prop_nvlist()`` in ``zfs_ioctl.c``). It does not refuse user properties that are short enough.
+        """
+        if properties:
+            pairs = ["{0}={1}".format(key, value) for key, value in sorted(properties.items())]
+            self.runner.change(["zfs", "set"] + pairs + [dataset], "set properties of {0}".format(dataset))
+
+    def unset(self, dataset: str, keys: Iterable[str]) -> None:
+        """Remove user properties (``zfs inherit``), one command each: zfs takes only one name."""
+        for key in sorted(keys):
+            self.runner.change(["zfs", "inherit", key, dataset], "remove {0} of {1}".format(key, dataset))
+
+    def rollback(self, snapshot: str, destroy_newer: bool = False, destroy_clones: bool = False) -> None:
+        """Roll a dataset back in place."""
+        argv = ["zfs", "rollback"]
+        if destroy_clones:
+            argv.append("-R")
+        elif destroy_newer:
+            argv.append("-r")
+        self.runner.change(argv + [snapshot], "roll back to {0}".format(snapshot))
+
+
+_UNITS = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([BKMGTPE]?)B?", re.IGNORECASE)
+
+
+def _canonical(value: str) -> str:
+    """A value in a form that can be compared: sizes in bytes, ``none`` of a size as 0."""
+    match = _SIZE.fullmatch(value)
+    if match:
+        return str(int(float(match.group(1)) * 1024 ** _UNITS[match.group(2).upper()]))
+    return "0" if value == "none" else value
+
+
+def same_value(now: str, wanted: str) -> bool:
+    """Whether a property has the wanted value already, as ``zfs get -p`` prints it.
+
+    ``none`` is printed as 0 for sizes such as quota, but as itself for a mountpoint.
+    """
+    return now == wanted or _canonical(now) == _canonical(wanted)
+
+
+def ensure_dataset(zfs: Zfs, name: str, wanted: Mapping[str, str]) -> Tuple[Optional[Dict[str, str]], Dict[str, str]]:
+    """Make a file system exist with the wanted properties.
+
+    :returns: the properties before (``None`` when it was created) and after, of those that were changed.
+    """
+    now = zfs.properties(name)
+    if not now:
+        zfs.create(name, wanted)
+        return None, dict(wanted)
+    differing = {key: value for key, value in wanted.items() if not same_value(now.get(key, ""), value)}
+    zfs.set(name, differing)
+    return {key: now.get(key, "") for key in differing}, differing

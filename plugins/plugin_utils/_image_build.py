@@ -1,0 +1,229 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Building an image: from a tree or archives to a published, signed slice image and a medium."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
+    guards,
+    layout,
+    packages,
+    provenance,
+    settings,
+    ufs,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs as supply
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import MASTER, Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Supplied, Written
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, read_folder
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import find as find_metalog
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import Archive
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import publish, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
+
+Say = release.Say
+
+#: the database of passwords that pwd_mkdb(8) makes
+SPWD_DB = "etc/spwd.db"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Everything that makes an image. Sizes in bytes, times in seconds since the epoch.
+
+    :param sources: folders and archives, paths or URLs, that the system is made of; ``packages`` likewise.
+    :param metalog: path of the METALOG of the folders; by default each one's own, where it has one.
+    :param unlisted: what becomes of files that a METALOG does not name, one of :data:`UNLISTED`.
+    :param secrets: files that may hold a password or a private key.
+    """
+
+    identity: layout.Identity
+    sources: Sequence[Written]
+    overlays: Sequence[str]
+    recovery: Sequence[str]
+    signers: Sequence[str]
+    terms: release.Terms
+    size: int
+    etc_size: int
+    epoch: int
+    not_after: Optional[int] = None
+    media: Sequence[Form] = (Form(),)
+    revoked: Sequence[str] = ()
+    supply: supply.Terms = supply.USUAL
+    metalog: Optional[str] = None
+    unlisted: str = REFUSE
+    packages: Sequence[Written] = ()
+    settings: Settings = NOTHING
+    secrets: Sequence[str] = ()
+
+
+def check(definition: Definition) -> None:
+    """Refuse a definition that could not become an image.
+
+    :raises Refused: with the reason.
+    """
+    if definition.size <= 0 or definition.size % GRID:
+        raise Refused("an image of {0} bytes: the size must be a multiple of {1}".format(definition.size, GRID))
+    if not definition.sources:
+        raise Refused("there is no tree or archive to build from")
+    if not definition.signers:
+        raise Refused(
+            "the image would trust nobody (image_signers is empty)",
+            todo="give the public keys of those who may sign its successors, as lines of allowed_signers",
+        )
+    release.check_terms(definition.terms)
+    settings.check(definition.settings, layout.VENDOR_SETTINGS, layout.LOADER_SETTINGS)
+    for text, what in ((definition.identity.name, "name"), (definition.identity.version, "version")):
+        if not text or not all(character.isalnum() or character in "._-" for character in text):
+            raise Refused("{0!r} is no usable {1} for an image".format(text, what))
+
+
+def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = None) -> Tuple[Tree, str]:
+    """Put the tree together.
+
+    :param scratch: a folder for the contents of archives.
+    :param say: told what is being done.
+    :param warn: told what has to be known of the image; by default as *say*.
+    :returns: the tree and the build that it is.
+    :raises FleetError: when something that it is made of is missing, wrong, or must not be in an image.
+    """
+    warn = warn or say
+    tree = Tree()
+    sources = supply.supply(definition.sources, definition.supply, say)
+    laid = _lay_sources(tree, definition, sources, scratch, warn)
+    archives = _packages(definition, tree, say)
+    overlays = Tree()
+    for folder in definition.overlays:
+        overlays.add_folder(folder)
+    accounts = Accounts()
+    accounts.add(tree)
+    accounts.add(overlays)
+    lines = packages.lay(tree, archives, accounts, scratch, warn)
+    for folder in definition.overlays:
+        tree.add_folder(folder)
+    for path, line in lines:  # an overlay may have brought another master.passwd
+        tree.append(path, line)
+    provenance.write(tree, provenance.describe(tree, laid.inputs, packages.packages_of(archives)))
+    extras = layout.Extras(
+        recovery=definition.recovery,
+        signers=definition.signers,
+        revoked=definition.revoked,
+        etc_size=definition.etc_size,
+        epoch=definition.epoch,
+        form="{0} bytes, {1}, {2}".format(
+            definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch)), ufs.ORDER
+        ),
+        settings=definition.settings,
+        stale_accounts=MASTER in tree and _digest(tree, MASTER) != laid.accounts,
+        secrets=definition.secrets,
+    )
+    return tree, layout.apply(tree, definition.identity, extras)
+
+
+def _digest(tree: Tree, path: str) -> str:
+    return tree.nodes[path].digest() if path in tree else ""
+
+
+class Laid(NamedTuple):
+    """What is known of sources that were laid over each other.
+
+    ``inputs``: the archives among them, but for one that says itself where it comes from. ``accounts``: digest of the
+    master.passwd that came with the database of passwords.
+    """
+
+    inputs: Tuple[Input, ...]
+    accounts: str
+
+
+def _lay_sources(tree: Tree, definition: Definition, sources: Sequence[Supplied], scratch: str, warn: Say) -> Laid:
+    inputs: List[Input] = []
+    accounts = ""
+    for each in sources:
+        before = {path: tree.nodes.get(path) for path in (SPWD_DB, ORIGIN_JSON)}
+        named = find_metalog(each.path, definition.metalog) if each.is_folder else None
+        if named is not None:
+            tree.add_tree(read_folder(each.path, named, definition.unlisted, tree, warn))
+        elif each.is_folder:
+            tree.add_folder(each.path, exact=True)
+        else:
+            tree.add_archive(each.path, scratch)
+        if tree.nodes.get(SPWD_DB) is not before[SPWD_DB]:
+            accounts = _digest(tree, MASTER)
+        if not each.is_folder and tree.nodes.get(ORIGIN_JSON) is before[ORIGIN_JSON]:
+            inputs.append(Input(each.name, each.sha256))
+    return Laid(tuple(inputs), accounts)
+
+
+def _packages(definition: Definition, tree: Tree, say: Say) -> List[Archive]:
+    """The packages that are laid over the tree, looked into and fit for it."""
+    terms = replace(definition.supply, manifest="")  # a MANIFEST knows sets only
+    supplied = packages.expand(supply.supply(definition.packages, terms, say))
+    archives = [packages.read(each) for each in supplied]
+    packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
+    return archives
+
+
+def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
+    """Build and publish, unless exactly this was published before.
+
+    :param runner: its check mode decides whether anything is written.
+    :param say: told what is being done.
+    :returns: the result of the module; ``warnings`` is what has to be known of the image.
+    :raises FleetError: when anything fails; what was published before is as it was.
+    """
+    check(definition)
+    warnings: List[str] = []
+    terms = definition.terms
+    folder = publish.Folder(terms.output)
+    with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
+        say("putting the tree together")
+        tree, build = plan(definition, scratch, say, warnings.append)
+        with folder.locked(runner.check_mode):
+            found = folder.find(definition.identity, build)
+            if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
+                manifest, changed = found, False
+            elif runner.check_mode:
+                return {"changed": True, "build": build, "image": None, "warnings": warnings}
+            else:
+                manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
+            return dict(release.finish(terms, manifest.name, manifest, changed, runner, say), warnings=warnings)
+
+
+def _order(definition: Definition) -> release.Order:
+    return release.Order(media=definition.media, not_after=definition.not_after)
+
+
+def _wanting(folder: publish.Folder, definition: Definition, found: Manifest) -> bool:
+    return release.wanting(folder, definition.identity, found, _order(definition), definition.terms)
+
+
+def _make(
+    definition: Definition,
+    runner: Runner,
+    folder: publish.Folder,
+    tree: Tree,
+    build: str,
+    scratch: str,
+    say: Say,
+) -> Tuple[Manifest, bool]:
+    # made in the output folder, so that putting it in place is a rename and needs no second copy
+    with publish.passing(folder.full(".{0}-{1}.part".format(definition.identity.name, build))) as partial:
+        say("making a file system of {0} MiB from {1} files".format(definition.size >> 20, len(tree.nodes)))
+        ufs.make(tree, scratch, partial, definition.size, definition.epoch)
+        guards.check_label(partial)
+        manifest, changed = release.publish(definition.terms, partial, _order(definition), runner, say)
+    if manifest is None:  # only in check mode there is none
+        raise AssertionError("nothing was published")
+    return manifest, changed

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Arguments that all actions which publish images have; documented in the fragment ``publish``."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import BOOT0, GPT, SCHEMES, Form
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
+
+TERMS: Dict[str, Dict[str, Any]] = {
+    "output": {"type": "path", "required": True},
+    "signing_key": {"type": "path", "required": True},
+    "medium": {"type": "bool", "default": True},
+    "schemes": {"type": "list", "elements": "str", "choices": list(SCHEMES), "default": [GPT]},
+    "efi": {"type": "bool"},
+    "boot0": {"type": "str", "choices": list(BOOT0), "default": "boot0"},
+    "swap_size": {"type": "int", "default": 0},
+    "not_after": {"type": "int"},
+    "codecs": {"type": "list", "elements": "str", "default": ["xz"]},
+    "deltas": {"type": "int", "default": 3},
+    "deltas_from": {"type": "list", "elements": "str", "default": []},
+    "keep": {"type": "int", "default": 0},
+    "rings": {"type": "dict", "default": {}},
+    "channel_not_after": {"type": "int"},
+    "replace": {"type": "bool", "default": False},
+    "sbom": {"type": "bool"},
+}
+
+
+def terms_of(arguments: Mapping[str, Any]) -> Terms:
+    """What the arguments of :data:`TERMS` say."""
+    return Terms(
+        output=str(arguments["output"]),
+        signing_key=str(arguments["signing_key"]),
+        codecs=[str(each) for each in arguments["codecs"]],
+        deltas=arguments["deltas"],
+        deltas_from=[str(each) for each in arguments["deltas_from"]],
+        keep=arguments["keep"],
+        rings=[(str(ring), str(version)) for ring, version in sorted(arguments["rings"].items())],
+        channel_not_after=arguments["channel_not_after"],
+        replace=arguments["replace"],
+        sbom=arguments["sbom"],
+    )
+
+
+def media_of(arguments: Mapping[str, Any]) -> List[Form]:
+    """The media that the arguments of :data:`TERMS` ask for."""
+    if not arguments["medium"]:
+        return []
+    return [
+        Form(scheme, arguments["swap_size"], arguments["efi"], arguments["boot0"]) for scheme in arguments["schemes"]
+    ]
