@@ -17,8 +17,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Pl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL, RECOVERY, TRIAL, import_hung, survey
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import import_hung, survey
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 
 #: how many files of /etc are named before it is only said how many there are
 _NAMED = 8
