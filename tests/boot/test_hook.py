@@ -442,7 +442,7 @@ def test_mistakes_in_local_conf_end_nothing(stage: Stage, text: str, trial: bool
 def test_an_error_in_the_hook_itself_means_recovery(stage: Stage) -> None:
     installed(stage)
     stage.change(
-        "boot/nanozfs/pool.subr", "configure() {", "configure() { $((1m)); }; bring_up() { : ${nope?}; }; x() {"
+        "boot/nanozfs/pool.subr", "bring_up() {", "bring_up() { : ${nope?}; }; x() {"
     )
     stage.change("conf/default/etc/extract", 'within "$NZ_POOL_TIMEOUT" bring_up', "bring_up")
     up = stage.boot()
@@ -561,7 +561,7 @@ def in_force(up: Boot) -> str:
 def test_users_of_the_image(stage: Stage) -> None:
     """Nothing is done where all is the image's, nor where there is no master.passwd."""
     installed(stage)
-    stage.change("boot/nanozfs/early.subr", "within 30 pwd_mkdb", "within 30 false")
+    stage.change("boot/nanozfs/cfg.subr", "within 30 pwd_mkdb", "within 30 false")
     up = stage.boot()
     assert is_itself(up) and "/etc/spwd.db" not in up.files and "pwd_mkdb" not in up.console, up.console
     with_users(stage)
@@ -610,7 +610,7 @@ def test_users_that_pwd_mkdb_does_not_take(stage: Stage, users: str, limit: str)
     """Whether it fails or hangs: the host comes up, the users of before are in force, and it says so."""
     installed(stage)
     with_users(stage)
-    stage.change("boot/nanozfs/early.subr", "within 30 pwd_mkdb", "within {0} pwd_mkdb".format(limit))
+    stage.change("boot/nanozfs/cfg.subr", "within 30 pwd_mkdb", "within {0} pwd_mkdb".format(limit))
     stage.write("tank/nanozfs/cfg", "master.passwd", users)
     up = stage.boot()
     assert is_itself(up), up.console
