@@ -31,6 +31,7 @@ HOOK = (
     "boot/nanozfs/early.subr",
     "boot/nanozfs/journal.subr",
     "boot/nanozfs/pool.subr",
+    "boot/nanozfs/cfg.subr",
     "boot/nanozfs/deadman",
     "boot/lua/local.lua",
 )
