@@ -10,6 +10,8 @@ call, nothing in it is taken for a template or for JSON once more, and no log sh
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Any, Dict, List, Mapping, Optional
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -45,10 +47,11 @@ class ActionModule(ActionBase):
         """Pack, and run the module; returns its result."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        beside = str((task_vars or {}).get("inventory_dir") or "")
         try:
             parts = {key: self._part(arguments.pop(key, None), key) for key in PACKED}
             if arguments.get("state") != "up":
-                entries = given(parts["files"]) + self._folders(parts["folders"])
+                entries = given(parts["files"]) + self._folders(parts["folders"], beside)
                 more = {key: parts[key] for key in ("rc_conf", "authorized_keys")}
                 arguments["packed"] = pack(merged(entries), more)
         except FleetError as error:
@@ -68,18 +71,26 @@ class ActionModule(ActionBase):
             )
         return value
 
-    def _folders(self, names: List[Any]) -> List[Entry]:
-        """The files of folders, which are looked for as ``copy`` does it: in ``files`` beside the play first."""
+    def _folders(self, names: List[Any], beside: str) -> List[Entry]:
+        """The files of folders."""
         found: List[Entry] = []
         for name in names:
-            try:
-                place = self._find_needle("files", str(name))
-            except AnsibleError:
-                raise Refused(
-                    "there is no folder {0}".format(name),
-                    safe="nothing was changed",
-                    todo="correct deploy_folders; names without / are looked for in files/ beside the playbook, and "
-                    "beside it",
-                )
-            found += folder_entries(place, str(name))
+            found += folder_entries(self._place(str(name), beside), str(name))
         return found
+
+    def _place(self, name: str, beside: str) -> str:
+        """Where a folder is: in ``files`` beside the play or beside it, as ``copy`` has it, or so by the inventory.
+
+        A site's playbook that only imports the collection's has nothing beside it, to Ansible.
+        """
+        with contextlib.suppress(AnsibleError):
+            return str(self._find_needle("files", name))
+        for place in (os.path.join(beside, "files", name), os.path.join(beside, name)) if beside else ():
+            if os.path.isdir(place):
+                return place
+        raise Refused(
+            "there is no folder {0}".format(name),
+            safe="nothing was changed",
+            todo="correct deploy_folders; names without / at their beginning are looked for in files/ beside the "
+            "inventory, and beside it",
+        )

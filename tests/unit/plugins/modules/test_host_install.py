@@ -47,7 +47,8 @@ class Target:
         self.host = host
         self.folder = os.path.join(folder, "root")
         host.machine.kernel = Linking()
-        self.places = Places(*(os.path.join(self.folder, each) for each in ("etc", "base", "cfg")), self.folder)
+        etc, base, cfg = (os.path.join(self.folder, each) for each in ("etc", "base", "cfg"))
+        self.places = Places(etc, base, cfg, self.folder)
         for place in (self.places.etc, self.places.base, self.places.cfg, self.at("var")):
             os.makedirs(place)
         monkeypatch.setattr(host_install, "PLACES", self.places)
@@ -204,7 +205,7 @@ class TestNew:
 
 class TestFiles:
     def test_as_they_are_given(self, target: Target) -> None:
-        files = {
+        files: Dict[str, Any] = {
             "local/app.json": '{"port": 8080}\n',
             "local/tpl": "alias ll 'ls {{x}}'\n",
             "local/number": "0010\n",
