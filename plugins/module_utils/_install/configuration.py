@@ -82,7 +82,7 @@ def rc_conf(hostname: str, values: Mapping[str, Any]) -> str:
             safe=_SAFE,
             todo="leave it out of deploy_rc_conf",
         )
-    return _HEAD + rcconf.render(dict({"sshd_enable": "YES"}, **dict(values, hostname=hostname)), "deploy_rc_conf")
+    return _HEAD + rcconf.render({"sshd_enable": "YES", **values, "hostname": hostname}, (), "deploy_rc_conf")
 
 
 def own_entries(hostname: str, values: Mapping[str, Any], keys: Sequence[str]) -> List[Entry]:
@@ -148,7 +148,7 @@ def judge(runner: Runner, files: Sequence[File], folder: str) -> None:
         path = os.path.join(folder, os.path.basename(file.path))
         with _private(path) as target:
             target.write(file.content)
-        said = rcconf.judge(runner, path)
+        said = _fit(runner, path)
         os.unlink(path)
         if said:
             problems.append("{0}: {1}".format(file.path, said.replace(path, file.path)))
@@ -158,6 +158,23 @@ def judge(runner: Runner, files: Sequence[File], folder: str) -> None:
             safe=_SAFE,
             todo="mend that in deploy_rc_conf, deploy_files or deploy_folders and run the play again",
         )
+
+
+#: whether a shell that reads the file goes on after it, as /etc/rc must
+_SHELL = (
+    "sh",
+    "-c",
+    'x=$(. "$0" > /dev/null 2>&1 < /dev/null; echo fit); [ "$x" = fit ] || '
+    '{ sh -n "$0" && echo "a shell that reads it ends there" >&2; exit 1; }',
+)
+
+
+def _fit(runner: Runner, path: str) -> str:
+    """What is wrong with a file that /etc/rc reads; an empty string when nothing is."""
+    result = runner.query([*_SHELL, path])
+    if result.rc == 0:
+        return ""
+    return (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
 
 
 def _private(path: str) -> Any:

@@ -269,9 +269,10 @@ class TestFiles:
         ("rc_conf", "says"),
         [
             ({"a-b": "x"}, "no name for a setting"),
-            ({"x": ["a"]}, "must be text or a number"),
+            ({"x": {"a": 1}}, "must be text or a number"),
             ({"x": "a\nb"}, "line feed"),
             ({"hostname": "other"}, "deploy_hostname"),
+            ({"IFS": "x"}, "IFS"),
         ],
     )
     def test_no_settings(self, target: Target, rc_conf: Any, says: str) -> None:
