@@ -56,15 +56,13 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, check_dataset_name, ensure_dataset
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import (
+    Zfs,
+    check_dataset_name,
+    ensure_dataset,
+    property_texts,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-
-
-def text(value: Any) -> str:
-    """A property value as zfs wants it; YAML reads on and off as booleans."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -72,8 +70,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     params = module.params
     zfs = Zfs(runner)
     check_dataset_name(params["name"])
-    wanted = {str(key): text(value) for key, value in params["properties"].items()}
-    before, after = ensure_dataset(zfs, params["name"], wanted)
+    before, after = ensure_dataset(zfs, params["name"], property_texts(params["properties"]))
     return {
         "changed": before is None or bool(after),
         "created": before is None,

@@ -80,73 +80,21 @@ actions:
   sample: ["zpool create -o cachefile=none -O mountpoint=none tank raidz ada1 ada2 ada3"]
 """
 
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import check_dataset_name
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool, vdev_words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
-
-def create_argv(params: Dict[str, Any]) -> List[str]:
-    """The command."""
-    argv = ["zpool", "create"]
-    for key, value in sorted(dict(params["properties"], cachefile="none").items()):
-        argv += ["-o", "{0}={1}".format(key, value)]
-    for key, value in sorted(params["filesystem_properties"].items()):
-        argv += ["-O", "{0}={1}".format(key, value)]
-    return argv + [params["name"]] + vdev_words(params["vdevs"])
-
-
-def check_disks(runner: Runner, params: Dict[str, Any]) -> None:
-    """Refuse disks that are not there, in use, or hold a partition table; zpool itself refuses other pools' disks."""
-    mesh = read_mesh(runner)
-    for disk in (disk for vdev in params["vdevs"] for disk in vdev["disks"]):
-        provider = mesh.find(disk)
-        if provider is None:
-            raise Refused("there is no disk {0}".format(disk), safe="nothing was changed", todo="check the inventory")
-        holders = mesh.holders(provider)
-        if holders:
-            raise Refused(
-                "{0} is in use by {1}".format(disk, ", ".join(str(each) for each in holders)),
-                safe="nothing was changed",
-            )
-        if any(geom.kind == "PART" and geom.name == provider.name for geom in mesh.geoms):
-            raise Refused(
-                "{0} carries a partition table".format(disk),
-                safe="nothing was changed",
-                todo="use one of its partitions, or clear the disk by hand if it is the right one (gpart destroy)",
-            )
+KEYS = ("name", "vdevs", "properties", "filesystem_properties")
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    params = module.params
-    check_dataset_name(params["name"])
-    zpool = Zpool(runner)
-    pool = zpool.pool(params["name"])
-    if pool is not None:
-        return {"changed": False, "pool": dict(pool.__dict__)}
-    same = [each for each in zpool.candidates() if each.name == params["name"]]
-    if same:
-        raise Refused(
-            "there is a pool {0} on this host that is not imported".format(same[0].describe()),
-            safe="nothing was changed",
-            todo="import it (zpool_import); a pool of that name is never created beside it",
-        )
-    argv = create_argv(params)
-    check_disks(runner, params)
-    zpool.create(argv, params["name"])
-    after = zpool.pool(params["name"])
-    return {
-        "changed": True,
-        "pool": dict(after.__dict__) if after else {"name": params["name"]},
-        "diff": {"before": "", "after": "{0}: {1}\n".format(params["name"], " ".join(vdev_words(params["vdevs"])))},
-    }
+    done = pools.ensure_created(runner, *(module.params[key] for key in KEYS))
+    return {"changed": done.changed, "pool": done.pool, "diff": {"before": done.before, "after": done.after}}
 
 
 def main() -> None:

@@ -123,114 +123,28 @@ actions:
   sample: ["zpool import -N -o cachefile=none 9391816869918432840"]
 """
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
-    Candidate,
-    ImportOptions,
-    Pool,
-    Zpool,
-    check_importable,
-    choose,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import ImportOptions, Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
-
-def options_from(params: Dict[str, Any], force: bool) -> ImportOptions:
-    """The import options that the module was called with."""
-    return ImportOptions(
-        mount=params["mount"],
-        readonly=params["readonly"],
-        altroot=params["altroot"],
-        cachefile=params["cachefile"],
-        search_dirs=params["search_dirs"],
-        force=force,
-    )
-
-
-def check_imported(pool: Pool, params: Dict[str, Any]) -> None:
-    """Refuse to call a pool right that is imported in another way than was asked for."""
-    if params["guid"] and params["name"] and (pool.guid != params["guid"] or pool.name != params["name"]):
-        raise Refused(
-            "the imported pool {0} has guid {1}; {2} with guid {3} was asked for".format(
-                pool.name, pool.guid, params["name"], params["guid"]
-            ),
-            safe="nothing was changed",
-            todo="export it first, or ask for the one that is imported",
-        )
-    differs = []
-    if pool.readonly != params["readonly"]:
-        differs.append("read-only" if pool.readonly else "read-write")
-    if (pool.altroot or None) != (params["altroot"] or None):
-        differs.append("under {0}".format(pool.altroot) if pool.altroot else "without an altroot")
-    if differs:
-        raise Refused(
-            "the pool {0} is imported already, but {1}".format(pool.name, " and ".join(differs)),
-            safe="nothing was changed",
-            todo="export it first (state=exported), then import it as you want it",
-        )
-
-
-def state_of(pool: Optional[Pool], candidate: Optional[Candidate]) -> Dict[str, str]:
-    """One side of the diff."""
-    if pool is not None:
-        return {"state": "imported", "name": pool.name, "guid": pool.guid}
-    if candidate is not None:
-        return {"state": "exported", "name": candidate.name, "guid": candidate.guid}
-    return {"state": "absent"}
-
-
-def ensure_imported(zpool: Zpool, params: Dict[str, Any], pool: Optional[Pool]) -> Dict[str, Any]:
-    """Bring the pool in."""
-    if pool is not None:
-        check_imported(pool, params)
-        return {"changed": False, "pool": dict(pool.__dict__)}
-    candidates = zpool.candidates(params["search_dirs"])
-    candidate = choose(candidates, params["name"], params["guid"])
-    if candidate is None:
-        there = ", ".join(each.describe() for each in candidates) or "none"
-        raise Refused(
-            "there is no pool {0} to import; there is: {1}".format(params["name"] or params["guid"], there),
-            safe="nothing was changed",
-            todo="check that its disks are attached (camcontrol devlist, gpart show)",
-        )
-    if params["guid"] and params["name"] and candidate.name != params["name"]:
-        raise Refused(
-            "the pool with guid {0} is named {1}, not {2}".format(candidate.guid, candidate.name, params["name"]),
-            safe="nothing was changed",
-        )
-    label = zpool.last_host(candidate)
-    force = check_importable(candidate, label, zpool.own_hostid(), params["force_hostid"])
-    zpool.import_pool(candidate.guid, options_from(params, force))
-    after = zpool.pool(candidate.guid)
-    shown = dict(after.__dict__) if after else {"name": candidate.name, "guid": candidate.guid}
-    before = state_of(None, candidate)
-    return {"changed": True, "pool": shown, "diff": {"before": before, "after": dict(before, state="imported")}}
-
-
-def ensure_exported(zpool: Zpool, params: Dict[str, Any], pool: Optional[Pool]) -> Dict[str, Any]:
-    """Let the pool go."""
-    if pool is None:
-        return {"changed": False, "pool": None}
-    if params["guid"] and params["name"]:
-        check_imported(pool, dict(params, readonly=pool.readonly, altroot=pool.altroot))
-    zpool.export(pool.name, params["force_export"])
-    before = state_of(pool, None)
-    return {"changed": True, "pool": None, "diff": {"before": before, "after": dict(before, state="exported")}}
+OPTIONS = ("mount", "readonly", "altroot", "cachefile", "search_dirs")
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
-    zpool = Zpool(runner)
-    pool = zpool.pool(params["guid"] or params["name"])
-    if pool is None and params["guid"] and params["name"]:
-        pool = zpool.pool(params["name"])
-    return (ensure_imported if params["state"] == "imported" else ensure_exported)(zpool, params, pool)
+    options = ImportOptions(**{key: params[key] for key in OPTIONS})
+    wanted = pools.Wanted(params["name"], params["guid"], options, params["force_hostid"])
+    if params["state"] == "imported":
+        done = pools.ensure_imported(Zpool(runner), wanted)
+    else:
+        done = pools.ensure_exported(Zpool(runner), wanted, params["force_export"])
+    return {"changed": done.changed, "pool": done.pool, "diff": {"before": done.before, "after": done.after}}
 
 
 def main() -> None:

@@ -18,6 +18,23 @@ from ansible_collections.nanozfs.fleet.tests.site import MIB, VERSIONS
 ADDRESSES = {"web-1": 11, "web-2": 21, "web-3": 22}
 
 
+#: ssh in the lab's network. Where NANOZFS_SSH_CALLS names a file, each call that goes to a host is a line in it: exit
+#: status (255 is ssh's own: no answer), host, command. What only asks the kept connection (-O) goes to nobody.
+SSH = """#!/bin/sh
+if [ -z "$NANOZFS_SSH_CALLS" ]; then
+    exec nsenter --net=/run/netns/{0} ssh "$@"
+fi
+nsenter --net=/run/netns/{0} ssh "$@"
+status=$?
+for each; do
+    [ "$each" != -O ] || exit $status
+    host=$command command=$each
+done
+printf '%s %s %.200s\\n' $status "$host" "$(printf %s "$command" | tr '\\n' ' ')" >> "$NANOZFS_SSH_CALLS"
+exit $status
+"""
+
+
 class Site(common.Site):
     """The lab's site: see :class:`common.Site`."""
 
@@ -27,7 +44,7 @@ class Site(common.Site):
         # not in world/: a link that leads out of the checkout is none that ansible-test lets pass
         os.makedirs(os.path.join(self.folder, "files", "shell", "bin"))
         os.symlink("/usr/bin/dash", os.path.join(self.folder, "files", "shell", "bin", "sh"))
-        self.write("ssh", '#!/bin/sh\nexec nsenter --net=/run/netns/{0} ssh "$@"\n'.format(paths.NETNS))
+        self.write("ssh", SSH.format(paths.NETNS))
         os.chmod(self.ssh_program, 0o755)
 
     @property

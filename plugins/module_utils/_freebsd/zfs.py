@@ -96,6 +96,18 @@ def check_snapshot_tag(tag: str) -> None:
         raise Refused("{0!r} is no valid snapshot name".format(tag), safe="nothing was changed")
 
 
+def property_text(value: object) -> str:
+    """A property value as zfs and zpool want it; YAML reads on and off as booleans."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def property_texts(values: Mapping[str, object]) -> Dict[str, str]:
+    """Properties as zfs and zpool want them."""
+    return {str(key): property_text(value) for key, value in values.items()}
+
+
 def is_missing(result: Result) -> bool:
     """Whether a command failed only because what it names does not exist."""
     return result.rc != 0 and any(text in result.err for text in _MISSING)

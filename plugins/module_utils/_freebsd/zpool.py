@@ -11,7 +11,7 @@ under ``tests/fixtures/freebsd-13.2/zpool`` and ``zpool-crossboot``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -221,6 +221,10 @@ class ImportOptions:
     force: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
 
+    def forced(self, force: bool) -> ImportOptions:
+        """The same, also for a pool that another host had."""
+        return replace(self, force=force)
+
     def argv(self, guid: str) -> List[str]:
         """The import command for a pool of that guid."""
         argv = ["zpool", "import"]
@@ -384,12 +388,17 @@ def in_use_elsewhere(candidate: Candidate, label: Optional[Label], own_hostid: i
 
 
 def check_importable(
-    candidate: Candidate, label: Optional[Label], own_hostid: int, force_hostid: Optional[str]
+    candidate: Candidate,
+    label: Optional[Label],
+    own_hostid: int,
+    force_hostid: Optional[str],
+    option: str = "force_hostid",
 ) -> bool:
     """Whether the import needs ``-f``; refuse where it must not be done at all.
 
     :param force_hostid: the hostid (as printed by zpool, hexadecimal) from which the pool may be taken over, or
         ``any``.
+    :param option: what that is called where it is given, for errors.
     :raises Refused: when the pool is damaged, or in use elsewhere and not released by *force_hostid*.
     """
     if not candidate.importable:
@@ -412,7 +421,7 @@ def check_importable(
                 "; hostid 0 is a host in its early boot, which may have been this one" if hostid == "0" else "",
             ),
             safe="the pool was not imported and nothing was written to it",
-            todo="make sure that no other host has it imported, then allow it with force_hostid={0}".format(hostid),
+            todo="make sure that no other host has it imported, then allow it with {0}={1}".format(option, hostid),
             hostid=hostid,
             hostname=hostname,
         )

@@ -199,6 +199,14 @@ class TestCreate:
         assert "raidz1-0" in host.command("zpool", "status", "tank")
         assert not host.same_in_check_mode("zpool_create", **arguments)["changed"]
 
+    def test_on_and_off_as_yaml_reads_them(self, host: ModuleHost) -> None:
+        """As zfs_dataset takes them."""
+        on = {"autoexpand": True}
+        off = {"mountpoint": "none", "canmount": False, "atime": False, "compression": True}
+        result = host.ok("zpool_create", name="tank", vdevs=list(self.VDEVS), properties=on, filesystem_properties=off)
+        argv = result["actions"][0].split()
+        assert {"autoexpand=on", "canmount=off", "atime=off", "compression=on"} <= set(argv)
+
     def test_never_over_another_pool(self, pooled: ModuleHost) -> None:
         pooled.command("zpool", "export", "tank")
         message = pooled.refused("zpool_create", name="other", vdevs=list(self.VDEVS))

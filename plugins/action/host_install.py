@@ -1,0 +1,96 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Making a host itself; documented in the module of the same name.
+
+What the site gives the host, files and folders of the controller too, goes to the module in one argument: it is one
+call, nothing in it is taken for a template or for JSON once more, and no log shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, Dict, List, Mapping, Optional
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, given, merged, pack
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_files import folder_entries
+
+#: what is packed, and what it must be
+PACKED = {"rc_conf": dict, "authorized_keys": list, "files": dict, "folders": list}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: what Ansible 2.18 decrypts only when it is asked (``!vault``) is text."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+class ActionModule(ActionBase):
+    """The action."""
+
+    MODULE = "nanozfs.fleet.host_install"
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        """Pack, and run the module; returns its result."""
+        result = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        beside = str((task_vars or {}).get("inventory_dir") or "")
+        try:
+            parts = {key: self._part(arguments.pop(key, None), key) for key in PACKED}
+            if arguments.get("state") != "up":
+                entries = given(parts["files"]) + self._folders(parts["folders"], beside)
+                more = {key: parts[key] for key in ("rc_conf", "authorized_keys")}
+                arguments["packed"] = pack(merged(entries), more)
+        except FleetError as error:
+            raise AnsibleActionFail(str(error))
+        result.update(self._execute_module(module_name=self.MODULE, module_args=arguments, task_vars=task_vars))
+        return result
+
+    @staticmethod
+    def _part(value: Any, key: str) -> Any:
+        kind, value = PACKED[key], plain(value)
+        if value is None:
+            return kind()
+        if not isinstance(value, kind):
+            raise Refused(
+                "deploy_{0} must be a {1}".format(key, "list" if kind is list else "mapping"),
+                safe="nothing was changed",
+            )
+        return value
+
+    def _folders(self, names: List[Any], beside: str) -> List[Entry]:
+        """The files of folders."""
+        found: List[Entry] = []
+        for name in names:
+            found += folder_entries(self._place(str(name), beside), str(name))
+        return found
+
+    def _place(self, name: str, beside: str) -> str:
+        """Where a folder is: in ``files`` beside the play or beside it, as ``copy`` has it, or so by the inventory.
+
+        A site's playbook that only imports the collection's has nothing beside it, to Ansible.
+        """
+        with contextlib.suppress(AnsibleError):
+            return str(self._find_needle("files", name))
+        for place in (os.path.join(beside, "files", name), os.path.join(beside, name)) if beside else ():
+            if os.path.isdir(place):
+                return place
+        raise Refused(
+            "there is no folder {0}".format(name),
+            safe="nothing was changed",
+            todo="correct deploy_folders; names without / at their beginning are looked for in files/ beside the "
+            "inventory, and beside it",
+        )

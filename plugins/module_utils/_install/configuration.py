@@ -1,0 +1,464 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writing the configuration of a host to /cfg, and on one that is installed to the running /etc as well.
+
+Both, because /etc is what ``nanozfs save`` keeps: what stood in /cfg alone would be taken for undone there, and the
+next save would undo it. Files are staged beside their places first and renamed in one burst: a power cut finds each of
+them old or new, and never half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of, parents
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
+
+#: where the files wait that are about to be put in place; the early hook and `nanozfs diff` leave it out
+STAGING = ".nanozfs.save"
+
+HOST_KEY = "ssh/ssh_host_ed25519_key"
+
+_HEAD = "# Written by nanozfs.fleet.deploy; changes belong into the inventory.\n"
+_SAFE = "nothing was changed"
+
+#: what has to be made anew from a file of /etc, as the early hook does it at a start
+_DERIVED = {
+    "master.passwd": ("pwd_mkdb", "-p", "/etc/master.passwd"),
+    "login.conf": ("cap_mkdb", "/etc/login.conf"),
+}
+
+_SETTING = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the trees of a host are. ``root`` stands before the places of datasets."""
+
+    etc: str = "/etc"
+    base: str = "/conf/base/etc"
+    cfg: str = "/cfg"
+    root: str = ""
+
+
+class File(NamedTuple):
+    """A file as it shall be."""
+
+    path: str
+    content: bytes
+    mode: int
+    uid: int
+    gid: int
+
+    def describe(self) -> str:
+        return "{0}: {1:04o} {2}:{3}, {4} bytes".format(self.path, self.mode, self.uid, self.gid, len(self.content))
+
+
+def rc_conf(hostname: str, values: Mapping[str, Any]) -> str:
+    """The text of rc.conf.
+
+    :raises Refused: when a value cannot be one, or says another host name.
+    """
+    if values.get("hostname", hostname) != hostname:
+        raise Refused(
+            "deploy_rc_conf sets another hostname ({0}) than deploy_hostname ({1})".format(
+                values["hostname"], hostname
+            ),
+            safe=_SAFE,
+            todo="leave it out of deploy_rc_conf",
+        )
+    return _HEAD + rcconf.render({"sshd_enable": "YES", **values, "hostname": hostname}, (), "deploy_rc_conf")
+
+
+def own_entries(hostname: str, values: Mapping[str, Any], keys: Sequence[str]) -> List[Entry]:
+    """The files that are written from variables of their own.
+
+    :param values: settings of rc.conf.
+    :param keys: public keys that may log in as root.
+    :raises Refused: when they cannot be.
+    """
+    entries = [Entry(RC_CONF, rc_conf(hostname, values).encode("utf-8"), 0o644, source="deploy_rc_conf")]
+    for key in keys:
+        if not isinstance(key, str) or "\n" in key.strip() or not key.strip():
+            raise Refused("deploy_authorized_keys: each must be one line", safe=_SAFE)
+    if keys:
+        text = "".join(key.strip() + "\n" for key in keys)
+        entries.append(Entry(KEYS, text.encode("utf-8"), 0o600, source="deploy_authorized_keys"))
+    return entries
+
+
+def _number(name: Optional[str], find: Any, mine: int, entry: Entry, what: str) -> int:
+    if name is None:
+        return mine
+    if name.isdigit():
+        return int(name)
+    try:
+        return int(find(name))
+    except KeyError:
+        raise Refused(
+            "{0}: {1}: this host has no {2} {3}".format(entry.source, entry.path, what, name),
+            safe=_SAFE,
+            todo="give its number, which holds also where the {0} only comes with the configuration".format(what),
+        )
+
+
+def resolve(entries: Sequence[Entry]) -> List[File]:
+    """Entries with the numbers of their owners.
+
+    :raises Refused: when this host does not know one.
+    """
+    found = []
+    for each in entries:
+        uid = _number(each.owner, lambda name: pwd.getpwnam(name).pw_uid, os.geteuid(), each, "user")
+        gid = _number(each.group, lambda name: grp.getgrnam(name).gr_gid, _wheel(), each, "group")
+        found.append(File(each.path, each.content, mode_of(each), uid, gid))
+    return found
+
+
+def _wheel() -> int:
+    """The group of root's files; in a test that root does not run, one's own."""
+    return 0 if os.geteuid() == 0 else os.getegid()
+
+
+def judge(runner: Runner, files: Sequence[File], folder: str) -> None:
+    """Refuse what would keep the host from coming up with its configuration, before anything is written.
+
+    :param folder: for the time being, readable for root alone.
+    :raises Refused: with what its judge says.
+    """
+    problems = []
+    for file in files:
+        if file.path not in (RC_CONF, "rc.conf.local") and not file.path.startswith("rc.conf.d/"):
+            continue
+        path = os.path.join(folder, os.path.basename(file.path))
+        with _private(path) as target:
+            target.write(file.content)
+        said = _fit(runner, path)
+        os.unlink(path)
+        if said:
+            problems.append("{0}: {1}".format(file.path, said.replace(path, file.path)))
+    if problems:
+        raise Refused(
+            "the configuration is not fit for a start: {0}".format("; ".join(problems)),
+            safe=_SAFE,
+            todo="mend that in deploy_rc_conf, deploy_files or deploy_folders and run the play again",
+        )
+
+
+#: whether a shell that reads the file goes on after it, as /etc/rc must
+_SHELL = (
+    "sh",
+    "-c",
+    'x=$(. "$0" > /dev/null 2>&1 < /dev/null; echo fit); [ "$x" = fit ] || '
+    '{ sh -n "$0" && echo "a shell that reads it ends there" >&2; exit 1; }',
+)
+
+
+def _fit(runner: Runner, path: str) -> str:
+    """What is wrong with a file that /etc/rc reads; an empty string when nothing is."""
+    result = runner.query([*_SHELL, path])
+    if result.rc == 0:
+        return ""
+    return (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
+
+
+def _private(path: str) -> Any:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+
+def is_right(file: File, root: str) -> bool:
+    """Whether a tree has a file as it shall be."""
+    path = os.path.join(root, file.path)
+    try:
+        info = os.lstat(path)
+        if not stat.S_ISREG(info.st_mode) or info.st_size != len(file.content):
+            return False
+        if (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) != (file.mode, file.uid, file.gid):
+            return False
+        with open(path, "rb") as there:
+            return there.read() == file.content
+    except OSError:
+        return False
+
+
+def _content(path: str) -> Optional[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _state(path: str, root: str) -> str:
+    """What is there instead of a file, without its content."""
+    full = os.path.join(root, path)
+    try:
+        info = os.lstat(full)
+    except OSError:
+        return ""
+    if not stat.S_ISREG(info.st_mode):
+        return "{0}: no file\n".format(path)
+    mode = stat.S_IMODE(info.st_mode)
+    return "{0}: {1:04o} {2}:{3}, {4} bytes\n".format(path, mode, info.st_uid, info.st_gid, info.st_size)
+
+
+def _settings(text: str) -> Dict[str, str]:
+    return dict(_SETTING.findall(text))
+
+
+def difference(file: File, root: str) -> Dict[str, str]:
+    """Both sides of the diff of a file that is not right: never with what is in it, which may be a secret."""
+    before, after = _state(file.path, root), file.describe() + "\n"
+    if file.path == RC_CONF:
+        old: Dict[str, str] = {}
+        with contextlib.suppress(OSError), open(os.path.join(root, RC_CONF), encoding="utf-8", errors="replace") as now:
+            old = _settings(now.read())
+        new = _settings(file.content.decode("utf-8", "replace"))
+        for name in sorted(set(old) | set(new)):
+            if old.get(name) != new.get(name):
+                before += "  {0}: as before\n".format(name) if name in old else ""
+                after += "  {0}: as deploy_rc_conf says\n".format(name) if name in new else ""
+    elif before == after:
+        before, after = before + "  content: as before\n", after + "  content: as the inventory says\n"
+    return {"before": before, "after": after}
+
+
+class Tree:
+    """A tree that files are put into: /cfg, or /etc.
+
+    :param root: where it is.
+    :param base: where the modes of folders are taken from that the image has as well.
+    """
+
+    def __init__(self, root: str, base: str) -> None:
+        self.root = root
+        self.base = base
+
+    def at(self, path: str) -> str:
+        return os.path.join(self.root, path)
+
+    def put(self, files: Sequence[File]) -> None:
+        """Put files in place: all staged and on the disk first, then all renames in one burst.
+
+        :raises FleetError: when something fails; before the renames nothing has changed.
+        """
+        staging = self.at(STAGING)
+        safe = "no file of {0} was changed".format(self.root)
+        try:
+            shutil.rmtree(staging, ignore_errors=True)  # of a write that the power was cut from
+            os.mkdir(staging, 0o700)
+            for number, file in enumerate(files):
+                self._check_way(file.path)
+                _write(os.path.join(staging, str(number)), file)
+            for file in files:
+                self.make_folders(file.path)
+            _flush(staging)
+            safe = "every file in {0} is either the old or the new one".format(self.root)
+            for number, file in enumerate(files):
+                os.rename(os.path.join(staging, str(number)), self.at(file.path))
+            for folder in sorted({os.path.dirname(self.at(file.path)) for file in files}):
+                _flush(folder)
+        except OSError as error:
+            raise FleetError(
+                "could not write to {0}: {1} ({2})".format(self.root, error.strerror, error.filename),
+                safe=safe,
+                todo="mend that and run the play again",
+            )
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _check_way(self, path: str) -> None:
+        """Refuse to write over a folder, or through a file or a link."""
+        for parent in parents(path):
+            full = self.at(parent)
+            if os.path.lexists(full) and (os.path.islink(full) or not os.path.isdir(full)):
+                raise OSError(errno.ENOTDIR, "there is something else in the way of {0}".format(path), full)
+        full = self.at(path)
+        if os.path.isdir(full) and not os.path.islink(full):
+            raise OSError(errno.EISDIR, "a folder is in the way", full)
+
+    def make_folders(self, path: str) -> None:
+        """The folders on the way to a file; as the image has them, where it does: at a start they go over its own."""
+        for parent in parents(path):
+            target = self.at(parent)
+            if os.path.isdir(target):
+                continue
+            os.mkdir(target, 0o700)
+            mode = 0o700 if parent == os.path.dirname(KEYS) else 0o755
+            with contextlib.suppress(OSError):
+                info = os.stat(os.path.join(self.base, parent))
+                mode = stat.S_IMODE(info.st_mode)
+                os.chown(target, info.st_uid, info.st_gid)
+            os.chmod(target, mode)
+
+
+def _write(path: str, file: File) -> None:
+    """One file with its owner and mode, and on the disk."""
+    with _private(path) as new:
+        new.write(file.content)
+        new.flush()
+        info = os.fstat(new.fileno())
+        if (info.st_uid, info.st_gid) != (file.uid, file.gid):
+            os.fchown(new.fileno(), file.uid, file.gid)
+        os.fchmod(new.fileno(), file.mode)
+        os.fsync(new.fileno())
+
+
+def _flush(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass
+class Written:
+    """What was written, or in check mode would be. ``overwritten`` are files of /etc that nobody had saved."""
+
+    changed: bool
+    before: str
+    after: str
+    overwritten: List[str]
+
+
+class Configuration:
+    """/cfg of one host, and its /etc.
+
+    :param installed: the host runs on its own configuration: /cfg is mounted, read-only, and /etc is made of it.
+    """
+
+    def __init__(self, runner: Runner, places: Places, pool: str, installed: bool) -> None:
+        self.runner = runner
+        self.places = places
+        self.dataset = root_of(pool) + "/cfg"
+        self.installed = installed
+        self.cfg = Tree(places.cfg, places.base)
+        self.etc = Tree(places.etc, places.base)
+
+    @contextlib.contextmanager
+    def _mounted(self) -> Iterator[None]:
+        """/cfg open for writing. Whatever happens, it ends as it was."""
+        place = self.places.cfg
+        if self.installed:
+            with self._alone():
+                self.runner.change(["mount", "-u", "-o", "rw", place], "open {0} for writing".format(place), _SAFE)
+                try:
+                    yield
+                finally:
+                    self.runner.change(
+                        ["mount", "-u", "-o", "ro", place],
+                        "make {0} read-only again".format(place),
+                        safe="what was written is complete",
+                        todo="`mount -u -o ro {0}`".format(place),
+                    )
+            return
+        self.runner.change(["mount", "-t", "zfs", self.dataset, place], "mount {0}".format(self.dataset))
+        try:
+            yield
+        finally:
+            self.runner.change(["umount", place], "unmount {0}".format(place), safe="what was written is complete")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """With the lock that ``nanozfs save`` takes as well."""
+        if self.runner.check_mode:
+            yield
+            return
+        lock = os.open(self.places.cfg, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Refused("a `nanozfs save` is at work", safe=_SAFE, todo="wait for it and run the play again")
+            yield
+        finally:
+            os.close(lock)
+
+    def _adopted(self) -> List[File]:
+        """The key that an installed host made at this start and that nobody has kept."""
+        found = []
+        if self.installed and not os.path.lexists(self.cfg.at(HOST_KEY)):
+            for path in (HOST_KEY, HOST_KEY + ".pub"):
+                with contextlib.suppress(OSError), open(self.etc.at(path), "rb") as file:
+                    info = os.fstat(file.fileno())
+                    found.append(File(path, file.read(), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
+        return found
+
+    def write(self, files: Sequence[File], hostname: str) -> Written:
+        """Write what is not right yet, and make the host's ssh key where there is none.
+
+        The key is made on the host, so that it never was anywhere else, and kept in /cfg, so that it stays the same for
+        every image.
+        """
+        if self.installed:
+            return self._write_both([*files, *self._adopted()], hostname)
+        with self._mounted():
+            # in check mode the dataset is not mounted, and nobody knows what is in it
+            there = os.devnull if self.runner.check_mode else self.places.cfg
+            todo = [file for file in files if not is_right(file, there)]
+            made = not os.path.lexists(os.path.join(there, HOST_KEY)) and HOST_KEY not in [each.path for each in files]
+            written = self._told(todo, made, there)
+            self._put(todo, made, hostname)
+        return written
+
+    def _write_both(self, files: Sequence[File], hostname: str) -> Written:
+        """Write to /cfg, then bring the running /etc up to it."""
+        unsaved = [file.path for file in files if self._is_unsaved(file)]
+        todo = [file for file in files if not is_right(file, self.places.cfg)]
+        made = not os.path.lexists(self.cfg.at(HOST_KEY)) and HOST_KEY not in [each.path for each in files]
+        written = self._told(todo, made, self.places.cfg)
+        if todo or made:
+            with self._mounted():
+                self._put(todo, made, hostname)
+        behind = [file for file in files if not is_right(file, self.places.etc)]
+        told = [file.path for file in todo]
+        written.after += "".join("/etc/" + file.describe() + "\n" for file in behind if file.path not in told)
+        written.changed = written.changed or bool(behind)
+        written.overwritten += unsaved
+        if behind and not self.runner.check_mode:
+            self.etc.put(behind)
+        for file in behind:
+            if file.path in _DERIVED:
+                self.runner.change(_DERIVED[file.path], "put {0} in force".format(file.path))
+        return written
+
+    def _is_unsaved(self, file: File) -> bool:
+        """Whether somebody changed a file of /etc on the host, to something that is about to be replaced."""
+        now = _content(self.etc.at(file.path))
+        if now is None or now == file.content:
+            return False
+        before = _content(self.cfg.at(file.path))
+        return now != (_content(os.path.join(self.places.base, file.path)) if before is None else before)
+
+    @staticmethod
+    def _told(todo: Sequence[File], made: bool, root: str) -> Written:
+        """What is about to be written."""
+        sides = [difference(file, root) for file in todo]
+        after = "".join(side["after"] for side in sides) + ("{0}: made on the host\n".format(HOST_KEY) if made else "")
+        return Written(bool(todo) or made, "".join(side["before"] for side in sides), after, [])
+
+    def _put(self, todo: Sequence[File], key: bool, hostname: str) -> None:
+        if not self.runner.check_mode:
+            if todo:
+                self.cfg.put(todo)
+            if key:
+                self.cfg.make_folders(HOST_KEY)
+        if key:
+            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", hostname, "-f", self.cfg.at(HOST_KEY)]
+            self.runner.change(argv, "make the host's ssh key")
