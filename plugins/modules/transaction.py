@@ -183,8 +183,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import
     Branch,
     Step,
     branch_of,
-    check_branch,
     put_back,
+    try_plan,
     undo,
     with_reserve,
 )
@@ -257,7 +257,8 @@ class Transaction:
 
     def branches(self, tag: str) -> List[Branch]:
         """The datasets that go back, as they were in a snapshot."""
-        return [branch_of(self.zfs, "{0}/{1}".format(self.root, name), tag) for name in self.params["datasets"]]
+        names = ["{0}/{1}".format(self.root, name) for name in self.params["datasets"]]
+        return [branch_of(self.zfs, name, tag, base=self.root) for name in names]
 
     def plans(self, journal: Journal) -> Dict[str, List[Step]]:
         """What happens to the data at the trial boot, and what if it fails."""
@@ -266,7 +267,7 @@ class Transaction:
         if self.runner.check_mode and self.zfs.snapshot("{0}@{1}".format(self.root, journal.snapshot)) is None:
             return {"apply": [], "revert": []}  # the snapshot that the plan is made from was not really taken
         if journal.kind != ROLLBACK or not self.params["restore_data"]:
-            back = put_back(self.branches(str(journal.snapshot)), str(journal.snapshot), aside)
+            back = put_back(try_plan(self.zfs, self.root, self.params["datasets"]), str(journal.snapshot), aside)
             return {"apply": [], "revert": with_reserve(back, reserve)}
         if journal.fallback_txn is None:
             raise Refused(
@@ -321,8 +322,7 @@ class Transaction:
             result["step"] = transaction.next_step(before, wish)
             if result["step"] == transaction.PREPARE:
                 self.check_pool()
-                for name in self.params["datasets"]:
-                    check_branch(self.zfs, "{0}/{1}".format(self.root, name))
+                try_plan(self.zfs, self.root, self.params["datasets"])
             if result["step"] in transaction.BEFORE_TRIAL:
                 result["warnings"] = self.check_features(wish.target)
             txn = before.txn if before.is_open else before.next_txn(wish.target)

@@ -236,7 +236,7 @@ class Stage:
         journal = transaction.prepare(store.read(), transaction.Wish(UPGRADE, old, new, timeout, allow_bad=True))
         tag = str(journal.snapshot)
         self.command("zfs", "snapshot", "-r", "tank/nanozfs@" + tag)
-        branches = [branch_of(zfs, "tank/nanozfs/" + name, tag) for name in ("cfg", "var")]
+        branches = [branch_of(zfs, "tank/nanozfs/" + name) for name in ("cfg", "var")]
         self.command("zfs", "create", "-o", "reservation=32M", "-o", "mountpoint=none", "tank/nanozfs/reserve")
         back = with_reserve(put_back(branches, tag, "tank/nanozfs/failed/" + str(journal.txn)), "tank/nanozfs/reserve")
         journal = transaction.arm(transaction.mark_written(journal), (), back)
@@ -278,7 +278,7 @@ class Stage:
 
         :param number: how many such commands are carried out before.
         """
-        words = [["zfs", verb] for verb in ("clone", "create", "promote", "rename", "set")]
+        words = [["zfs", verb] for verb in ("allow", "clone", "create", "inherit", "promote", "rename", "set")]
         self.faults.append({"do": "panic", "argv": words, "after": number})
 
     # starting
