@@ -34,9 +34,9 @@ options:
     default: inactive
   lease:
     description:
-      - The lease of this play on the host (M(nanozfs.fleet.transaction)). With it the slice is only written as long as no
-        other play has taken over, and the journal is told when it is. Without it nothing is written while another play
-        is at work.
+      - The lease of this play on the host (M(nanozfs.fleet.transaction)). With it the slice is only written as long
+        as no other play has taken over, and the journal is told when it is. Without it nothing is written while
+        another play is at work.
     type: str
   pool:
     description: Name of the system pool, which has the journal. By default the one that the running image names.

@@ -10,8 +10,8 @@ module: rollback_info
 short_description: See whether a host can be rolled back, and what that would do
 version_added: 1.0.0
 description:
-  - The one look before a rollback. Sees whether the host is fit for a trial, which image it would go back to, that the other
-    slice still holds it bit by bit, and that the data could be put back and forth.
+  - The one look before a rollback. Sees whether the host is fit for a trial, which image it would go back to, that
+    the other slice still holds it bit by bit, and that the data could be put back and forth.
   - What would not work is refused with its name, before anything is changed.
 extends_documentation_fragment:
   - nanozfs.fleet.common.info
@@ -24,7 +24,8 @@ options:
     choices: [keep, restore]
     default: keep
   commands:
-    description: The commands that will check the older system, to see that they are some. Lists, or text in shell words.
+    description: The commands that will check the older system, to see that they are some. Lists, or text in shell
+      words.
     type: list
     elements: raw
     default: []

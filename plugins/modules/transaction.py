@@ -10,8 +10,9 @@ module: transaction
 short_description: Open, adopt or give up the upgrade or rollback of a host
 version_added: 1.0.0
 description:
-  - The transaction belongs to the host. It is kept in its journal, a set of user properties on C(<pool>/nanozfs), and the
-    host decides what may follow what (see docs/transaction.md). A play asks, under a lease that only one play has.
+  - The transaction belongs to the host. It is kept in its journal, a set of user properties on C(<pool>/nanozfs), and
+    the host decides what may follow what (see docs/transaction.md). A play asks, under a lease that only one play
+    has.
   - V(opened) begins a transaction or adopts the one that an interrupted play has left. What follows is done by
     M(nanozfs.fleet.image_write), by the tasks of the site, and by M(nanozfs.fleet.trial).
   - Each call looks, decides and acts under the lock of the host. It can be repeated after any interruption.
@@ -22,8 +23,8 @@ options:
   state:
     description:
       - V(opened) begins or adopts the transaction to O(target), and takes the boot flags off the other slice.
-      - V(staged) copies the configuration to RV(path), where it may be changed for the new system. It is put in the place
-        of C(/cfg) when the trial begins.
+      - V(staged) copies the configuration to RV(path), where it may be changed for the new system. It is put in the
+        place of C(/cfg) when the trial begins.
       - V(abandoned) gives up a transaction whose trial has not begun; or one that can be neither committed nor reverted
         any more, because the host runs its target and the old system is gone.
       - V(recorded) notes which image runs, where no transaction is open.
@@ -61,8 +62,8 @@ options:
     suboptions: *image
   data:
     description:
-      - With O(kind=rollback), whether the data of now stays (V(keep)), or goes back to what it was before the upgrade that
-        is undone (V(restore)).
+      - With O(kind=rollback), whether the data of now stays (V(keep)), or goes back to what it was before the upgrade
+        that is undone (V(restore)).
     type: str
     choices: [keep, restore]
     default: keep
@@ -134,7 +135,8 @@ step:
   sample: write
 todo:
   description:
-    - Which parts of the work are still to be done - C(write), C(stage), and with which C(step) M(nanozfs.fleet.trial) begins.
+    - Which parts of the work are still to be done - C(write), C(stage), and with which C(step) M(nanozfs.fleet.trial)
+      begins.
   returned: with O(state=opened)
   type: dict
   sample: {write: true, stage: true, step: begin}

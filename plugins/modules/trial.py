@@ -10,10 +10,10 @@ module: trial
 short_description: Boot the other slice on trial, check it, and keep it or take it back
 version_added: 1.0.0
 description:
-  - The end of an upgrade or rollback that M(nanozfs.fleet.transaction) has opened. Arms the other slice for one boot and
-    restarts the host, waits for it, checks it, and commits; or takes it back and says where everything is.
-  - The host decides what comes next; the action of this module asks it, and goes on for as long as the host may need, also
-    while it does not answer. Nothing of it is lost when the action dies - the host goes back by itself.
+  - The end of an upgrade or rollback that M(nanozfs.fleet.transaction) has opened. Arms the other slice for one boot
+    and restarts the host, waits for it, checks it, and commits; or takes it back and says where everything is.
+  - The host decides what comes next; the action of this module asks it, and goes on for as long as the host may need,
+    also while it does not answer. Nothing of it is lost when the action dies - the host goes back by itself.
   - Fails whenever the host does not end on the wanted image.
   - Only what the host itself finds wrong puts an image on its list of bad images.
 extends_documentation_fragment:
@@ -60,7 +60,8 @@ options:
     type: int
     default: 5
   trial_timeout:
-    description: Seconds after which a host on trial that nobody commits goes back by itself; checks take three quarters of it
+    description: Seconds after which a host on trial that nobody commits goes back by itself; checks take three
+      quarters of it
       at most.
     type: int
     default: 600

@@ -10,11 +10,12 @@ module: upgrade_info
 short_description: See whether a host can be upgraded, and what that would do
 version_added: 1.0.0
 description:
-  - The one look before an upgrade. Sees whether the host is fit for a trial, finds the image and verifies who signed it,
-    says where an interrupted upgrade goes on, compares the other slice with the image, and predicts what has to be fetched.
+  - The one look before an upgrade. Sees whether the host is fit for a trial, finds the image and verifies who signed
+    it, says where an interrupted upgrade goes on, compares the other slice with the image, and predicts what has to
+    be fetched.
   - Everything that has to work later is tried in thought - whether each dataset could be put back as it is, with all of
-    its properties, whether the pool has room and redundancy, whether the new system could open it, whether the host would
-    restart. What would not is refused with its name, before anything is written.
+    its properties, whether the pool has room and redundancy, whether the new system could open it, whether the host
+    would restart. What would not is refused with its name, before anything is written.
 extends_documentation_fragment:
   - nanozfs.fleet.common.info
   - nanozfs.fleet.common.trust
@@ -28,8 +29,8 @@ options:
     default: false
   cfg_tasks:
     description:
-      - The file with tasks that the site wants to run for the new system. The action of this module sees that it is there,
-        beside the playbook or in C(tasks) there, and returns its full path.
+      - The file with tasks that the site wants to run for the new system. The action of this module sees that it is
+        there, beside the playbook or in C(tasks) there, and returns its full path.
     type: path
   commands:
     description: The commands that will check the new system, to see that they are some. Lists, or text in shell words.

@@ -36,6 +36,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
     JournalStore,
     root_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 
 INSTALL = Kind("install", "installed")
 
@@ -94,7 +95,7 @@ def next_step(host: Mapping[str, Any], disk: Optional[str]) -> str:
 
     :param disk: the disk that may become its medium.
     """
-    if not disk or host["state"] == _host.NORMAL:
+    if not disk or host["state"] == NORMAL:
         return HOST
     on_it = is_of_fleet(host) and host["medium"]["disk"] == os.path.basename(disk)
     return HOST if on_it else MEDIUM
@@ -116,13 +117,13 @@ def refuse_host(host: Mapping[str, Any], pool: str) -> None:
             "become one (deploy_disk)",
         )
     phase = (host["journal"] or {}).get("phase", IDLE)
-    if host["state"] == _host.TRIAL or host["running"]["on_trial"] or phase not in CLOSED:
+    if host["state"] == TRIAL or host["running"]["on_trial"] or phase not in CLOSED:
         raise Refused(
             "the host is on trial or in the middle of an upgrade (state {0}, phase {1})".format(host["state"], phase),
             safe=_SAFE,
             todo="finish that first: the playbook status says what it is, commit keeps it, abandon gives it up",
         )
-    if host["state"] not in (_host.NORMAL, _host.RECOVERY):
+    if host["state"] not in (NORMAL, RECOVERY):
         raise Refused(
             "the host is in state {0}{1}: its early boot hook did not run".format(host["state"], more),
             safe=_SAFE,
@@ -142,7 +143,7 @@ def refuse_lock_out(wish: Wish, state: str, places: Places) -> None:
     :raises Refused: when there is no key.
     """
     given = wish.authorized_keys or any(entry.path == KEYS for entry in wish.files)
-    if state != _host.RECOVERY or given or os.path.exists(os.path.join(places.base, KEYS)):
+    if state != RECOVERY or given or os.path.exists(os.path.join(places.base, KEYS)):
         return
     raise Refused(
         "Nobody could log in to {0} after its restart: neither deploy_authorized_keys nor {1} in deploy_files or "
@@ -204,7 +205,7 @@ class Installation:
     def _done(self, host: Dict[str, Any]) -> Outcome:
         """All steps, for a host that was looked at."""
         outcome = Outcome(host)
-        installed = host["state"] == _host.NORMAL
+        installed = host["state"] == NORMAL
         items, files = self._examine(host)
         self._slice(host, outcome)
         self._pool(host, outcome)
@@ -255,7 +256,7 @@ class Installation:
         there = [each["name"][len(self.root) + 1 :] for each in host["datasets"]]
         if host["pool"] is not None:
             datasets.refuse_orphans(items, there)
-        if host["state"] == _host.NORMAL:
+        if host["state"] == NORMAL:
             datasets.refuse_covering(datasets.unmounted(self.zfs, wish.pool, items, self.places.root))
         files = configuration.resolve(entries)
         with tempfile.TemporaryDirectory(dir=self.tmpdir) as folder:
@@ -394,7 +395,7 @@ def check_up(host: Mapping[str, Any], hostname: str) -> None:
     :param host: its survey.
     :raises FleetError: with what it came up as.
     """
-    if host["state"] != _host.NORMAL or host["hostname"] != hostname:
+    if host["state"] != NORMAL or host["hostname"] != hostname:
         raise FleetError(
             "the host came up in state {0}{1} under the name {2!r}, and should be {3!r}".format(
                 host["state"], " ({0})".format(host["reason"]) if host["reason"] else "", host["hostname"], hostname

@@ -31,6 +31,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import
     Step,
     branch_of,
     put_back,
+    try_plan,
     undo,
     with_reserve,
 )
@@ -272,11 +273,10 @@ def plans(here: Situation, journal: Journal, data: Data, aside: str) -> Tuple[Li
     :raises Refused: when something could not be put back; with its name.
     """
     reserve = here.root + "/reserve"
-    names = ["{0}/{1}".format(here.root, name) for name in data.datasets]
     tag = snapshot_tag(str(journal.txn))
+    branches = try_plan(here.zfs, here.root, data.datasets, tag, aside)
     if journal.kind != journals.ROLLBACK or journal.data != journals.RESTORE_DATA:
-        back = put_back([branch_of(here.zfs, name, None) for name in names], tag, aside)
-        return [], with_reserve(back, reserve)
+        return [], with_reserve(put_back(branches, tag, aside), reserve)
     if journal.fallback_txn is None:
         raise Refused(
             "the journal knows of no snapshot from before the last upgrade",
@@ -284,7 +284,8 @@ def plans(here: Situation, journal: Journal, data: Data, aside: str) -> Tuple[Li
             todo="roll back the system only (rollback_data=keep)",
         )
     tag = snapshot_tag(journal.fallback_txn)
-    branches = [branch_of(here.zfs, name, tag) for name in names]
+    names = ["{0}/{1}".format(here.root, name) for name in data.datasets]
+    branches = [branch_of(here.zfs, name, tag, base=here.root) for name in names]
     return put_back(branches, tag, aside), with_reserve(undo(branches, tag, aside, aside + "-undone"), reserve)
 
 
