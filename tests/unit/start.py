@@ -9,6 +9,7 @@ For tests that start a host some thousand times. That the real early hook does t
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
@@ -91,6 +92,7 @@ def start(host: ModuleHost, after: Optional[int] = None) -> str:
     label = boot_code(host)
     host.machine.start({"nanozfs.state": "normal", "nanozfs.slice": label})
     host.machine.running["sysctl"]["kern.hostname"] = "web-1"
+    host.machine.running["boottime"] = time.time()
     host.machine.running["mounts"] = [
         {"from": "/dev/gpt/" + label, "on": "/", "type": "ufs", "readonly": True},
         {"from": "devfs", "on": "/dev", "type": "devfs", "readonly": False},
@@ -116,7 +118,8 @@ def _do(here: Situation, row: machine.Row) -> None:
         if action == machine.NOTE:
             notes -= 1
             phase = row.next_phase(here.journal.phase) if notes == 0 else journals.REVERTING
-            here = here.again(replace(here.journal, phase=phase))
+            lease = None if phase == journals.REVERTED else here.journal.lease
+            here = here.again(replace(here.journal, phase=phase, lease=lease))
             here.store.write(here.journal)
         else:
             _ACTIONS.get(action, _nothing)(here)

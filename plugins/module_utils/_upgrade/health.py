@@ -19,6 +19,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 #: how long connecting to a port of this very host may take (seconds)
 _CONNECT = 5.0
 
+_WORDS = "give each command as a list of words, or as text in shell words"
+
 #: one check: its name, and what tries it: an empty string, or what is wrong
 Check = Tuple[str, Callable[[], str]]
 
@@ -50,9 +52,9 @@ def words_of(given: object) -> List[str]:
     try:
         words = shlex.split(given) if isinstance(given, str) else [str(word) for word in given]  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
-        raise Refused("{0!r} is no command: {1}".format(given, error), safe="nothing was changed")
+        raise Refused("{0!r} is no command: {1}".format(given, error), safe="nothing was changed", todo=_WORDS)
     if not words:
-        raise Refused("an empty command is none", safe="nothing was changed")
+        raise Refused("an empty command is no command", safe="nothing was changed", todo=_WORDS)
     return words
 
 

@@ -1,0 +1,490 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules of a transaction on a host: what they do, what they refuse, and that nothing is lost between two calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
+from ansible_collections.nanozfs.fleet.tests.unit.transactions import BOB, CFG, LOG, ROOT, VAR, Fleet
+
+
+@pytest.fixture
+def fleet(pooled: ModuleHost, images: Images) -> Fleet:
+    return Fleet(pooled, images)
+
+
+class TestUpgrade:
+    def test_kept(self, fleet: Fleet) -> None:
+        fleet.write("old")
+        play = fleet.play()
+        txn = play.until_armed()
+        assert fleet.journal.phase == "armed" and fleet.restarts
+        fleet.write("the last that the old system accepted")
+        assert fleet.start() == "nz-b" and fleet.journal.phase == "trial"
+        kept = play.trial("check")
+        assert (kept["next"], kept["story"]["result"]) == ("end", "committed"), kept
+        journal = fleet.journal
+        assert journal.phase == "committed" and journal.image == journal.target and journal.fallback_txn == txn
+        assert journal.lease is None and journal.revert == ()
+        assert fleet.host.flags()["nz-b"] == ["bootme"] and fleet.host.flags()["nz-a"] == []
+        assert fleet.start() == "nz-b"
+        assert fleet.files() == ["the last that the old system accepted"] * 3
+        assert "nanozfs" in fleet.host.command("zfs", "holds", "-H", "{0}@nz-{1}".format(ROOT, txn))
+
+    def test_taken_back(self, fleet: Fleet) -> None:
+        fleet.write("old")
+        play = fleet.play()
+        txn = play.until_armed()
+        fleet.write("the last that the old system accepted")
+        fleet.start()
+        fleet.write("what the new one made of it")
+        asked = play.trial("check", services=["fleetapp"], retries=1)
+        assert (asked["next"], asked["bad"]) == ("revert", True) and "not running: fleetapp" in asked["reason"]
+        assert play.trial("revert", reason=asked["reason"], bad=True)["next"] == "wait"
+        assert fleet.start() == "nz-a"
+        assert fleet.files() == ["the last that the old system accepted"] * 2 + ["what the new one made of it"]
+        failed = "{0}/failed/{1}".format(ROOT, txn)
+        assert fleet.host.read(failed + "/cfg", "rc.conf") == "what the new one made of it"
+        ended = play.trial("look", boot_id="before")
+        assert ended["story"]["result"] == "reverted" and failed in ended["story"]["safe"]
+        assert "var/log was kept as it is" in ended["story"]["safe"]
+        assert "list of bad images" in ended["story"]["todo"]
+        again = fleet.play().look()
+        assert again["failed"] and "list of bad images" in again["msg"] and "upgrade_allow_bad" in again["msg"]
+        assert fleet.play().look(allow_bad=True)["step"] == "prepare"
+
+    def test_the_restart_did_not_happen(self, fleet: Fleet) -> None:
+        """Armed is not yet tried: live data is never replaced by older data unless the new system ran."""
+        fleet.write("old")
+        play = fleet.play()
+        play.until_armed()
+        fleet.restarts[-1]["on_refused"]("shutdown -r now was refused: /var/run/noshutdown is present")
+        assert fleet.journal.phase == "written" and fleet.host.flags()["nz-b"] == []
+        seen = play.trial("look", boot_id=lease.moment(command.Runner(fleet.host.machine.execute)).boot)
+        assert seen["next"] == "end" and seen["story"]["result"] == "not begun" and "noshutdown" in seen["refused"]
+        fleet.write("three days of mail")
+        assert fleet.start() == "nz-a"
+        assert fleet.files() == ["three days of mail"] * 3
+        assert fleet.journal.phase == "written" and fleet.journal.bad == ()
+
+    def test_reverting_what_never_ran_is_only_disarming(self, fleet: Fleet) -> None:
+        play = fleet.play()
+        play.until_armed()
+        fleet.write("three days of mail")
+        back = play.trial("revert", reason="the controller lost patience")
+        assert back["next"] == "end" and fleet.journal.phase == "written"
+        fleet.start()
+        assert fleet.files() == ["three days of mail"] * 3 and fleet.journal.bad == ()
+
+    def test_a_power_cut_instead_of_the_restart(self, fleet: Fleet) -> None:
+        """The next start is the trial then, and nobody waits for it; the one after that goes back."""
+        fleet.write("old")
+        fleet.play().until_armed()
+        fleet.write("late")
+        assert fleet.start() == "nz-b"
+        fleet.write("new")
+        assert fleet.start() == "nz-a"
+        assert fleet.files() == ["late", "late", "new"]
+        assert fleet.journal.phase == "reverted" and fleet.journal.bad == (), "nobody has found the image wrong"
+
+    @pytest.mark.parametrize("after", range(5))
+    def test_power_cuts_at_the_beginning_of_the_trial(self, fleet: Fleet, after: int) -> None:
+        fleet.write("old")
+        fleet.play().until_armed()
+        try:
+            fleet.start(after)
+        except Exception as error:
+            assert type(error).__name__ == "PowerCut"
+        assert fleet.start() == "nz-a"
+        assert fleet.files() == ["old"] * 3
+        assert fleet.journal.phase in ("reverted", "written")
+
+    def test_interrupted_everywhere(self, fleet: Fleet) -> None:
+        """Another play goes on after each call, once the lease of the one before is over."""
+        fleet.write("old")
+        first = fleet.play(lease_seconds=0)
+        txn = first.open()["txn"]
+        second = fleet.play(BOB, lease_seconds=0)
+        assert second.look()["step"] == "write" and second.open()["txn"] == txn
+        assert second.write()["failed"] is False
+        third = fleet.play(lease_seconds=0)
+        assert third.look()["step"] == "arm"
+        assert third.until_armed() == txn
+        fourth = fleet.play(BOB)
+        assert fourth.look()["step"] == "arm", "armed, and not restarted: the old system runs"
+        assert fourth.until_armed() == txn
+        assert fleet.start() == "nz-b"
+        opened = fourth.open()
+        assert (opened["step"], opened["todo"]["step"]) == ("check", "check")
+        assert fourth.trial("check")["story"]["result"] == "committed"
+
+    def test_manual(self, fleet: Fleet) -> None:
+        play = fleet.play()
+        play.until_armed()
+        fleet.start()
+        left = play.trial("check", commit="manual")
+        assert left["story"]["result"] == "on trial" and fleet.journal.lease is None
+        other = fleet.play(BOB)
+        adopted = other.trial("adopt")
+        assert adopted["next"] == "check"
+        other.lease = adopted["lease"]
+        assert other.trial("check")["story"]["result"] == "committed"
+        again = fleet.play().trial("adopt")
+        assert again["story"]["result"] == "committed" and not again["changed"]
+
+    def test_old_states_are_pruned_by_a_commit(self, fleet: Fleet) -> None:
+        for _number in range(5):
+            play = fleet.play(allow_bad=True)
+            play.until_armed()
+            fleet.start()
+            fleet.start()
+        play = fleet.play(allow_bad=True)
+        play.until_armed()
+        fleet.start()
+        assert play.trial("check", keep_failed=2)["story"]["result"] == "committed"
+        left = [name for name in fleet.host.names("filesystem") if name.count("/") == 3 and "/failed/" in name]
+        assert len(left) == 2
+        tops = [name for name in fleet.host.names("snapshot") if name.startswith(ROOT + "@nz-")]
+        assert len(tops) == 2 and any(fleet.journal.fallback_txn in name for name in tops)
+
+    def test_check_mode_changes_nothing(self, fleet: Fleet) -> None:
+        fleet.host.monkeypatch.setattr("secrets.token_hex", lambda size: "ab" * size)
+        now = lease.Moment("boot", 1.0)
+        fleet.host.monkeypatch.setattr(lease, "moment", lambda runner: now)
+        arguments = {"running": fleet.refs["1.0"], "target": fleet.refs["1.1"], "min_free": MIB}
+        before = fleet.host.fingerprint()
+        would = fleet.host.ok("transaction", check=True, state="opened", **arguments)
+        assert would["changed"] and fleet.host.fingerprint() == before
+        assert would["journal"]["phase"] == "prepared"
+        assert would["actions"] == fleet.host.ok("transaction", state="opened", **arguments)["actions"]
+
+
+class TestConfiguration:
+    """The configuration for a new system is made beside the one that is in force."""
+
+    def staged(self, fleet: Fleet) -> Any:
+        play = fleet.play()
+        play.open()
+        play.write()
+        found = play._call("transaction", state="staged")
+        assert not found["failed"], found["msg"]
+        return play, found
+
+    def test_it_has_a_place_of_its_own(self, fleet: Fleet) -> None:
+        play, found = self.staged(fleet)
+        assert found["path"].endswith("next-" + play.lease[:8]) and fleet.journal.staged
+        assert ROOT + "/next" in fleet.host.names("filesystem")
+        mounted = fleet.host.command("mount", "-p")
+        assert found["path"] in mounted
+        assert not play.trial("begin")["failed"]
+        assert found["path"] not in fleet.host.command("mount", "-p"), "nobody changes it any more"
+
+    def test_giving_up_throws_it_away(self, fleet: Fleet) -> None:
+        play, _found = self.staged(fleet)
+        given_up = play._call("transaction", state="abandoned")
+        assert given_up["changed"] and "thrown away" in given_up["says"]
+        assert ROOT + "/next" not in fleet.host.names("filesystem") and not fleet.journal.staged
+
+    def test_so_does_a_commit_with_the_snapshot_of_the_trial(self, fleet: Fleet) -> None:
+        play, _found = self.staged(fleet)
+        play.trial("begin")
+        fleet.start()
+        assert play.trial("check")["story"]["result"] == "committed"
+        assert not [name for name in fleet.host.names("filesystem,snapshot") if name.startswith(ROOT + "/next")]
+
+    def test_what_is_not_ours_stays(self, fleet: Fleet) -> None:
+        fleet.host.command("zfs", "create", ROOT + "/next")
+        play = fleet.play()
+        play.open()
+        play.write()
+        found = play._call("transaction", state="staged")
+        assert found["failed"] and "was not made by this collection" in found["msg"]
+
+
+class TestTwoPlays:
+    def test_the_second_is_refused(self, fleet: Fleet) -> None:
+        first, second = fleet.play(), fleet.play(BOB)
+        first.open()
+        for found in (second.look(), second.open()):
+            assert found["failed"] and "another play is at work on this host: alice@controller, process 1" in found["msg"]
+            assert "upgrade_take_over=true" in found["msg"] and "Safe now: nothing was changed" in found["msg"]
+        assert fleet.journal.lease is not None and fleet.journal.lease.holder["user"] == "alice"
+
+    def test_it_looked_before_the_first_one_began(self, fleet: Fleet) -> None:
+        """B looks, A upgrades as far as the trial, B goes on: the data of before is in no danger."""
+        fleet.write("before the upgrade")
+        second = fleet.play(BOB)
+        seen = second.look()
+        assert seen["step"] == "prepare"
+        first = fleet.play()
+        first.until_armed()
+        fleet.start()
+        fleet.write("what the failed system made of it")
+        late = second.open(boot_id=seen["boot_id"])
+        assert late["failed"] and "was restarted since it was looked at" in late["msg"]
+        assert second.open()["failed"]
+        first.trial("revert", reason="it failed", bad=True)
+        fleet.start()
+        assert fleet.files()[:2] == ["before the upgrade"] * 2
+
+    @pytest.mark.parametrize("point", ["opened", "written", "armed", "trial", "reverting", "closed"])
+    def test_who_was_taken_over_changes_nothing_any_more(self, fleet: Fleet, point: str) -> None:
+        fleet.write("old")
+        first, second = fleet.play(), fleet.play(BOB, take_over=True)
+        first.open()
+        if point != "opened":
+            first.write()
+        if point in ("armed", "trial", "reverting", "closed"):
+            first.trial("begin")
+        if point in ("trial", "reverting", "closed"):
+            fleet.start()
+        if point == "reverting":
+            first.trial("revert", reason="x")
+        assert not second.open()["failed"]
+        if point == "closed":
+            assert second.trial("check")["story"]["result"] == "committed"
+        before = fleet.host.fingerprint()
+        calls = [
+            lambda: first.write(),
+            lambda: first._call("transaction", state="staged"),
+            lambda: first._call("transaction", state="abandoned"),
+            lambda: first.trial("begin"),
+            lambda: first.trial("check"),
+            lambda: first.trial("revert", reason="an hour later"),
+        ]
+        for call in calls:
+            found = call()
+            assert found["failed"] or not found["changed"], found
+        assert fleet.host.fingerprint() == before
+
+    def test_its_restart_does_not_come_either(self, fleet: Fleet) -> None:
+        first = fleet.play()
+        first.until_armed()
+        still = fleet.restarts[-1]["still"]
+        with still() as wanted:
+            assert wanted
+        fleet.play(BOB, take_over=True).open()
+        with still() as wanted:
+            assert not wanted
+
+    def test_a_lease_ends_by_itself(self, fleet: Fleet) -> None:
+        fleet.play(lease_seconds=60).open()
+        second = fleet.play(BOB)
+        assert "ends by itself in" in second.open()["msg"]
+        fleet.host.machine.load()
+        fleet.host.machine.running["boottime"] -= 61
+        fleet.host.machine.save()
+        assert not second.open()["failed"]
+
+    def test_a_clock_that_is_set_does_not_end_it(self, fleet: Fleet) -> None:
+        fleet.play(lease_seconds=60).open()
+        real = preflight.leases.time.time
+        fleet.host.monkeypatch.setattr(preflight.leases.time, "time", lambda: real() + 86400)
+        fleet.host.machine.load()
+        fleet.host.machine.running["boottime"] += 86400  # the kernel sets both
+        fleet.host.machine.save()
+        assert fleet.play(BOB).open()["failed"]
+
+    def test_a_restart_does_not_end_it(self, fleet: Fleet) -> None:
+        fleet.play(lease_seconds=60).until_armed()
+        fleet.start()
+        assert "another play is at work" in fleet.play(BOB).open()["msg"]
+
+    def test_somebody_writes_a_slice_by_hand(self, fleet: Fleet) -> None:
+        fleet.play().open()
+        found = fleet.host.run("image_write", **fleet.wanted("1.1"))
+        assert found["failed"] and "another play is at work" in found["msg"]
+
+
+class TestRollback:
+    def upgraded(self, fleet: Fleet) -> None:
+        fleet.write("old")
+        play = fleet.play()
+        play.until_armed()
+        fleet.start()
+        assert play.trial("check")["story"]["result"] == "committed"
+        fleet.write("new")
+
+    def roll(self, fleet: Fleet, data: str) -> Any:
+        seen = fleet.host.ok("rollback_info", data=data, min_free=MIB)
+        assert seen["target"] == fleet.refs["1.0"] and seen["step"] == "prepare"
+        play = fleet.play(kind="rollback", data=data, allow_bad=True)
+        opened = play.open("1.1", "1.0")
+        assert not opened["failed"], opened["msg"]
+        assert not opened["todo"]["write"] and fleet.journal.phase == "written"
+        assert not play.trial("begin")["failed"]
+        return play
+
+    def test_system_only(self, fleet: Fleet) -> None:
+        self.upgraded(fleet)
+        play = self.roll(fleet, "keep")
+        assert fleet.journal.apply == ()
+        assert fleet.start() == "nz-a"
+        assert play.trial("check")["story"]["result"] == "committed"
+        assert fleet.files() == ["new"] * 3
+        assert fleet.host.ok("rollback_info", min_free=MIB)["step"] == "done"
+
+    def test_with_the_data(self, fleet: Fleet) -> None:
+        self.upgraded(fleet)
+        play = self.roll(fleet, "restore")
+        fleet.start()
+        assert fleet.files() == ["old", "old", "new"]
+        assert play.trial("check")["story"]["result"] == "committed"
+
+    def test_with_the_data_taken_back(self, fleet: Fleet) -> None:
+        self.upgraded(fleet)
+        play = self.roll(fleet, "restore")
+        fleet.start()
+        fleet.write("what the older system made of it")
+        play.trial("revert", reason="it cannot read that", bad=True)
+        assert fleet.start() == "nz-b"
+        assert fleet.files()[:2] == ["new", "new"]
+        story = play.trial("look", boot_id="before")["story"]
+        where = "{0}/failed/{1}-undone".format(ROOT, fleet.journal.txn)
+        assert where in story["safe"] and "the data of now is in its place again" in story["safe"]
+        assert fleet.host.read(where + "/cfg", "rc.conf") == "what the older system made of it"
+        assert "stay with 1.1" in story["todo"] and "mend the image" not in story["todo"]
+
+    @pytest.mark.parametrize("after", range(2, 30, 3))
+    def test_taken_back_from_wherever_it_was_cut(self, fleet: Fleet, after: int) -> None:
+        self.upgraded(fleet)
+        self.roll(fleet, "restore")
+        try:
+            fleet.start(after)
+        except Exception as error:
+            assert type(error).__name__ == "PowerCut"
+        for cut in (3, 8, 15, None):
+            try:
+                fleet.start(cut)
+                break
+            except Exception as error:
+                assert type(error).__name__ == "PowerCut"
+        fleet.start()
+        assert fleet.files() == ["new", "new", "new"] and fleet.journal.phase in ("reverted", "written")
+
+    def test_without_an_earlier_image(self, fleet: Fleet) -> None:
+        message = fleet.host.refused("rollback_info")
+        assert "knows of no earlier image" in message and "nothing was changed" in message
+
+    def test_of_data_without_its_snapshot(self, fleet: Fleet) -> None:
+        self.upgraded(fleet)
+        for name in [each for each in fleet.host.names("snapshot") if each.startswith(ROOT)]:
+            fleet.host.command("zfs", "release", "nanozfs", name)
+            fleet.host.command("zfs", "destroy", name)
+        message = fleet.host.refused("rollback_info", data="restore", min_free=MIB)
+        assert "there is no snapshot" in message and "nothing was changed" in message
+
+    def test_the_other_slice_holds_something_else(self, fleet: Fleet) -> None:
+        self.upgraded(fleet)
+        with fleet.host.open_device("/dev/gpt/nz-a", writable=True) as device:
+            device.write(0, bytes(1 << 20))
+        assert "nz-a does not hold 1.0 any more" in fleet.host.refused("rollback_info", min_free=MIB)
+
+
+class TestMedium:
+    def test_a_spare_of_the_new_version_is_no_commit(self, fleet: Fleet, images: Images) -> None:
+        """The medium dies on trial; somebody puts a fresh one in, of the new version. Nobody has checked anything."""
+        fleet.write("old")
+        play = fleet.play()
+        play.until_armed()
+        fleet.start()
+        for label, content in (("nz-a", images.content("1.1")), ("nz-b", bytes(1 << 20)), ("nz-state", bytes(MIB))):
+            with fleet.host.open_device("/dev/gpt/" + label, writable=True) as device:
+                device.write(0, content)
+        for flag in ("bootonce", "bootme"):
+            fleet.host.machine.run(["gpart", "unset", "-a", flag, "-i", "5", "ada0"])
+        fleet.host.command("gpart", "set", "-a", "bootme", "-i", "4", "ada0")
+        assert fleet.start() == "nz-a"
+        found = play.trial("check")
+        assert found["failed"] and "nobody has tried this system" in found["msg"]
+        assert fleet.journal.phase == "trial"
+        given_up = play._call("transaction", state="abandoned")
+        assert not given_up["failed"] and fleet.journal.phase == "idle"
+        assert fleet.files() == ["old"] * 3
+
+    def test_it_knows_the_transaction_and_the_pool(self, fleet: Fleet) -> None:
+        txn = fleet.play().until_armed()
+        known = fleet.host.ok("host_info", pool="tank", digest=False)["host"]["remembered"]
+        assert (known["phase"], known["to_version"], known["armed"]) == ("armed", "1.1", txn)
+        assert known["guid"] == fleet.host.command("zpool", "get", "-H", "-o", "value", "guid", "tank").strip()
+
+
+class TestRefused:
+    def refused(self, fleet: Fleet, **more: Any) -> str:
+        before = fleet.host.fingerprint()
+        found = fleet.play().look(**dict({"min_free": MIB}, **more))
+        assert found["failed"] and fleet.host.fingerprint() == before
+        assert "nothing was changed" in found["msg"] and "Next: " in found["msg"]
+        return str(found["msg"])
+
+    def test_a_second_one(self, fleet: Fleet) -> None:
+        fleet.play(lease_seconds=0).until_armed()
+        found = fleet.play(BOB).look("1.2")
+        assert "a transaction is open on this host already: upgrade 0001-" in found["msg"]
+        assert "nanozfs.fleet.abandon" in found["msg"]
+
+    def test_too_little_space(self, fleet: Fleet) -> None:
+        assert "MiB available" in self.refused(fleet, min_free=1 << 50)
+
+    def test_degraded(self, fleet: Fleet) -> None:
+        fleet.host.command("zpool", "offline", "tank", "ada3")
+        assert "upgrade_allow_degraded=true" in self.refused(fleet)
+        assert fleet.play().look(allow_degraded=True)["step"] == "prepare"
+
+    def test_no_pool(self, fleet: Fleet) -> None:
+        fleet.host.command("zpool", "export", "tank")
+        assert "zpool import" in self.refused(fleet)
+
+    def test_recovery_mode(self, fleet: Fleet) -> None:
+        fleet.host.command("kenv", "nanozfs.state=recovery")
+        fleet.host.command("kenv", "nanozfs.reason=no disks of the pool tank were found")
+        assert "its state is recovery (no disks of the pool tank were found)" in self.refused(fleet)
+
+    def test_a_dataset_that_could_not_go_back(self, fleet: Fleet) -> None:
+        fleet.host.command("zfs", "set", "mountpoint=/db", VAR + "/db")
+        assert VAR + "/db" in self.refused(fleet)
+        assert "none" in self.refused(fleet, datasets=["none"])
+
+    def test_a_host_that_would_not_restart(self, fleet: Fleet, tmp_path: Any) -> None:
+        (tmp_path / "noshutdown").write_text("")
+        fleet.host.monkeypatch.setattr(preflight, "NO_SHUTDOWN", str(tmp_path / "noshutdown"))
+        assert "it refuses to be restarted" in self.refused(fleet)
+
+    def test_a_command_that_is_none(self, fleet: Fleet) -> None:
+        assert "is no command" in self.refused(fleet, commands=["echo 'unbalanced"])
+        assert fleet.play().look(commands=["/bin/true", ["/bin/echo", "a b"]])["step"] == "prepare"
+
+    @pytest.mark.parametrize("key, value", [("phase", "nonsense"), ("lease", "{"), ("count", "many")])
+    def test_a_journal_that_makes_no_sense_is_no_idle_one(self, fleet: Fleet, key: str, value: str) -> None:
+        fleet.host.command("zfs", "set", "nanozfs:{0}={1}".format(key, value), ROOT)
+        assert "makes no sense" in self.refused(fleet)
+
+    def test_a_journal_of_somebody_else_is_none(self, fleet: Fleet) -> None:
+        fleet.host.command("zfs", "set", "nanozfs:phase=trial", "nanozfs:to=" + "c" * 64, "tank")
+        assert fleet.play().look()["step"] == "prepare" and fleet.journal.phase == "idle"
+
+    @pytest.mark.parametrize("step", ["begin", "check", "revert"])
+    def test_out_of_turn(self, fleet: Fleet, step: str) -> None:
+        before = fleet.host.fingerprint()
+        found = fleet.play().trial(step)
+        assert found["failed"] or (found["next"] == "end" and not found["changed"])
+        assert fleet.host.fingerprint() == before
+
+
+def test_recorded(fleet: Fleet) -> None:
+    noted = fleet.host.ok("transaction", state="recorded", running=fleet.refs["1.0"])
+    assert noted["changed"] and noted["journal"]["image"] == fleet.refs["1.0"]
+    assert not fleet.host.ok("transaction", state="recorded")["changed"]
+
+
+def test_kept_names(fleet: Fleet) -> None:
+    assert (CFG, LOG) == (ROOT + "/cfg", ROOT + "/var/log")
