@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import branch_of, put_back, with_reserve
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import branch_of, put_back, undo, with_reserve
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
 from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
@@ -228,18 +228,25 @@ class Stage:
         """A value of the journal."""
         return self.command("zfs", "get", "-H", "-o", "value", "nanozfs:" + key, "tank/nanozfs").strip()
 
-    def arm(self, timeout: int = 60) -> None:
-        """Do what an upgrade does up to the restart: a snapshot, the journal with its plans, nz-b for one boot."""
+    def arm(self, timeout: int = 60, restore: Optional[str] = None) -> None:
+        """Do what an upgrade does up to the restart: a snapshot, the journal with its plans, nz-b for one boot.
+
+        :param restore: a snapshot that the data goes back to when the trial begins.
+        """
         runner = Runner(self.machine.execute)
         zfs, store = Zfs(runner), JournalStore(Zfs(runner), "tank")
         old, new = ImageRef("a" * 64, OLD, "1.0"), ImageRef("b" * 64, NEW, "1.1")
         journal = transaction.prepare(store.read(), transaction.Wish(UPGRADE, old, new, timeout, allow_bad=True))
         tag = str(journal.snapshot)
         self.command("zfs", "snapshot", "-r", "tank/nanozfs@" + tag)
-        branches = [branch_of(zfs, "tank/nanozfs/" + name) for name in ("cfg", "var")]
+        branches = [branch_of(zfs, "tank/nanozfs/" + name, restore) for name in ("cfg", "var")]
         self.command("zfs", "create", "-o", "reservation=32M", "-o", "mountpoint=none", "tank/nanozfs/reserve")
-        back = with_reserve(put_back(branches, tag, "tank/nanozfs/failed/" + str(journal.txn)), "tank/nanozfs/reserve")
-        journal = transaction.arm(transaction.mark_written(journal), (), back)
+        aside = "tank/nanozfs/failed/" + str(journal.txn)
+        forth, back = put_back(branches, restore or tag, aside), undo(branches, str(restore), aside, aside + "-undone")
+        plans = (forth, back) if restore else ([], forth)
+        journal = transaction.arm(
+            transaction.mark_written(journal), plans[0], with_reserve(plans[1], "tank/nanozfs/reserve")
+        )
         store.write(journal)
         self.remember(**_state.mirror(journal, self.guid()))
         if self.mbr:
