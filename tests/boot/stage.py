@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
@@ -25,8 +25,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
+<<<<<<< HEAD
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ARMED, UPGRADE, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import put_back, try_plan, with_reserve
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (Step, branch_of, put_back, try_plan, undo, with_reserve)
+=======
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, JournalStore
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (Step, branch_of, put_back, try_plan, undo, with_reserve)
+>>>>>>> 83f09d4fe26398c39c8287d82b88371796895f73
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
 from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
@@ -231,10 +236,13 @@ class Stage:
         """A value of the journal."""
         return self.command("zfs", "get", "-H", "-o", "value", "nanozfs:" + key, "tank/nanozfs").strip()
 
-    def arm(self, timeout: int = 60, staged: Optional[Mapping[str, str]] = None, **more: Any) -> None:
-        """Do what an upgrade does up to the restart: the journal with its plan, nz-b for one boot.
+    def arm(
+        self, timeout: int = 60, staged: Optional[Mapping[str, str]] = None, restore: Optional[str] = None, **more: Any
+    ) -> None:
+        """Do what an upgrade does up to the restart: the journal with its plans, nz-b for one boot.
 
         :param staged: files of a configuration for the new system, which is what it shall have.
+        :param restore: a snapshot that the data goes back to when the trial begins.
         :param more: what else the journal says.
         """
         runner = Runner(self.machine.execute)
@@ -249,8 +257,12 @@ class Stage:
         tag, aside = str(journal.snapshot), "tank/nanozfs/failed/" + TXN
         branches = try_plan(zfs, "tank/nanozfs", ["cfg", "var"], tag, aside)
         self.command("zfs", "create", "-o", "reservation=32M", "-o", "mountpoint=none", "tank/nanozfs/reserve")
-        back = with_reserve(put_back(branches, tag, aside), "tank/nanozfs/reserve")
-        journal = transaction.with_plans(journal, (), back)
+        plans: Tuple[List[Step], List[Step]] = [], put_back(branches, tag, aside)
+        if restore:
+            names = ["tank/nanozfs/" + name for name in ("cfg", "var")]
+            branches = [branch_of(zfs, name, restore, base="tank/nanozfs") for name in names]
+            plans = put_back(branches, restore, aside), undo(branches, restore, aside, aside + "-undone")
+        journal = transaction.with_plans(journal, plans[0], with_reserve(plans[1], "tank/nanozfs/reserve"))
         store.write(journal)
         self.remember(**dict(_state.mirror(journal, self.guid()), armed=TXN))
         if self.mbr:
@@ -289,7 +301,7 @@ class Stage:
 
         :param number: how many such commands are carried out before.
         """
-        words = [["zfs", verb] for verb in ("allow", "clone", "create", "inherit", "promote", "rename", "set")]
+        words = [["zfs", verb] for verb in ("allow", "clone", "create", "hold", "inherit", "promote", "rename", "set", "snapshot")]
         self.faults.append({"do": "panic", "argv": words, "after": number})
 
     # starting

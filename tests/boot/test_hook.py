@@ -644,3 +644,63 @@ def test_power_cut_at_every_command_of_a_revert(stage: Stage, tmp_path: Path) ->
         if first.ended == "up":
             break
     assert number > 10, "so few commands cannot have put anything back"
+
+
+def odd(stage: Stage) -> None:
+    """Datasets below var as people have them."""
+    stage.command("zfs", "create", "-o", "reservation=200m", "-o", "atime=off", "tank/nanozfs/var/my data")
+    stage.command("zfs", "create", "-V", "200m", "tank/nanozfs/var/vm")
+    stage.command("zfs", "set", "site:note=one\n\ttwo\\0101 \u00e9\n\n", "tank/nanozfs/var/my data")
+    stage.command("zfs", "allow", "-u", "1001", "send,hold", "tank/nanozfs/var/my data")
+    stage.command("zfs", "set", "site:note=x\nnanozfs:revert.000\tzap\ttank", "tank/nanozfs")
+
+
+def seen(stage: Stage, name: str) -> str:
+    """What there is to see of a dataset."""
+    keys = "atime,reservation,refreservation,canmount,readonly,site:note"
+    return stage.command("zfs", "get", "-Hp", "-o", "value", keys, name) + stage.command("zfs", "allow", name)
+
+
+def test_odd_datasets_go_back(stage: Stage) -> None:
+    installed(stage)
+    odd(stage)
+    names = ("tank/nanozfs/var/my data", "tank/nanozfs/var/vm")
+    before = [seen(stage, name) for name in names]
+    stage.arm()
+    assert is_itself(stage.boot())
+    stage.command("zfs", "create", "-o", "mountpoint=/usr/local/app", "tank/nanozfs/var/app")
+    stage.write("tank/nanozfs/var", "data", "new\n")
+    back = stage.boot()
+    assert is_itself(back), back.console
+    assert (back.files["/var/data"], stage.journal("phase")) == ("old\n", "reverted")
+    assert [seen(stage, name) for name in names] == before
+    failed = stage.command("zfs", "list", "-H", "-o", "canmount,readonly,reservation", "-r", "tank/nanozfs/failed")
+    assert failed.count("noauto\ton\tnone\n") == 4, failed
+
+
+def test_a_rollback_with_data_is_taken_back(stage: Stage, tmp_path: Path) -> None:
+    """By the hook of the old system, from wherever the one of the new system was when the power failed."""
+    installed(stage)
+    odd(stage)
+    stage.command("zfs", "snapshot", "-r", "tank/nanozfs@nz-old")
+    stage.command("zfs", "create", "tank/nanozfs/var/jails")
+    stage.command("zfs", "create", "-o", "nanozfs:rollback=keep", "tank/nanozfs/var/jails/log")
+    stage.write("tank/nanozfs/var", "data", "now\n")
+    names = ("tank/nanozfs/var/my data", "tank/nanozfs/var/vm", "tank/nanozfs/var/jails")
+    before = [seen(stage, name) for name in names]
+    stage.arm(restore="nz-old")
+    stage.copy(str(tmp_path))
+    for number in (3, 7, 13, 19, 1000):
+        stage.restore(str(tmp_path))
+        stage.cut_at(number)
+        trial = stage.boot()
+        if trial.ended == "up":
+            assert (trial.label, trial.files["/var/data"]) == ("nz-b", "old\n"), trial.console
+            assert stage.read("tank/nanozfs/failed/0001-bbbbbbbb/var", "data") == "now\n"
+        stage.cut_at(number % 10)
+        stage.boot()
+        back = stage.boot()
+        assert is_itself(back), (number, back.console)
+        assert (back.label, back.files["/var/data"]) == ("nz-a", "now\n"), number
+        assert [seen(stage, name) for name in names] == before, number
+    assert trial.ended == "up", "so few commands cannot have put anything back"

@@ -21,7 +21,8 @@ d1, d2 …) and ``steps``. Each step has one verb and what must come back: ``rc`
 ``fill: DATASET``  write until nothing fits into the pool any more
 ``plan: {…}``      look at datasets and make the plans that put them back and undo that: see :class:`Plans`
 ``perform: NAME``  do what is left of the plan ``put_back`` or ``undo``, broken off after each change and started anew;
-                   at most ``changes`` changes; prints the commands that changed something
+                   at most ``changes`` changes; prints the commands that changed something. ``at_once: true`` does not
+                   break it off, which is quicker
 ================== =====================================================================================================
 
 A template is compared line by line. Blanks match any blanks, a line ``...`` any lines, and holes what they are called:
@@ -54,7 +55,7 @@ LONG = 8191 * "x"
 VERBS = ("run", "place", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
 
 #: what may stand beside a verb, besides what must come back
-_MORE = {"run": ("sorted",), "place": ("text",), "write": ("text",), "perform": ("changes",)}
+_MORE = {"run": ("sorted",), "place": ("text",), "write": ("text",), "perform": ("changes", "at_once")}
 
 _HOLES = {
     "guid": r"\d{10,20}",
@@ -217,6 +218,12 @@ class Plans:
         # as they come out of the journal
         return cls(*([plan.decode(step.encode()) for step in steps] for steps in (there, back)))
 
+    def at_once(self, execute: Execute, name: str) -> Answer:
+        """Do a plan from its beginning to its end."""
+        runner = Runner(execute)
+        plan.perform(Zfs(runner), getattr(self, name))
+        return Answer(0, "".join(action + "\n" for action in runner.actions), "")
+
     def perform(self, execute: Execute, name: str, changes: Optional[int]) -> Answer:
         """Do what is left of a plan, broken off after each change and started again from its first step.
 
@@ -276,7 +283,7 @@ class Run:
             "read": lambda step: Answer(0, self.machine.read(step.value), ""),
             "fill": lambda step: self.machine.fill(step.value),
             "plan": self._plan,
-            "perform": lambda step: self.plans.perform(self.machine.execute, step.value, step.more.get("changes")),
+            "perform": self._perform,
         }
         return verbs[step.verb](step) or Answer(0, "", "")
 
@@ -288,6 +295,11 @@ class Run:
 
     def _plan(self, step: Step) -> None:
         self.plans = Plans.make(self.machine.execute, step.value)
+
+    def _perform(self, step: Step) -> Answer:
+        if step.more.get("at_once"):
+            return self.plans.at_once(self.machine.execute, step.value)
+        return self.plans.perform(self.machine.execute, step.value, step.more.get("changes"))
 
     def _check(self, number: int, step: Step, answer: Answer) -> None:
         right = answer.rc == step.rc

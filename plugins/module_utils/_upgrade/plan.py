@@ -101,6 +101,10 @@ _VERBS = {
 }
 
 
+#: these move and make nothing
+_OF_PROPERTIES = ("free", "set", "reset", "limit", "allow", "seal")
+
+
 def quote(word: str) -> str:
     r"""A word as printf(1) takes it for ``%b``: what is not printable ASCII, and the backslash, as ``\0ooo``."""
     data = word.encode("utf-8", "surrogateescape")
@@ -134,7 +138,7 @@ class Step:
     ``reset NAME KEY ...``: forget what was set.
     ``limit NAME KEY=VALUE ...``: set limits and reservations, as far as there is room for them.
     ``allow NAME ARGUMENT ...``: delegate permissions (zfs-allow(8)).
-    ``seal NAME``: let nothing mount NAME and what is below it, or write to it, and let it reserve nothing.
+    ``seal NAME``: let nothing mount NAME and what is below it, or write to it, and let it reserve nothing, if it is there.
     """
 
     verb: str
@@ -616,7 +620,7 @@ class _Performer:
         """Do one step, unless it is done; whether it was to be done."""
         verb: Callable[..., bool] = getattr(self, "_" + step.verb)
         done = verb(*step.words)
-        if done:
+        if done and step.verb not in _OF_PROPERTIES:
             self._tree.refresh()
         return done
 

@@ -215,7 +215,9 @@ class TestTwoPlays:
         first, second = fleet.play(), fleet.play(BOB)
         first.open()
         for found in (second.look(), second.open()):
-            assert found["failed"] and "another play is at work on this host: alice@controller, process 1" in found["msg"]
+            assert (
+                found["failed"] and "another play is at work on this host: alice@controller, process 1" in found["msg"]
+            )
             assert "upgrade_take_over=true" in found["msg"] and "Safe now: nothing was changed" in found["msg"]
         assert fleet.journal.lease is not None and fleet.journal.lease.holder["user"] == "alice"
 

@@ -158,8 +158,18 @@ class TestPruned:
         arguments: Dict[str, Any] = {"dataset": ROOT, "state": "pruned", "prefix": "nz-"}
         assert not host.ok("zfs_snapshot", older_than=4 * DAY, **arguments)["changed"]
         assert len(host.ok("zfs_snapshot", older_than=2 * DAY, keep=4, **arguments)["destroyed"]) == 1
-        assert len(host.ok("zfs_snapshot", older_than=2 * DAY, **arguments)["destroyed"]) == 4
-        assert tags(host) == ["nz-foreign", "other-1"]
+        assert len(host.ok("zfs_snapshot", older_than=2 * DAY, **arguments)["destroyed"]) == 3
+        assert tags(host) == ["nz-foreign", "nz-5", "other-1"], "the newest stays, however old it is"
+
+    @pytest.mark.parametrize("years", [40, -30])
+    def test_a_clock_that_jumped_prunes_nothing(self, host: ModuleHost, years: int) -> None:
+        host.command("zfs", "hold", "nanozfs", ROOT + "@nz-1")
+        self.age(host, years * 366)
+        arguments: Dict[str, Any] = {"dataset": ROOT, "state": "pruned", "prefix": "nz-", "hold": "nanozfs"}
+        result = host.ok("zfs_snapshot", older_than=-100 * 366 * DAY if years < 0 else 30 * DAY, **arguments)
+        assert result["destroyed"] == [] and not result["changed"]
+        assert len(result["kept"]) == 4 and "the clock jumped" in result["kept"][ROOT + "@nz-1"]
+        assert len(host.ok("zfs_snapshot", keep=1, **arguments)["destroyed"]) == 4, "numbers need no clock"
 
     def test_what_must_stay_stays_and_is_named(self, host: ModuleHost) -> None:
         host.command("zfs", "hold", "backup", ROOT + "@nz-1")
