@@ -61,7 +61,9 @@ class Timer:
         for name in ("watchdog", "logger", "init"):
             tools[name] = 'echo "{0} $*" >> {1}'
         for name, text in tools.items():
-            (folder / name).write_text("#!/bin/sh\n{0}\n".format(text.replace("{0}", name).replace("{1}", str(self.said))))
+            (folder / name).write_text(
+                "#!/bin/sh\n{0}\n".format(text.replace("{0}", name).replace("{1}", str(self.said)))
+            )
             (folder / name).chmod(0o755)
         source = Path(FILES, "root/boot/nanozfs/deadman").read_text()
         for old, new in (
@@ -131,7 +133,9 @@ def test_flags_that_somebody_cleared_are_no_commit(tmp_path: Path, flags: str) -
 )
 def test_what_is_a_commit_with_an_mbr(tmp_path: Path, table: Tuple[str, str], commit: bool) -> None:
     """The slice is active, and what boot0 takes by itself; each without the other is none."""
-    timer = Timer(tmp_path, "echo '{0}'".format(table[0]), boot0cfg="echo 'default_selection=F{0} (Slice 1)'".format(table[1]))
+    timer = Timer(
+        tmp_path, "echo '{0}'".format(table[0]), boot0cfg="echo 'default_selection=F{0} (Slice 1)'".format(table[1])
+    )
     said = timer.run(20, scheme="MBR")
     assert (said == ["watchdog -t 0"]) == commit and restarts(said) != commit, said
 

@@ -433,9 +433,7 @@ def test_mistakes_in_local_conf_end_nothing(stage: Stage, text: str, trial: bool
 
 def test_an_error_in_the_hook_itself_means_recovery(stage: Stage) -> None:
     installed(stage)
-    stage.change(
-        "boot/nanozfs/pool.subr", "bring_up() {", "bring_up() { : ${nope?}; }; x() {"
-    )
+    stage.change("boot/nanozfs/pool.subr", "bring_up() {", "bring_up() { : ${nope?}; }; x() {")
     stage.change("conf/default/etc/extract", 'within "$NZ_POOL_TIMEOUT" bring_up', "bring_up")
     up = stage.boot()
     assert (up.ended, up.state) == ("up", "recovery"), up.console

@@ -22,6 +22,7 @@ ROOMS = (
     "module_utils/_image/",
     "module_utils/_upgrade/",
     "module_utils/_host.py",
+    "module_utils/_config/",
     "module_utils/_nanobsd/",
     "module_utils/_agent/",
     "module_utils/_arguments.py",
