@@ -34,6 +34,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import stat
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import state_of
 
+#: before what the early hook says that the last start could not do (``kenv nanozfs.notes``)
+STARTED = "the last start: "
+
 #: Set by the early hook in the kernel environment when the import of the pool did not end. What asks for a pool then
 #: waits for ever, in the kernel, for the lock that the import holds (``spa_namespace_lock`` in ``spa.c``).
 IMPORT, HUNG = "nanozfs.import", "hung"
@@ -85,6 +88,9 @@ def survey(
         "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
     report.update(_pool_part(runner, name, warnings))
+    noted = kenv(runner, "nanozfs.notes")
+    if noted:
+        warnings.append(STARTED + noted)
     report["warnings"] = warnings
     return report
 

@@ -19,19 +19,15 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
-<<<<<<< HEAD
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ARMED, UPGRADE, JournalStore
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (Step, branch_of, put_back, try_plan, undo, with_reserve)
-=======
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (Step, branch_of, put_back, try_plan, undo, with_reserve)
->>>>>>> 83f09d4fe26398c39c8287d82b88371796895f73
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
 from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
@@ -129,6 +125,7 @@ class Stage:
             os.mkdir(os.path.join(folder, name))
         os.symlink("/usr/bin/dash", os.path.join(folder, "bin", "sh"))
         self._write(folder, "conf/base/etc/md_size", "8192\n")
+        self._write(folder, "conf/base/etc/" + rules.LAST, rules.last_words())
         self._write(folder, "boot/nanozfs/image.conf", "NZ_POOL=tank\nNZ_BUILD={0}\n".format(build))
         self._write(folder, "boot/nanozfs/local.conf", "NZ_DISK_TIMEOUT=0\n")
         return folder
