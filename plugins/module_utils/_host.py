@@ -33,6 +33,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content impor
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
 
+#: before what the early hook says that the last start could not do (``kenv nanozfs.notes``)
+STARTED = "the last start: "
+
 NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
 
 #: Set by the early hook in the kernel environment when the import of the pool did not end. What asks for a pool then
@@ -95,6 +98,9 @@ def survey(
         "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
     report.update(_pool_part(runner, name, warnings))
+    noted = kenv(runner, "nanozfs.notes")
+    if noted:
+        warnings.append(STARTED + noted)
     report["warnings"] = warnings
     return report
 

@@ -69,6 +69,8 @@ def _collect(log: str) -> Dict[str, Any]:
         for folder, _folders, names in os.walk(top):
             for name in names:
                 path = os.path.join(folder, name)
+                if not os.path.isfile(path):
+                    continue  # a fifo, say, which would be waited for
                 with suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
                     if os.path.getsize(path) < 1 << 16:
                         found["files"][path] = file.read()

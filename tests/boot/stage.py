@@ -19,6 +19,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
@@ -121,6 +122,7 @@ class Stage:
             os.mkdir(os.path.join(folder, name))
         os.symlink("/usr/bin/dash", os.path.join(folder, "bin", "sh"))
         self._write(folder, "conf/base/etc/md_size", "8192\n")
+        self._write(folder, "conf/base/etc/" + rules.LAST, rules.last_words())
         self._write(folder, "boot/nanozfs/image.conf", "NZ_POOL=tank\nNZ_BUILD={0}\n".format(build))
         self._write(folder, "boot/nanozfs/local.conf", "NZ_DISK_TIMEOUT=0\n")
         return folder

@@ -289,6 +289,7 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> None:
                 pool.name, record["hostname"], record.get("hostid", 0), _ctime(record["timestamp"])
             )
         )
+    _check_multihost(pool, options.force)
     settings = check_settings(options.settings, "cannot import pool '{0}'".format(pool.name))
     action = "cannot import '{0}'".format(pool.name) + (" as '{0}'".format(name) if options.name else "")
     if options.name:
@@ -302,6 +303,20 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> None:
         raise Fail("{0}: {1}".format(action, reason), out="\tDestroy and re-create the pool from\n\ta backup source.\n")
     if not options.dry_run:
         _run(pool, options._replace(name=name, settings=settings))
+
+
+def _check_multihost(pool: Pool, force: bool) -> None:
+    """A pool that only one host may have at a time is for hosts that say which they are.
+
+    Sources: MMP_STATE_NO_HOSTID in ``cmd/zpool/zpool_main.c``, and with ``-f`` in ``lib/libzfs/libzfs_pool.c``.
+    """
+    if pool.record["properties"].get("multihost") == "on" and not hostid(pool.machine):
+        raise Fail(
+            "{0} import '{1}': pool has the multihost property on and the\n"
+            "system's hostid is not set. Set a unique {2}hostid with the zgenhostid(8) command.".format(
+                *(("cannot", pool.name, "system ") if force else ("Cannot", pool.name, ""))
+            )
+        )
 
 
 def _run(pool: Pool, options: ImportOptions) -> None:

@@ -14,13 +14,18 @@ import subprocess
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import cli
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
 from ansible_collections.nanozfs.fleet.tests.model import pools
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost, boot
+
+#: where the early hook has what `nanozfs save` rehearses the next start with
+HOOK = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles/image/files/root/boot/nanozfs"
+)
 
 Reply = Tuple[int, str, str]
 
@@ -80,7 +85,7 @@ class AgentHost:
         self.replies: Dict[str, Callable[[Sequence[str]], Reply]] = {}
         self.ran: List[Tuple[str, ...]] = []
         self.now = 1795420800.0
-        self.places = Places(os.path.join(folder, "etc"), os.path.join(folder, "base"), self._cfg())
+        self.places = Places(os.path.join(folder, "etc"), os.path.join(folder, "base"), self._cfg(), HOOK)
         for place in (self.places.etc, self.places.base):
             os.mkdir(place)
         self.mount_cfg()

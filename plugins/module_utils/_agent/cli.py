@@ -16,20 +16,18 @@ import time
 from typing import Callable, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, status, trial
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import (
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import Wish, refuse_recovery, save
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
     CHANGED,
     DELETED,
     NEW,
     Change,
     Etc,
     Places,
-    Wish,
-    refuse_recovery,
-    save,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute, Runner
 

@@ -16,9 +16,9 @@ import secrets
 from typing import Callable, Iterable, List, Optional, Sequence, Tuple, TypeVar
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion, codes, status
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, Closed, Screen, wrapped
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl

@@ -13,11 +13,18 @@ import re
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import Places, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, notes, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL, RECOVERY, TRIAL, import_hung, survey
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
+    NORMAL,
+    RECOVERY,
+    STARTED,
+    TRIAL,
+    import_hung,
+    survey,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 
 #: how many files of /etc are named before it is only said how many there are
@@ -68,6 +75,9 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         status["unsaved"] = [each._asdict() for each in changes] if changes is not None else None
         if problem:
             host["warnings"].append("what of /etc is not saved cannot be told: {0}".format(problem))
+    status["notes"] = notes(places)
+    if status["notes"]:  # all of them, and not only the first
+        host["warnings"] = [each for each in host["warnings"] if not each.startswith(STARTED)]
     number = codes.HANGS if status["hung"] else codes.reason_number(host["reason"])
     disks = host["disks"] or {"found": 0, "expected": 0}
     place = _dig(host, "running", "slice") or kenv(runner, "nanozfs.slice")
@@ -124,6 +134,8 @@ def next_step(status: Status) -> Tuple[bool, str]:
         return True, "Type `gpart recover {0}`: one of its partition tables is damaged.".format(host["medium"]["disk"])
     if host["warnings"]:
         return True, "See to the warnings."
+    if status["notes"]:
+        return True, "See to what the last start could not do; /etc/nanozfs.notes has it as well."
     if any(each["kind"] == "changed" for each in status["unsaved"] or ()):
         return False, "Type `nanozfs diff`, and `nanozfs save` to keep the changes in /etc over a restart."
     return False, "Nothing needs to be done."
@@ -224,6 +236,7 @@ def render(status: Status) -> List[str]:
         ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),
         ("UNSAVED", _unsaved_words(status)),
     ]
+    rows += [("START", each) for each in status["notes"]]
     rows += [("WARNING", each) for each in host["warnings"]]
     rows += [("CODE", codes.spaced(status["code"])), ("NEXT", status["next"])]
     rule = "=" * WIDTH

@@ -30,6 +30,7 @@ HOOK = (
     EXTRACT,
     "boot/nanozfs/early.subr",
     "boot/nanozfs/pool.subr",
+    "boot/nanozfs/cfg.subr",
     "boot/nanozfs/deadman",
     "boot/lua/local.lua",
 )

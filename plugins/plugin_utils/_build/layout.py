@@ -17,6 +17,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (ALLOWED_SIGNERS, FORMAT, IMAGE_JSON, REVOKED_KEYS)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (guards, settings)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import (features_of)
@@ -29,16 +30,16 @@ IMAGE_CONF = "boot/nanozfs/image.conf"
 #: the last lines of /etc/defaults/rc.conf ("allow vendors to override")
 VENDOR_CONF = "etc/defaults/vendor.conf"
 VENDOR_SETTINGS = {
-    "root_rw_mount": "NO",  # a slice stays what was published, bit by bit
+    "rc_conf_files": rules.CONF_FILES,  # so that what is pinned is read last
     "entropy_file": "NO",  # the root file system cannot be written
     "entropy_boot_file": "NO",
-    "gptboot_enable": "NO",  # rc.d/gptboot would clear the trial flags before a single service has started
     "zfs_enable": "YES",  # also in recovery mode, where no configuration of the host says so
     "nanozfs_enable": "YES",
     "background_fsck": "NO",  # nothing but slices that are never written has a file system for it
     "kldxref_enable": "NO",  # it would write to the slice
     "update_motd": "NO",
     "sendmail_enable": "NONE",
+    **rules.PINNED,
 }
 
 #: settings that the loader needs; console and the like are for an overlay
@@ -123,6 +124,7 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
     _agent(tree)
     tree.write("etc/diskless", "")
     tree.write("etc/fstab", FSTAB)
+    tree.remove("etc/login.conf.db")  # of another text than an overlay's; login_cap(3) reads the text where there is none
     _settings(tree, extras.settings)
     tree.put("cfg", Node(DIR, 0o755))
     for folder in extras.recovery:
@@ -195,6 +197,7 @@ def _settings(tree: Tree, wanted: Settings) -> None:
     """Those of the layout come last: the later one of two counts."""
     lines = settings.rc_lines(wanted.rc_conf, VENDOR_SETTINGS, "image_rc_conf")
     tree.append(VENDOR_CONF, lines + settings.rc_lines(VENDOR_SETTINGS, (), VENDOR_CONF))
+    tree.write("etc/" + rules.LAST, rules.last_words())
     lines = settings.loader_lines(wanted.loader_conf, LOADER_SETTINGS, "image_loader_conf")
     tree.append("boot/loader.conf", lines + settings.loader_lines(LOADER_SETTINGS, (), "boot/loader.conf"))
 

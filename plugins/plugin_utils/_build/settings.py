@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from dataclasses import dataclass, field, replace
 from typing import Any, Iterable, Mapping, Sequence
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError, Refused)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (keys)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import (MASTER, is_modular, with_password)
@@ -25,10 +25,10 @@ ROUNDS = 656000
 SCRYPT = {"n": 1 << 16, "r": 8, "p": 1, "maxmem": 128 << 20}
 _ITOA = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-_RC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 #: as ``stand/lua/config.lua`` reads it
 _LOADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*\Z")
-_PLAIN = re.compile(r"[A-Za-z0-9 _./:,@%+=-]*\Z")
+
+_SAFE = "nothing was built"
 
 
 @dataclass(frozen=True)
@@ -52,30 +52,6 @@ class Settings:
 NOTHING = Settings()
 
 
-def _text(name: str, value: Any) -> str:
-    """A value as text: YAML reads ``YES`` as true."""
-    if isinstance(value, bool):
-        return "YES" if value else "NO"
-    if not isinstance(value, (str, int, float)):
-        raise Refused("{0} must be text or a number, and is {1!r}".format(name, value), safe="nothing was built")
-    text = str(value)
-    if any(ord(character) < 32 and character != "\t" for character in text):
-        raise Refused("the value of {0} has a line feed or a control character in it".format(name))
-    return text
-
-
-def _check_names(names: Iterable[str], form: re.Pattern[str], ours: Iterable[str], what: str) -> None:
-    for name in names:
-        if not isinstance(name, str) or not form.match(name):
-            raise Refused("{0!r} is no name for a setting of {1}".format(name, what), safe="nothing was built")
-        if name in ours:
-            raise Refused(
-                "{0} in {1} is set by the layout itself and cannot be another".format(name, what),
-                safe="nothing was built",
-                todo="take it out; docs/layout.md says what it is for",
-            )
-
-
 def rc_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:
     """Settings for sh(1), quoted so that they mean exactly what they say.
 
@@ -83,12 +59,7 @@ def rc_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:
     :param what: the variable of the role, for errors.
     :raises Refused: when one is no setting, or one of ours.
     """
-    _check_names(values, _RC_NAME, ours, what)
-    lines = []
-    for name in sorted(values):
-        text = _text(name, values[name])
-        lines.append("{0}={1}\n".format(name, '"{0}"'.format(text) if _PLAIN.match(text) else shlex.quote(text)))
-    return "".join(lines)
+    return rcconf.render(values, ours, what, _SAFE)
 
 
 def loader_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:
@@ -98,10 +69,10 @@ def loader_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> s
 
     :raises Refused: when one is no setting, or one of ours.
     """
-    _check_names(values, _LOADER_NAME, ours, what)
+    rcconf.check_names(values, _LOADER_NAME, ours, what, _SAFE)
     lines = []
     for name in sorted(values):
-        text = re.sub(r'([\\$"])', r"\\\1", _text(name, values[name]))
+        text = re.sub(r'([\\$"])', r"\\\1", rcconf.text_of(name, values[name], _SAFE))
         lines.append('{0}="{1}"\n'.format(name, text))
     return "".join(lines)
 

@@ -159,8 +159,13 @@ def _update(machine: Machine, call: Dict[str, Any]) -> Output:
 
 
 def umount(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
-    """``umount [-f] WHAT ...``."""
-    for word in (word for word in argv if not word.startswith("-")):
+    """``umount [-f] WHAT ...``, and ``umount [-f] -A -t TYPE``: all of a type, the last one first (``umount.c``)."""
+    if "-A" in argv:
+        kind = argv[argv.index("-t") + 1]
+        words = [str(each["on"]) for each in reversed(machine.running["mounts"]) if each["type"] == kind]
+    else:
+        words = [word for word in argv if not word.startswith("-")]
+    for word in words:
         found = [each for each in machine.running["mounts"] if word in (each["on"], each["from"])]
         if not found:
             raise Fail("umount: {0}: not a file system root directory".format(word))

@@ -137,8 +137,16 @@ def uname(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     return Output(0, " ".join(str(values.get(word, "")) for word in argv or ["-s"]) + "\n")
 
 
+def _check_letters(name: str, argv: List[str], known: str) -> None:
+    """What 13.2's getopt(3) takes (``sbin/reboot/reboot.c``, ``sbin/shutdown/shutdown.c``): no ``-f``, as 15.0 does."""
+    for letter in "".join(word[1:] for word in argv if word.startswith("-")):
+        if letter not in known:
+            raise Fail("{0}: illegal option -- {1}".format(name, letter))
+
+
 def shutdown(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``shutdown -r|-p|-h TIME [MESSAGE]``: at once, whatever the time says, as soon as it is no nonsense."""
+    _check_letters("shutdown", argv, "chknopr")
     words = [word for word in argv if not word.startswith("-")]
     if not words or not (words[0] == "now" or words[0].startswith("+")):
         raise Fail("shutdown: bad time format")
@@ -152,6 +160,7 @@ def shutdown(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
 
 def reboot(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``reboot [-q]``."""
+    _check_letters("reboot", argv, "cdklNnpqr")
     machine.save()
     machine.kernel.reboot()
     return Output()

@@ -253,6 +253,8 @@ def _setting_problem(pools: Pools, key: str, value: str) -> str:
         return "'{0}' is readonly".format(key)
     if known.kind == "index" and value not in known.words():
         return "'{0}' must be one of '{1}'".format(key, known.values)
+    if key == "multihost" and value == "on" and not labels.hostid(pools.machine):
+        return "requires a non-zero system hostid"
     if key == "altroot":
         return "property 'altroot' can only be set during pool creation or import"
     if key == "readonly":

@@ -10,12 +10,14 @@ import fcntl
 import os
 import shutil
 import stat
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.etc import STAGING, Etc, Places, patterns
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, Etc, Places, patterns
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
+
+NAME = 'hostname="web-1"\n'
 
 
 def found(agent: AgentHost) -> List[Tuple[str, str, str]]:
@@ -164,7 +166,8 @@ class TestSave:
             agent.put("base", path, "")
             agent.put("etc", path, 'hostname="web-1\n')
             message = agent.refused("save")
-            assert "not fit to be saved: {0}: sh says".format(path) in message and "Next: mend that in /etc" in message
+            assert "not fit to be saved: " in message and "Next: mend that in /etc" in message
+            assert "{0} is broken: /etc/{0}: ".format(path) in message or path + ": the next start would" in message
             assert agent.get("cfg", "motd") is None, "all or nothing"
             agent.put("etc", path, 'hostname="web-1"\n')
         agent.ok("save")
@@ -174,7 +177,7 @@ class TestSave:
         agent.put("etc", "ssh/sshd_config", "PermitRotLogin no\n")
         agent.replies["sshd"] = lambda argv: (255, "", "line 1: Bad configuration option: PermitRotLogin\n")
         assert "sshd says: line 1: Bad configuration option" in agent.refused("save")
-        assert agent.ran[-1] == ("/usr/sbin/sshd", "-t", "-f", os.path.join(agent.places.etc, "ssh/sshd_config"))
+        assert agent.ran[-2] == ("/usr/sbin/sshd", "-t", "-f", os.path.join(agent.places.etc, "ssh/sshd_config"))
         agent.replies["sshd"] = lambda argv: (0, "", "")
         agent.ok("save")
 
@@ -299,7 +302,7 @@ def test_an_rc_conf_that_the_early_hook_refuses_is_not_saved(agent: AgentHost, t
     before = agent.get("cfg", "rc.conf")
     agent.put("etc", "rc.conf", text)
     answer = agent.run("save")
-    assert answer.rc == 3 and "not fit to be saved: rc.conf" in answer.err, answer
+    assert answer.rc == 3 and "not fit to be saved: the host would come up in recovery mode" in answer.err, answer
     assert agent.get("cfg", "rc.conf") == before
 
 
@@ -309,3 +312,81 @@ def test_the_only_rc_conf_is_not_taken_away(agent: AgentHost) -> None:
     answer = agent.run("save", "--delete")
     assert answer.rc == 3 and "recovery mode" in answer.err, answer
     assert agent.get("cfg", "rc.conf") == before
+
+
+def in_both(agent: AgentHost, make: Callable[[str], object]) -> None:
+    """What the image has, and with it /etc."""
+    for top in (agent.places.base, agent.places.etc):
+        make(top)
+
+
+class TestRehearsal:
+    """What the next start would not take is refused, and what it would do well is saved."""
+
+    def test_a_file_in_place_of_a_link_of_the_image(self, agent: AgentHost) -> None:
+        in_both(agent, lambda top: os.symlink("/nonexistent/UTC", top + "/localtime"))
+        os.unlink(agent.places.etc + "/localtime")
+        agent.put("etc", "localtime", "TZif2")
+        assert "saved: changed  localtime" in agent.ok("save")
+
+    def test_a_link_in_place_of_a_folder_of_the_image(self, agent: AgentHost) -> None:
+        in_both(agent, lambda top: os.mkdir(top + "/newsyslog.conf.d"))
+        os.rmdir(agent.places.etc + "/newsyslog.conf.d")
+        os.symlink("local/newsyslog.d", agent.places.etc + "/newsyslog.conf.d")
+        assert "saved: new      newsyslog.conf.d" in agent.ok("save", "--new")
+
+    def test_a_name_with_a_line_end(self, agent: AgentHost) -> None:
+        agent.put("etc", "odd\nname", "x")
+        agent.ok("save", "--new")
+        assert agent.get("cfg", "odd\nname") == "x"
+
+    def test_what_only_the_image_has(self, agent: AgentHost) -> None:
+        for path in ("rc.subr", "rc.d/netif", "rc.initdiskless"):
+            agent.put("base", path, "true\n")
+            agent.put("etc", path, "if then\n")
+            expected = "not fit to be saved: {0}: the next start would leave it out: only the image has it".format(path)
+            assert expected in agent.refused("save", path)
+        agent.put("etc", "rc.d/site", "#!/bin/sh\n")
+        agent.ok("save", "rc.d/site")
+
+    def test_a_broken_rc_conf_behind_a_link(self, agent: AgentHost) -> None:
+        agent.put("etc", "rc.conf.web", "if then\n")
+        os.unlink(agent.places.etc + "/rc.conf")
+        os.symlink("rc.conf.web", agent.places.etc + "/rc.conf")
+        assert "rc.conf is broken" in agent.refused("save", "--new")
+        assert "no rc.conf" in agent.refused("save"), "the link without what it leads to"
+        agent.put("etc", "rc.conf.web", NAME)
+        agent.ok("save", "--new")
+
+    @pytest.mark.parametrize("text", ["", "# nothing\n\n"])
+    def test_pam_that_lets_nobody_in(self, agent: AgentHost, text: str) -> None:
+        agent.put("base", "pam.d/sshd", "auth required pam_unix.so\n")
+        agent.put("etc", "pam.d/sshd", text)
+        assert "pam.d/sshd: the next start would leave it out: it would let nobody in" in agent.refused("save")
+
+    def test_line_ends_of_windows(self, agent: AgentHost) -> None:
+        agent.put("etc", "rc.conf", 'hostname="web-1"\r\nsshd_enable="YES"\r\n')
+        assert "rc.conf is broken: its lines end with CR" in agent.refused("save")
+
+    def test_what_is_left_out_already_is_in_nobodys_way(self, agent: AgentHost) -> None:
+        agent.put("cfg", "rc.subr", "old\n")
+        agent.put("etc", "motd", "hello\n")
+        agent.ok("save")
+
+    def test_users_that_are_none(self, agent: AgentHost) -> None:
+        agent.replies["pwd_mkdb"] = lambda argv: (0, "", "")
+        agent.put("base", "master.passwd", "root:*:0:0::0:0::/root:/bin/sh\n")
+        agent.put("etc", "master.passwd", "")
+        assert "master.passwd: the next start would leave it out: it is empty" in agent.refused("save")
+
+
+def test_the_status_says_what_the_last_start_left_out(agent: AgentHost) -> None:
+    agent.kenv("nanozfs.state=normal", "nanozfs.notes=/cfg/x was left out: a reason (and 1 more)")
+    found = agent.run("status", "--json").json()
+    assert "the last start: /cfg/x was left out: a reason (and 1 more)" in found["host"]["warnings"]
+    agent.put("etc", "nanozfs.notes", "/cfg/x was left out: a reason\n/cfg/y\033[2J was left out\n")
+    found = agent.run("status", "--json").json()
+    assert found["notes"] == ["/cfg/x was left out: a reason", "/cfg/y?[2J was left out"] and found["attention"]
+    assert not [each for each in found["host"]["warnings"] if each.startswith("the last start")]
+    said = agent.run("status").out
+    assert "  START      /cfg/x was left out: a reason" in said and "\033" not in said

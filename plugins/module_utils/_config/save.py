@@ -2,17 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What in /etc would be lost at the next start, and keeping it in /cfg.
+"""Keeping in /cfg what is in /etc: judged by a rehearsal of the next start first, then written in one go.
 
-/etc is a memory disk. At every start it is made from /conf/base/etc of the image, with /cfg laid over it. So a file of
-/etc is safe if it is the one of /cfg, or, where that has none, the one of the image; whatever else is in /etc is gone
-after a restart. Sources: ``libexec/rc/rc.initdiskless``, the early boot hook, pwd_mkdb(8), sshd(8), resolvconf(8).
+Sources: pwd_mkdb(8), sshd(8).
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import fcntl
 import fnmatch
@@ -20,58 +17,31 @@ import os
 import shutil
 import stat
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
+    CHANGED,
+    DELETED,
+    NEW,
+    NOTHING,
+    STAGING,
+    Change,
+    Etc,
+    Places,
+    files,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL
 
-CHANGED, NEW, DELETED = "changed", "new", "deleted"
-
-#: where the files wait that are about to be put in place; also the last of what is there is taken away at the next save
-STAGING = ".nanozfs.save"
-
-#: a list of patterns of files that a site does not want saved
-EXCLUDE = "nanozfs/save.exclude"
-
-#: never saved: what would pin the host to a slice or bring pools in past the early hook, what belongs to the machine
-#: and is made anew at every start (rc.d/hostid_save, rc.d/zfs, zfs share), and the early hook's own files
-NEVER = (
-    "fstab",
-    "zfs/zpool.cache",
-    "zfs/exports",
-    "zfs/exports.lock",
-    "hostid",
-    "machine-id",
-    "md_size",
-    "extract",
-    "nanozfs.log",
-    "nanozfs.tmp/*",
-    STAGING + "/*",
-)
-
 #: saved together or not at all: one without the others would not fit
 TOGETHER = (("master.passwd", "passwd", "pwd.db", "spwd.db"),)
 
-#: whether a shell that reads the file goes on after it, as /etc/rc must: the early hook's own test, whose answer it is
-#: whether the host comes up with its configuration. The script is fixed; the file is its $0.
-_SHELL = (
-    "sh",
-    "-c",
-    'x=$(. "$0" > /dev/null 2>&1 < /dev/null; echo fit); [ "$x" = fit ] || '
-    '{ sh -n "$0" && echo "a shell that reads it ends there" >&2; exit 1; }',
-)
-
-#: without it, or where it is empty, the early hook takes the configuration for lost
-NEEDED = "rc.conf"
-
 #: commands that judge a file, which they get as their last argument. pwd_mkdb(8) -C verifies only
 CHECKS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
-    ("rc.conf", _SHELL),
-    ("rc.conf.local", _SHELL),
-    ("rc.conf.d/*", _SHELL),
     ("ssh/sshd_config", ("/usr/sbin/sshd", "-t", "-f")),
     ("master.passwd", ("pwd_mkdb", "-C")),
 )
@@ -81,168 +51,6 @@ SPARE = 1 << 20
 
 #: what a file takes at least, where the file system does not say (bytes)
 _FRAGMENT = 4096
-
-_NOTHING = "nothing was written, /cfg is as it was"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the trees are."""
-
-    etc: str = "/etc"
-    base: str = "/conf/base/etc"
-    cfg: str = "/cfg"
-
-
-class Change(NamedTuple):
-    """A file of which /etc holds something else than the next start would bring.
-
-    ``path`` is relative to /etc; ``origin`` is where the next start takes it from: ``cfg``, ``base``, or nowhere.
-    """
-
-    kind: str
-    path: str
-    origin: str
-
-    def describe(self) -> str:
-        """As a line of ``nanozfs diff``."""
-        if self.kind == DELETED and self.origin == "base":
-            return "deleted  {0} (part of the image: it comes back at the next start)".format(self.path)
-        return "{0:<8} {1}".format(self.kind, self.path)
-
-
-def _files(top: str) -> Dict[str, os.stat_result]:
-    """The files and symbolic links below a folder, by relative path. Links are not followed."""
-    found: Dict[str, os.stat_result] = {}
-    for folder, folders, names in os.walk(top):
-        if folder == top and ".zfs" in folders:
-            folders.remove(".zfs")  # the snapshots, where they are visible
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in names + links:
-            full = os.path.join(folder, name)
-            with contextlib.suppress(FileNotFoundError):  # it went while we looked
-                info = os.lstat(full)
-                if stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
-                    found[os.path.relpath(full, top)] = info
-    return found
-
-
-def _content(path: str, info: os.stat_result) -> bytes:
-    if stat.S_ISLNK(info.st_mode):
-        return os.fsencode(os.readlink(path))
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _same(one: str, first: os.stat_result, other: str, second: os.stat_result) -> bool:
-    if (first.st_mode, first.st_uid, first.st_gid) != (second.st_mode, second.st_uid, second.st_gid):
-        return stat.S_ISLNK(first.st_mode) and stat.S_ISLNK(second.st_mode) and os.readlink(one) == os.readlink(other)
-    return first.st_size == second.st_size and _content(one, first) == _content(other, second)
-
-
-def patterns(text: str) -> List[str]:
-    """The patterns in a file like :data:`EXCLUDE`: one a line, relative to /etc; a folder means all that is in it."""
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    names = [line[5:] if line.startswith("/etc/") else line for line in lines if line]
-    return [name + "*" if name.endswith("/") else name for name in names]
-
-
-class Etc:
-    """The three trees of a host.
-
-    :param places: where they are.
-    """
-
-    def __init__(self, places: Places) -> None:
-        self.places = places
-
-    def excluded(self) -> Callable[[str], bool]:
-        """What is never saved on this host, as a test for a relative path."""
-        listed: List[str] = []
-        with contextlib.suppress(FileNotFoundError), open(
-            os.path.join(self.places.etc, EXCLUDE), encoding="utf-8", errors="replace"
-        ) as file:
-            listed = patterns(file.read())
-        by_dhcp = self._by_dhcp()
-
-        def is_excluded(path: str) -> bool:
-            if any(fnmatch.fnmatchcase(path, pattern) for pattern in NEVER + tuple(listed)):
-                return True
-            if path == "resolv.conf" and by_dhcp:
-                return True
-            # a host whose keys are not in /cfg makes some at every start: keeping them is a decision, not an accident
-            is_key = fnmatch.fnmatchcase(path, "ssh/ssh_host_*")
-            return is_key and not os.path.lexists(os.path.join(self.places.cfg, path))
-
-        return is_excluded
-
-    def _by_dhcp(self) -> bool:
-        try:
-            with open(os.path.join(self.places.etc, "resolv.conf"), encoding="utf-8", errors="replace") as file:
-                return file.readline().startswith("# Generated by")  # resolvconf(8), for dhclient and rtsol
-        except OSError:
-            return False
-
-    def changes(self) -> List[Change]:
-        """What the next start would not bring back, sorted by path.
-
-        :raises FleetError: when one of the trees cannot be read.
-        """
-        for place in (self.places.etc, self.places.base, self.places.cfg):
-            if not os.path.isdir(place):
-                raise FleetError(
-                    "there is no folder {0}: this is no host that runs from an image of the collection".format(place),
-                    safe="nothing was changed",
-                )
-        try:
-            return list(self._changes())
-        except OSError as error:
-            raise FleetError(
-                "{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed"
-            )
-
-    def _changes(self) -> Iterator[Change]:
-        now, base, cfg = _files(self.places.etc), _files(self.places.base), _files(self.places.cfg)
-        is_excluded = self.excluded()
-        for path in sorted(set(now) | set(base) | set(cfg)):
-            if is_excluded(path):
-                continue
-            origin, info = ("cfg", cfg[path]) if path in cfg else ("base", base.get(path))
-            if path not in now:
-                yield Change(DELETED, path, origin)
-            elif info is None:
-                yield Change(NEW, path, "")
-            elif not _same(self.at("etc", path), now[path], self.at(origin, path), info):
-                yield Change(CHANGED, path, origin)
-
-    def at(self, tree: str, path: str) -> str:
-        """The full path of a file in one of the trees: ``etc``, ``base`` or ``cfg``."""
-        return os.path.join(str(getattr(self.places, tree)), path)
-
-    def relative(self, name: str) -> str:
-        """A file as somebody names it, relative to /etc.
-
-        :raises Refused: when it is not in /etc.
-        """
-        full = os.path.join(self.places.etc, name)
-        full = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full.rstrip("/")))
-        path = os.path.relpath(full, os.path.realpath(self.places.etc))
-        if path.split(os.sep)[0] in (os.pardir, os.curdir):
-            raise Refused("{0} is not in {1}".format(name, self.places.etc), safe=_NOTHING)
-        return path
-
-    def text_of(self, change: Change) -> List[str]:
-        """A unified diff of a changed text file, from what the next start brings to what is there."""
-        sides = []
-        for tree in (change.origin, "etc" if change.kind != DELETED else ""):
-            path = self.at(tree, change.path) if tree else os.devnull
-            try:
-                lines = _content(path, os.lstat(path)).decode("utf-8").splitlines()
-            except UnicodeDecodeError:
-                return ["{0} is no text".format(change.path)]
-            sides.append((path, lines))
-        (old, before), (new, after) = sides
-        return list(difflib.unified_diff(before, after, old, new, lineterm=""))
 
 
 def select(etc: Etc, found: Sequence[Change], names: Sequence[str], new: bool, delete: bool) -> List[Change]:
@@ -259,11 +67,11 @@ def select(etc: Etc, found: Sequence[Change], names: Sequence[str], new: bool, d
         if is_excluded(path):
             raise Refused(
                 "{0} is never saved".format(path),
-                safe=_NOTHING,
+                safe=NOTHING,
                 todo="put what every host needs into the image; `nanozfs save` without that name saves the rest",
             )
         if not os.path.lexists(etc.at("etc", path)) and not os.path.lexists(etc.at("cfg", path)):
-            raise Refused("there is no {0} in /etc".format(path), safe=_NOTHING)
+            raise Refused("there is no {0} in /etc".format(path), safe=NOTHING)
     wanted += [each for group in TOGETHER if set(group) & set(wanted) for each in group]
     chosen = []
     for change in found:
@@ -279,22 +87,33 @@ def select(etc: Etc, found: Sequence[Change], names: Sequence[str], new: bool, d
 def verify(runner: Runner, etc: Etc, chosen: Sequence[Change]) -> None:
     """Judge what is about to be saved, where a mistake could keep the host from coming up or from letting anybody in.
 
+    The next start is rehearsed with and without it: what /cfg has wrong already is no reason to save nothing.
+
     :raises Refused: when a file does not pass, with what its judge says.
     """
     problems = []
     for change in chosen:
-        if change.path == NEEDED and (change.kind == DELETED or not os.path.getsize(etc.at("etc", NEEDED))):
-            problems.append("{0}: a host without it would come up in recovery mode".format(NEEDED))
         for pattern, argv in CHECKS:
             if change.kind == DELETED or not fnmatch.fnmatchcase(change.path, pattern):
                 continue
             result = runner.query(list(argv) + [etc.at("etc", change.path)])
             if result.rc != 0:
                 problems.append("{0}: {1}".format(change.path, _said(result)))
+    sources = {each.path: None if each.kind == DELETED else etc.at("etc", each.path) for each in chosen}
+    then = rehearse(runner, etc.places, sources)
+    if then.broken:
+        problems.append("the host would come up in recovery mode: {0}".format(then.broken))
+    if then.left:
+        mine, now = {spelled(each.path) for each in chosen}, rehearse(runner, etc.places, {})
+        problems += [
+            "{0}: the next start would leave it out: {1}".format(path, why)
+            for path, why in then.left
+            if path in mine or (path, why) not in now.left
+        ]
     if problems:
         raise Refused(
             "not fit to be saved: {0}".format("; ".join(problems)),
-            safe=_NOTHING,
+            safe=NOTHING,
             todo="mend that in /etc and run this again",
         )
 
@@ -309,7 +128,7 @@ def check_memory_disk(etc: Etc, chosen: Sequence[Change]) -> None:
 
     :raises Refused: with the sizes.
     """
-    sizes = {path: info.st_size for tree in ("base", "cfg") for path, info in _files(getattr(etc.places, tree)).items()}
+    sizes = {path: info.st_size for tree in ("base", "cfg") for path, info in files(getattr(etc.places, tree)).items()}
     for change in chosen:
         if change.kind == DELETED:
             sizes.pop(change.path, None)
@@ -323,7 +142,7 @@ def check_memory_disk(etc: Etc, chosen: Sequence[Change]) -> None:
             "{0} files of {1} KiB would not fit into /etc, which has {2} KiB".format(
                 len(sizes), needed >> 10, room >> 10
             ),
-            safe=_NOTHING,
+            safe=NOTHING,
             todo="save less, or build the image with a larger image_etc_size",
         )
 
@@ -363,13 +182,13 @@ class Cfg:
         name = self.dataset()
         dataset = Zfs(self.runner).dataset(name)
         if dataset is None:
-            raise Refused("the dataset {0} cannot be found".format(name), safe=_NOTHING)
+            raise Refused("the dataset {0} cannot be found".format(name), safe=NOTHING)
         sizes = [os.lstat(self.etc.at("etc", each.path)).st_size for each in chosen if each.kind != DELETED]
         needed = sum(-(-size // _FRAGMENT) * _FRAGMENT for size in sizes) + SPARE
         if dataset.available < needed:
             raise Refused(
                 "{0} has {1} KiB available, {2} KiB are needed".format(name, dataset.available >> 10, needed >> 10),
-                safe=_NOTHING,
+                safe=NOTHING,
                 todo="make room in the pool: `zfs list -o space -r {0}`".format(name.split("/")[0]),
             )
 
@@ -384,9 +203,9 @@ class Cfg:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise Refused("another save is at work", safe=_NOTHING, todo="wait for it and run this again")
+                raise Refused("another save is at work", safe=NOTHING, todo="wait for it and run this again")
             self.runner.change(
-                ["mount", "-u", "-o", "rw", self.place], "open {0} for writing".format(self.place), safe=_NOTHING
+                ["mount", "-u", "-o", "rw", self.place], "open {0} for writing".format(self.place), safe=NOTHING
             )
             try:
                 yield
@@ -406,7 +225,7 @@ class Cfg:
         :raises FleetError: when something fails; before the renames nothing in /cfg has changed.
         """
         staging = os.path.join(self.place, STAGING)
-        safe = _NOTHING
+        safe = NOTHING
         try:
             shutil.rmtree(staging, ignore_errors=True)  # of a save that the power was cut from
             os.mkdir(staging, 0o700)
@@ -486,7 +305,7 @@ def refuse_recovery(runner: Runner) -> None:
     if state != NORMAL:
         raise Refused(
             "the host is in state {0}: what is in /etc is not its own configuration".format(state or "unknown"),
-            safe=_NOTHING,
+            safe=NOTHING,
             todo="`nanozfs status` says why; save when the host runs on its own data again",
         )
 
@@ -529,11 +348,3 @@ def save(runner: Runner, places: Places, wish: Wish) -> Saved:
         with cfg.opened():
             cfg.write(chosen)
     return Saved(chosen, left)
-
-
-def unsaved(places: Places) -> Tuple[Optional[List[Change]], str]:
-    """What is not saved, for a status: ``None`` with the reason where it cannot be told."""
-    try:
-        return Etc(places).changes(), ""
-    except FleetError as error:
-        return None, error.what

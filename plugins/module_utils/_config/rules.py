@@ -1,0 +1,111 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What of /etc is not the host's to say: what only the image has, what every start makes anew, what the layout needs.
+
+The early hook has the same list of files (``unwanted`` in ``boot/nanozfs/cfg.subr``; a unit test compares them), and
+reads the settings from the file that is made here.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
+
+#: what ``/etc/rc`` is made of, and what would pin the host to a slice or bring pools in past the early hook: /cfg never
+#: goes before the image there, because one mistake in it, or one file of an older version, ends the start of the system
+IMAGE_ONLY = (
+    "rc",
+    "rc.subr",
+    "rc.shutdown",
+    "rc.initdiskless",
+    "netstart",
+    "network.subr",
+    "pccard_ether",
+    "diskless",
+    "fstab",
+    "mtree",
+    "mtree/*",
+    "defaults/rc.conf",
+    "defaults/vendor.conf",
+    "defaults/nanozfs.conf",
+    "zfs/zpool.cache",
+    "hostid",
+    "machine-id",
+    "md_size",
+    "extract",
+    "login.conf.db",
+    "nanozfs.log",
+    "nanozfs.notes",
+    "nanozfs.tmp",
+)
+
+#: scripts of the image, where a site may have further ones
+SCRIPTS = "rc.d/"
+
+#: what belongs to the machine or is made anew at every start (rc.d/hostid_save, rc.d/zfs, zfs share, the early hook):
+#: no difference to anybody, and never saved
+MADE = (
+    "fstab",
+    "zfs/zpool.cache",
+    "zfs/exports",
+    "zfs/exports.lock",
+    "hostid",
+    "machine-id",
+    "md_size",
+    "extract",
+    "login.conf.db",
+    "nanozfs.log",
+    "nanozfs.notes",
+    "nanozfs.tmp/*",
+)
+
+#: in /etc: what the last start could not do, a line each
+NOTES = "nanozfs.notes"
+
+#: read by ``/etc/rc`` after rc.conf and all that it names
+LAST = "defaults/nanozfs.conf"
+
+#: what the layout rests on, whatever a host's rc.conf says (rc.conf(5))
+PINNED = {
+    "root_rw_mount": "NO",  # a slice stays what was published, bit by bit
+    "gptboot_enable": "NO",  # rc.d/gptboot would clear the trial flags before a single service has started
+    "firstboot_sentinel": "/firstboot",  # what is there is no first boot: 15.0's /etc/rc would mount / for writing
+    "zpool_upgrade": "",  # the other slice could not read the pool any more
+    "zpool_reguid": "",  # the medium knows its pool by the guid
+    "varmfs": "AUTO",  # YES would put a memory disk over /var
+    "rc_fast_and_loose": "",  # the first script that exits would end /etc/rc
+}
+
+#: where rc.subr looks for settings, in order
+CONF_FILES = "/etc/rc.conf /etc/rc.conf.local /etc/" + LAST
+
+#: another name of the same file: ``source_rc_confs`` reads each name once
+_AGAIN = "/etc/defaults/./nanozfs.conf"
+
+
+def only_the_image(path: str, base: str) -> bool:
+    """Whether /cfg is not asked about a file, whatever is in it.
+
+    :param path: relative to /etc.
+    :param base: the folder with the image's /etc.
+    """
+    if path.startswith(SCRIPTS) and os.path.lexists(os.path.join(base, path)):
+        return True
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in IMAGE_ONLY)
+
+
+def last_words() -> str:
+    """The file :data:`LAST`.
+
+    ``source_rc_confs`` reads the files of ``rc_conf_files``, and then those that came into that list meanwhile
+    (``libexec/rc/rc.conf``, the same in 13.2 and 15.0). So the file puts itself behind them once more.
+    """
+    return (
+        "# Read after rc.conf, rc.conf.local and all that they name: what the layout of nanozfs.fleet rests on.\n"
+        + rcconf.render(PINNED, (), LAST)
+        + 'case " $rc_conf_files " in *" {0} "*) ;; *) rc_conf_files="$rc_conf_files {0}" ;; esac\n'.format(_AGAIN)
+    )
