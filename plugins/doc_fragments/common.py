@@ -148,3 +148,95 @@ options:
     type: bool
     default: false
 """
+
+    # who asks; the arguments are _arguments.LEASE
+    LEASE = r"""
+options:
+  lease:
+    description:
+      - The lease of this play on the host, as RV(nanozfs.fleet.transaction#module:lease) says it. A call that changes
+        anything is refused when another play has taken over meanwhile. The action of the module remembers it for the
+        host, so it need not be given.
+    type: str
+  holder:
+    description:
+      - Who asks, for the messages of others - C(user), C(node), C(job), C(pid) and C(started). The action of the module
+        fills it in.
+    type: dict
+  lease_seconds:
+    description: How long the lease lasts after the host heard of its holder last.
+    type: int
+    default: 600
+  take_over:
+    description: Take over from another play, also when its lease is not over.
+    type: bool
+    default: false
+"""
+
+    # what is asked of a host; the arguments are _arguments.LIMITS
+    LIMITS = r"""
+options:
+  pool:
+    description: Name of the system pool. By default the one that the running image names.
+    type: str
+  datasets:
+    description: The datasets below C(<pool>/nanozfs) that are put back when the trial fails.
+    type: list
+    elements: str
+    default: [cfg, var]
+  trial_timeout:
+    description: Seconds after which a host on trial that nobody commits goes back by itself.
+    type: int
+    default: 600
+  min_free:
+    description: Bytes that the pool must have available.
+    type: int
+    default: 67108864
+  allow_degraded:
+    description: Go on although the pool has lost its redundancy.
+    type: bool
+    default: false
+  allow_mbr:
+    description: Also where the OS medium has an MBR, which cannot boot a slice once.
+    type: bool
+    default: false
+  take_over:
+    description: Do not refuse a host that another play is at work on.
+    type: bool
+    default: false
+"""
+
+    # of a transfer; the arguments are _arguments.TRANSFER
+    TRANSFER = r"""
+options:
+  allow_older:
+    description:
+      - Also write an image with a lower C(seq) than the running one. Never below the C(min_seq) of the running image.
+    type: bool
+    default: false
+  fallback:
+    description:
+      - What to do where no delta can be used - because none is published from what this host has, or because the server
+        does not have it or does not do byte ranges. V(full) fetches the full pack and says so, V(fail) gives up.
+    type: str
+    choices: [full, fail]
+    default: full
+  deltas:
+    description: Whether deltas may be used at all.
+    type: bool
+    default: true
+  max_transfer:
+    description: Refuse to fetch more than this, in bytes.
+    type: int
+  connections:
+    description: How many connections to use at most.
+    type: int
+    default: 2
+  rate_limit:
+    description: The most to fetch in a second, over all connections together, in bytes.
+    type: int
+  line_rate:
+    description: Speed of the line for predictions and for choosing between codecs, in Mbit/s.
+    type: int
+    default: 100
+"""

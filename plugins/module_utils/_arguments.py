@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, Repository, open_repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.lease import holder_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Play
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import Demands
 
 #: documented in the fragment ``common.trust``
 TRUST: Dict[str, Dict[str, Any]] = {
@@ -34,6 +39,73 @@ JOB: Dict[str, Dict[str, Any]] = {
     "job": {"type": "str"},
     "wait": {"type": "int", "default": 5},
 }
+
+#: who asks (``_upgrade/lease.py``); documented in the fragment ``common.lease``. The action fills the holder in
+LEASE: Dict[str, Dict[str, Any]] = {
+    "lease": {"type": "str"},
+    "holder": {"type": "dict"},
+    "lease_seconds": {"type": "int", "default": 600},
+    "take_over": {"type": "bool", "default": False},
+}
+
+#: what is asked of a host before a trial (``_upgrade/preflight.py``); documented in the fragment ``common.limits``
+LIMITS: Dict[str, Dict[str, Any]] = {
+    "pool": {"type": "str"},
+    "datasets": {"type": "list", "elements": "str", "default": ["cfg", "var"]},
+    "trial_timeout": {"type": "int", "default": 600},
+    "min_free": {"type": "int", "default": 67108864},
+    "allow_degraded": {"type": "bool", "default": False},
+    "allow_mbr": {"type": "bool", "default": False},
+    "take_over": {"type": "bool", "default": False},
+}
+
+#: of a transfer (``_image/choice.py``); documented in the fragment ``common.transfer``
+TRANSFER: Dict[str, Dict[str, Any]] = {
+    "allow_older": {"type": "bool", "default": False},
+    "fallback": {"type": "str", "choices": ["full", "fail"], "default": "full"},
+    "connections": {"type": "int", "default": 2},
+    "rate_limit": {"type": "int"},
+    "line_rate": {"type": "int", "default": 100},
+    "max_transfer": {"type": "int"},
+    "deltas": {"type": "bool", "default": True},
+}
+
+#: an image as the journal names it
+IMAGE: Dict[str, Dict[str, Any]] = {
+    "id": {"type": "str", "required": True},
+    "build": {"type": "str", "required": True},
+    "version": {"type": "str", "required": True},
+}
+
+
+def image_of(value: Mapping[str, Any]) -> ImageRef:
+    """The image that an argument of :data:`IMAGE` names."""
+    return ImageRef(value["id"], value["build"], value["version"])
+
+
+def play_of(params: Mapping[str, Any]) -> Play:
+    """Who asks, by the arguments of :data:`LEASE`."""
+    return Play(params["lease"], holder_of(params["holder"] or {}), params["lease_seconds"], params["take_over"])
+
+
+def limits_of(params: Mapping[str, Any], role: str) -> Demands:
+    """What is asked of a host, by the arguments of :data:`LIMITS`.
+
+    :param role: whose variables are named in messages.
+    """
+    return Demands(
+        role, params["min_free"], params.get("allow_bad", True), params["allow_degraded"], params["allow_mbr"]
+    )
+
+
+def check_positive(params: Mapping[str, Any], *names: str) -> None:
+    """Refuse numbers that mean nothing.
+
+    :raises Refused: when one is not positive.
+    """
+    for name in names:
+        if params[name] is not None and params[name] <= 0:
+            raise Refused("{0} is {1}, and must be more than 0".format(name, params[name]), safe="nothing was changed")
 
 
 def repository_of(params: Mapping[str, Any]) -> Repository:

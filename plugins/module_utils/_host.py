@@ -10,7 +10,7 @@ Nothing here changes anything, and nothing here fails because a part of the host
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -32,24 +32,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool impor
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import SliceContent, read_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import state_of
 
 #: before what the early hook says that the last start could not do (``kenv nanozfs.notes``)
 STARTED = "the last start: "
 
-NORMAL, RECOVERY, TRIAL, UNKNOWN = "normal", "recovery", "trial", "unknown"
-
 #: Set by the early hook in the kernel environment when the import of the pool did not end. What asks for a pool then
 #: waits for ever, in the kernel, for the lock that the import holds (``spa_namespace_lock`` in ``spa.c``).
 IMPORT, HUNG = "nanozfs.import", "hung"
-
-
-def state_of(runner: Runner, medium: Optional[Medium]) -> Tuple[str, str]:
-    """State of the host and its reason, as the early boot hook left them in the kernel environment."""
-    state = kenv(runner, "nanozfs.state")
-    reason = kenv(runner, "nanozfs.reason")
-    if state == NORMAL and medium is not None and medium.on_trial():
-        return TRIAL, reason
-    return (state if state in (NORMAL, RECOVERY) else UNKNOWN), reason
 
 
 def survey(

@@ -25,42 +25,22 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.trust
   - nanozfs.fleet.common.push
   - nanozfs.fleet.common.job
+  - nanozfs.fleet.common.transfer
 options:
   slice:
     description:
       - Label of the slice, or V(inactive) for the one of the pair that does not run.
     type: str
     default: inactive
-  allow_older:
+  lease:
     description:
-      - Also write an image with a lower C(seq) than the running one. Never below the C(min_seq) of the running image.
-    type: bool
-    default: false
-  fallback:
-    description:
-      - What to do where no delta can be used - because none is published from what this host has, or because the server
-        does not have it or does not do byte ranges. V(full) fetches the full pack and says so, V(fail) gives up.
+      - The lease of this play on the host (M(nanozfs.fleet.transaction)). With it the slice is only written as long
+        as no other play has taken over, and the journal is told when it is. Without it nothing is written while
+        another play is at work.
     type: str
-    choices: [full, fail]
-    default: full
-  deltas:
-    description: Whether deltas may be used at all.
-    type: bool
-    default: true
-  max_transfer:
-    description: Refuse to fetch more than this, in bytes.
-    type: int
-  connections:
-    description: How many connections to use at most.
-    type: int
-    default: 2
-  rate_limit:
-    description: The most to fetch in a second, over all connections together, in bytes.
-    type: int
-  line_rate:
-    description: Speed of the line for predictions and for choosing between codecs, in Mbit/s.
-    type: int
-    default: 100
+  pool:
+    description: Name of the system pool, which has the journal. By default the one that the running image names.
+    type: str
   chunk:
     description:
       - Size of a chunk with O(push=true), in bytes. So much room is needed in the temporary folder of the target.
@@ -189,61 +169,32 @@ progress:
 
 import os
 import time
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import JOB, PUSH, TRUST, keys_of, repository_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    JOB,
+    PUSH,
+    TRANSFER,
+    TRUST,
+    check_positive,
+    keys_of,
+    repository_of,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import medium as _medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Medium, Slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import content
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_fits, check_order, check_time
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.slice_write import find_for, prepare, wishes_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import PartRepository, Repository
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted, find_image
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Part, Writer, check_target
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Part
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-
-
-def wishes_of(params: Mapping[str, Any]) -> Wishes:
-    """What the arguments ask of the transfer."""
-    rates = [params["line_rate"] * 125000.0] + ([float(params["rate_limit"])] if params["rate_limit"] else [])
-    return Wishes(
-        fallback=params["fallback"],
-        connections=params["connections"],
-        max_transfer=params["max_transfer"],
-        line_rate=min(rates),
-        deltas=params["deltas"],
-    )
-
-
-def result_of(trusted: Trusted, piece: Slice, writer: Writer, outcome: Outcome, before: str) -> Dict[str, Any]:
-    """The module's result."""
-    manifest = trusted.manifest
-    result: Dict[str, Any] = {
-        "changed": outcome.written > 0,
-        "finished": True,
-        "image": manifest.as_dict(),
-        "signer": trusted.signer,
-        "slice": piece.label,
-        "provider": piece.path,
-        "written": outcome.written,
-        "kept": outcome.kept,
-        "fetched": writer.repository.fetched,
-        "requests": writer.repository.requests,
-        "predicted": outcome.plan.as_dict() if outcome.plan is not None else None,
-        "notes": list(outcome.notes),
-        "diff": {
-            "before": "{0}: {1}\n".format(piece.label, before),
-            "after": "{0}: {1}-{2}\n".format(piece.label, manifest.name, manifest.version),
-        },
-    }
-    return result
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import machine, operations
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Play
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import look
 
 
 def ranges(outcome: Outcome, chunk: int) -> Dict[str, Any]:
@@ -290,20 +241,42 @@ def begun(module: AnsibleModule, job: jobs.Job, ident: str) -> Dict[str, Any]:
     return answer(module, record)
 
 
-def check_numbers(params: Mapping[str, Any]) -> None:
-    """Refuse numbers that mean nothing.
+def fenced(module: AnsibleModule, runner: Runner, event: Optional[str]) -> None:
+    """See that this play may change the slice; and tell the journal what has become of it.
 
-    :raises Refused: when one is not positive.
+    :param event: what to tell it; ``None`` to only look.
+    :raises Refused: when another play is at work, or has taken over.
     """
-    for name in ("line_rate", "rate_limit", "connections", "chunk", "deadline", "timeout"):
-        if params[name] is not None and params[name] <= 0:
-            raise Refused("{0} is {1}, and must be more than 0".format(name, params[name]), safe="nothing was written")
+    if module.check_mode:
+        return
+    lease, pool = module.params["lease"], module.params["pool"]
+    with leases.locked():
+        try:
+            here = look(runner, pool)
+        except FleetError:
+            if lease is not None:
+                raise
+            return  # a host without a pool has no transaction either
+        if event is None or lease is None:
+            operations.hold(here, Play(lease))
+        else:
+            operations.Operation(here, Play(lease)).run(event)
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
-    check_numbers(params)
+    check_positive(params, "line_rate", "rate_limit", "connections", "chunk", "deadline", "timeout")
+    fenced(module, runner, None)
+    result = work(module, runner)
+    if result["finished"] and params["part"] is None:
+        fenced(module, runner, machine.WROTE)
+    return result
+
+
+def work(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
+    """Write, or look at a write that goes on by itself."""
+    params = module.params
     medium = _medium.read_medium(runner)
     piece = medium.get(_medium.pick(medium, params["slice"]))
     job = jobs.Job(piece.label)
@@ -315,24 +288,24 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     if params["part"]:
         repository = PartRepository(params["repository"], params["part"]["offset"])
     running = content.running_image(medium)
-    trusted = find_image(
+    trusted = find_for(
         runner,
         repository,
         params["image"],
+        params["name"],
         keys_of(params, module.tmpdir),
-        name=params["name"] or content.ring_name(params["image"], lambda: running),
-        now=time.time(),
+        piece,
+        running,
+        params["allow_older"],
     )
     manifest = trusted.manifest
-    check_fits(manifest, sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
-    check_order(manifest, running, params["allow_older"])
-    check_time(manifest, time.time())
     if module.check_mode:
         if job.under_way():
             record = job.read()
             jobs.refuse_other(job, record, manifest.id, manifest.describe())
             return dict(answer(module, record or {}), image=manifest.as_dict())
-        writer, result = prepare(module, runner, medium, piece, repository, trusted)
+        # a play takes the flags off right before it writes; its check mode cannot have done so
+        writer, result = prepare(runner, medium, piece, repository, trusted, wishes_of(params), will_disarm=True)
         predicted = writer.predict()
         return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
     seconds = params["wait"] if params["detach"] else params["deadline"]
@@ -346,7 +319,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     }
     try:
         job.save(dict(head, phase="starting", total=manifest.size, percent=0, finished=False))
-        writer, result = prepare(module, runner, medium, piece, repository, trusted)
+        writer, result = prepare(runner, medium, piece, repository, trusted, wishes_of(params))
         if params["detach"]:
             meter = jobs.Meter(head)
             jobs.start(job, head, lambda: meter.record(writer.progress()), lambda: result(writer.write()))
@@ -359,25 +332,6 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         job.unlock()
 
 
-def prepare(
-    module: AnsibleModule,
-    runner: Runner,
-    medium: Medium,
-    piece: Slice,
-    repository: Repository,
-    trusted: Trusted,
-) -> Tuple[Writer, Callable[[Outcome], Dict[str, Any]]]:
-    """The writer, after everything that the slice itself can fail; and what makes a result of its outcome."""
-    # a play takes the flags off right before it writes; its check mode cannot have done so
-    check_target(read_mesh(runner), medium, piece.provider, will_disarm=module.check_mode)
-    inside = content.read_slice(piece, False).as_dict()
-    before = "{name}-{version}".format(**inside) if inside else "no image"
-    writer = Writer(
-        repository, trusted.manifest, piece.path, content.other_builds(medium, piece), wishes_of(module.params)
-    )
-    return writer, lambda outcome: result_of(trusted, piece, writer, outcome, before)
-
-
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
@@ -385,14 +339,10 @@ def main() -> None:
             TRUST,
             **PUSH,
             **JOB,
+            **TRANSFER,
             slice={"type": "str", "default": "inactive"},
-            allow_older={"type": "bool", "default": False},
-            fallback={"type": "str", "choices": ["full", "fail"], "default": "full"},
-            connections={"type": "int", "default": 2},
-            rate_limit={"type": "int"},
-            line_rate={"type": "int", "default": 100},
-            max_transfer={"type": "int"},
-            deltas={"type": "bool", "default": True},
+            lease={"type": "str"},
+            pool={"type": "str"},
             chunk={"type": "int", "default": 8388608},
             part={
                 "type": "dict",

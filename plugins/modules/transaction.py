@@ -7,51 +7,41 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transaction
-short_description: Move the journal of an upgrade or rollback on
+short_description: Open, adopt or give up the upgrade or rollback of a host
 version_added: 1.0.0
 description:
-  - Keeps the journal of a host, which says what upgrade or rollback it is in the middle of. The journal is a set of
-    user properties on C(<pool>/nanozfs), written in one transaction group.
-  - Opens a transaction, or adopts the one that an interrupted play left open; refuses a second one, an image that was
-    tried before and taken back, and a pool that could not carry it.
-  - Only moves the journal. What the phases stand for is done by other modules, in the roles
-    P(nanozfs.fleet.upgrade#role) and P(nanozfs.fleet.rollback#role), and by the early boot hook.
-  - Warns when the OS medium could not be told as well (C(nz-state)); the journal itself is on the pool.
+  - The transaction belongs to the host. It is kept in its journal, a set of user properties on C(<pool>/nanozfs), and
+    the host decides what may follow what (see docs/transaction.md). A play asks, under a lease that only one play
+    has.
+  - V(opened) begins a transaction or adopts the one that an interrupted play has left. What follows is done by
+    M(nanozfs.fleet.image_write), by the tasks of the site, and by M(nanozfs.fleet.trial).
+  - Each call looks, decides and acts under the lock of the host. It can be repeated after any interruption.
 extends_documentation_fragment:
   - nanozfs.fleet.common
+  - nanozfs.fleet.common.lease
 options:
-  pool:
-    description:
-      - Name of the system pool.
-    type: str
-    required: true
   state:
     description:
-      - V(planned) changes nothing. It tells where to go on, in RV(step).
-      - V(prepared) opens the transaction. The snapshot RV(snapshot) of C(<pool>/nanozfs) must have been taken.
-      - V(written) says that the inactive slice holds the target.
-      - V(armed) says that the next boot may be the trial, and records how to put the data back if it fails. It can be
-        said again, after the snapshot was taken anew; the slice must have no boot flags then. It also
-        keeps 32 MiB reserved in C(<pool>/nanozfs/reserve), so that this is possible in a pool that the trial fills up.
-      - V(committed) says that the trial was good.
-      - V(reverting) asks the early hook of the old slice to put the data back at the next boot, and puts the target on
-        the list of bad images.
-      - V(abandoned) gives up a transaction whose trial has not begun. With O(running), where this boot is no trial,
-        also one that can be neither committed nor reverted any more, because the host runs its target and the old
-        system is gone.
-      - V(recorded) notes what runs, where no transaction is open.
+      - V(opened) begins or adopts the transaction to O(target), and takes the boot flags off the other slice.
+      - V(staged) copies the configuration to RV(path), where it may be changed for the new system. It is put in the
+        place of C(/cfg) when the trial begins.
+      - V(abandoned) gives up a transaction whose trial has not begun; or one that can be neither committed nor reverted
+        any more, because the host runs its target and the old system is gone.
+      - V(recorded) notes which image runs, where no transaction is open.
     type: str
-    choices: [planned, prepared, written, armed, committed, reverting, abandoned, recorded]
+    choices: [opened, staged, abandoned, recorded]
     required: true
   kind:
-    description:
-      - What the transaction is.
+    description: What the transaction is, with O(state=opened).
     type: str
     choices: [upgrade, rollback]
     default: upgrade
+  pool:
+    description: Name of the system pool. By default the one that the running image names.
+    type: str
   running:
     description:
-      - The image that runs, as RV(nanozfs.fleet.host_info#module:host.running) says it.
+      - The image that runs, as M(nanozfs.fleet.upgrade_info) and M(nanozfs.fleet.host_info) say it.
     type: dict
     suboptions: &image
       id:
@@ -67,313 +57,235 @@ options:
         type: str
         required: true
   target:
-    description:
-      - The image that shall run. With O(kind=rollback) it may be left out; then it is the one that ran before.
+    description: The image that shall run, with O(state=opened).
     type: dict
     suboptions: *image
-  trial_timeout:
+  data:
     description:
-      - Seconds after which a host on trial that nobody commits goes back by itself.
-    type: int
-    default: 600
-  features:
-    description:
-      - With O(state=planned), the features of pools that the ZFS of the target knows. A target that does not know
-        one that the pool uses is refused, as its system could not open the pool. Without the list there is a warning.
-    type: list
-    elements: str
+      - With O(kind=rollback), whether the data of now stays (V(keep)), or goes back to what it was before the upgrade
+        that is undone (V(restore)).
+    type: str
+    choices: [keep, restore]
+    default: keep
+  boot_id:
+    description: The start of the host that was looked at. When it was restarted since, the call is refused.
+    type: str
   datasets:
-    description:
-      - The datasets below C(<pool>/nanozfs) that are put back when the trial fails.
+    description: The datasets below C(<pool>/nanozfs) that are put back when the trial fails.
     type: list
     elements: str
     default: [cfg, var]
-  restore_data:
-    description:
-      - With O(kind=rollback), also put the data back to what it was before the upgrade that is undone.
-    type: bool
-    default: false
+  trial_timeout:
+    description: Seconds after which a host on trial that nobody commits goes back by itself.
+    type: int
+    default: 600
+  min_free:
+    description: Bytes that the pool must have available.
+    type: int
+    default: 67108864
   allow_bad:
-    description:
-      - Try an image again that was taken back before.
+    description: Try an image again that was taken back before.
     type: bool
     default: false
   allow_degraded:
-    description:
-      - Go on although the pool has lost its redundancy.
+    description: Go on although the pool has lost its redundancy.
     type: bool
     default: false
-  min_free:
-    description:
-      - Bytes that the pool must have available.
-    type: int
-    default: 67108864
-  reason:
-    description:
-      - Why the trial is taken back.
-    type: str
-    default: no reason given
+  allow_mbr:
+    description: Also where the OS medium has an MBR, which cannot boot a slice once.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
-- name: Where is this host?
-  nanozfs.fleet.transaction:
-    pool: tank
-    state: planned
-    running: "{{ host.host.running }}"
-    target: "{{ wanted.image }}"
+- name: See what an upgrade would do
+  nanozfs.fleet.upgrade_info:
+    repository: https://images.example.org/web
+    image: "1.1"
   register: plan
 
-- name: Keep what is on trial
+- name: Begin it
   nanozfs.fleet.transaction:
-    pool: tank
-    state: committed
+    state: opened
+    running: "{{ plan.running }}"
+    target: "{{ plan.target }}"
+    boot_id: "{{ plan.boot_id }}"
+  when: plan.todo.open
+
+- name: Give it up
+  nanozfs.fleet.transaction:
+    state: abandoned
 """
 
 RETURN = r"""
+lease:
+  description: What the later calls of this play carry.
+  returned: with O(state=opened)
+  type: str
+  sample: 5f2c0b9a71d4e386
+txn:
+  description: Id of the transaction, null where there never was one.
+  returned: success
+  type: str
+  sample: 0007-3fa9c1d2-9c41
 step:
-  description: What comes next - V(done), V(prepare), V(write), V(arm), V(boot), V(check) or V(revert).
-  returned: when O(state) is V(planned) or V(prepared)
+  description: What comes next - V(write), V(arm), V(check) or V(revert).
+  returned: with O(state=opened)
   type: str
   sample: write
-txn:
-  description: Id of the transaction; with O(state=planned), the one that it would have.
-  returned: success
-  type: str
-  sample: 0007-3fa9c1d2
-snapshot:
-  description: Name of its snapshot, without dataset and @.
-  returned: success
-  type: str
-  sample: nz-0007-3fa9c1d2
-target:
-  description: The image that shall run.
-  returned: success
+todo:
+  description:
+    - Which parts of the work are still to be done - C(write), C(stage), and with which C(step) M(nanozfs.fleet.trial)
+      begins.
+  returned: with O(state=opened)
   type: dict
-  sample: {id: 3fa9c1d2..., build: 90ab12cd, version: "1.1"}
+  sample: {write: true, stage: true, step: begin}
+says:
+  description: What became of it, in a sentence.
+  returned: with O(state=abandoned)
+  type: str
+  sample: the upgrade to 1.1 was given up; the host runs 1.0 as before
+path:
+  description: Where the configuration for the new system can be changed.
+  returned: with O(state=staged)
+  type: str
+  sample: /var/run/nanozfs/next-5f2c0b9a
 journal:
   description: The journal after the module ran; in check mode, as it would be.
   returned: success
   type: dict
-  sample: {phase: prepared, txn: 0007-3fa9c1d2, kind: upgrade}
+  sample: {phase: prepared, txn: 0007-3fa9c1d2-9c41, kind: upgrade}
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    IMAGE,
+    LEASE,
+    LIMITS,
+    image_of,
+    limits_of,
+    play_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, ensure_dataset
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_readable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import (
-    ROLLBACK,
-    Journal,
-    JournalStore,
-    root_of,
-    snapshot_tag,
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
+    attempt,
+    machine,
+    operations,
+    preflight,
+    situation,
+    staging,
+    transaction,
+    words,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (
-    RESERVE,
-    Branch,
-    Step,
-    branch_of,
-    check_branch,
-    put_back,
-    undo,
-    with_reserve,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ROLLBACK, Journal, snapshot_tag
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Done, Operation, Play
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
-STATES = ("planned", "prepared", "written", "armed", "committed", "reverting", "abandoned", "recorded")
+
+def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
+    """Begin a transaction, or adopt the one that is open."""
+    preflight.same_start(runner, params["boot_id"] or "")
+    limits = limits_of(params, params["kind"])
+    here = preflight.fit(runner, limits, params["pool"])
+    wish = Wish(
+        params["kind"],
+        image_of(params["running"]),
+        image_of(params["target"]),
+        params["trial_timeout"],
+        params["allow_bad"],
+        params["data"],
+    )
+    plan = preflight.plan(here, wish, limits, params["datasets"])
+    if params["kind"] == ROLLBACK:
+        preflight.other_image(here, wish, plan.step, False)
+    done = Operation(here, play_of(params), Data(params["datasets"])).open(wish)
+    if params["kind"] == ROLLBACK and done.row.next_phase(done.journal.phase) == "prepared":
+        # there is nothing to write: the slice holds the image, which was compared bit by bit
+        token = done.journal.lease.token if done.journal.lease else None
+        done = Operation(done.situation, Play(token)).run(machine.WROTE)._replace(before=done.before)
+    after = done.situation
+    lease = done.journal.lease
+    step = transaction.step_of(done.journal.phase, after.facts())
+    todo = {
+        "write": step == transaction.WRITE,
+        "stage": step in transaction.BEFORE_TRIAL,
+        "step": step if step in (transaction.CHECK, transaction.REVERT) else attempt.BEGIN,
+    }
+    return dict(answer(done), lease=lease.token if lease else None, step=step, todo=todo)
 
 
-class Transaction:
-    """One call of the module."""
+def staged(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
+    """Make a configuration for the new system."""
+    here = situation.look(runner, params["pool"])
+    done = Operation(here, play_of(params)).run(machine.STAGE)
+    return dict(answer(done), changed=True, path=staging.place(str(params["lease"])))
 
-    def __init__(self, runner: Runner, params: Dict[str, Any]) -> None:
-        self.runner = runner
-        self.params = params
-        self.zfs = Zfs(runner)
-        self.root = root_of(params["pool"])
-        self.store = JournalStore(self.zfs, params["pool"])
 
-    def image(self, key: str) -> Optional[ImageRef]:
-        """An image from the arguments."""
-        value = self.params[key]
-        return ImageRef(value["id"], value["build"], value["version"]) if value else None
+def abandoned(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
+    """Give a transaction up."""
+    here = situation.look(runner, params["pool"])
+    if not here.journal.is_open:
+        says = "there is nothing to give up: the journal is in phase {0}".format(here.journal.phase)
+        return dict(shown(here.journal, here.journal), says=says)
+    token = operations.in_place_of(here, play_of(params), "-e fleet_take_over=true")
+    done = Operation(here, Play(token)).run(machine.ABANDON)
+    return dict(answer(done), says=words.given_up(done.before, done.situation))
 
-    def wish(self, journal: Journal) -> Wish:
-        """What the play wants."""
-        running, target = self.image("running"), self.image("target")
-        if running is None:
-            raise Refused("this state needs to know what is running", safe="nothing was changed")
-        if target is None and self.params["kind"] == ROLLBACK:
-            open_target = journal.target if journal.is_open and journal.kind == ROLLBACK else None
-            target = open_target or transaction.rollback_target(journal, running)
-        if target is None:
-            raise Refused("this state needs a target", safe="nothing was changed")
-        return Wish(
-            kind=self.params["kind"],
-            running=running,
-            target=target,
-            timeout=self.params["trial_timeout"],
-            allow_bad=self.params["allow_bad"],
-        )
 
-    def check_pool(self) -> None:
-        """Refuse to begin on a pool that could not carry it."""
-        transaction.check_pool(
-            Zpool(self.runner).pool(self.params["pool"]),
-            self.zfs.dataset(self.root),
-            self.params["min_free"],
-            self.params["allow_degraded"],
-        )
+def recorded(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
+    """Note what runs."""
+    here = situation.look(runner, params["pool"])
+    running = image_of(params["running"]) if params["running"] else preflight.running_ref(here)
+    after = operations.record(here, running)
+    warnings = here.tell(after)
+    return dict(shown(here.journal, after), warnings=warnings)
 
-    def check_features(self, target: ImageRef) -> List[str]:
-        """Refuse a target whose ZFS could not open the pool; a warning where that cannot be told."""
-        features = self.params["features"]
-        if features is None:
-            return ["{0} does not say which features of pools its ZFS knows: not checked".format(target)]
-        pool = self.params["pool"]
-        used = Zpool(self.runner).features(pool)
-        check_readable("the image {0}".format(target), features, "the pool {0}".format(pool), used)
-        return []
 
-    def check_snapshot(self, txn: str) -> None:
-        """Refuse to go on without the snapshot that everything rests on."""
-        name = "{0}@{1}".format(self.root, snapshot_tag(txn))
-        if self.zfs.snapshot(name) is None and not self.runner.check_mode:
-            raise Refused(
-                "there is no snapshot {0}".format(name),
-                safe="nothing was changed",
-                todo="take it first (zfs_snapshot, recursive, hold=nanozfs)",
-            )
+STATES = {"opened": opened, "staged": staged, "abandoned": abandoned, "recorded": recorded}
 
-    def branches(self, tag: str) -> List[Branch]:
-        """The datasets that go back, as they were in a snapshot."""
-        return [branch_of(self.zfs, "{0}/{1}".format(self.root, name), tag) for name in self.params["datasets"]]
 
-    def plans(self, journal: Journal) -> Dict[str, List[Step]]:
-        """What happens to the data at the trial boot, and what if it fails."""
-        aside = "{0}/failed/{1}".format(self.root, journal.txn)
-        reserve = self.root + "/reserve"
-        if self.runner.check_mode and self.zfs.snapshot("{0}@{1}".format(self.root, journal.snapshot)) is None:
-            return {"apply": [], "revert": []}  # the snapshot that the plan is made from was not really taken
-        if journal.kind != ROLLBACK or not self.params["restore_data"]:
-            back = put_back(self.branches(str(journal.snapshot)), str(journal.snapshot), aside)
-            return {"apply": [], "revert": with_reserve(back, reserve)}
-        if journal.fallback_txn is None:
-            raise Refused(
-                "the journal knows of no snapshot from before the last upgrade",
-                safe="nothing was changed",
-                todo="roll back the system only (rollback_data=keep)",
-            )
-        tag = snapshot_tag(journal.fallback_txn)
-        branches = self.branches(tag)
-        undone = undo(branches, tag, aside, aside + "-undone")
-        return {"apply": put_back(branches, tag, aside), "revert": with_reserve(undone, reserve)}
+def answer(done: Done) -> Dict[str, Any]:
+    """What an operation came to, as a result."""
+    return dict(shown(done.before, done.journal), changed=done.changed, warnings=done.warnings)
 
-    def keep_reserve(self) -> None:
-        """Keep the space that putting data back needs, should the trial fill the pool up."""
-        wanted = {"reservation": str(RESERVE), "canmount": "off", "mountpoint": "none"}
-        ensure_dataset(self.zfs, self.root + "/reserve", wanted)
 
-    def moved(self, journal: Journal) -> Journal:
-        """The journal as the wanted state makes it."""
-        state = self.params["state"]
-        if state == "prepared":
-            wish = self.wish(journal)
-            if transaction.next_step(journal, wish) == transaction.PREPARE:
-                self.check_pool()
-                self.check_snapshot(journal.next_txn(wish.target))
-            return transaction.prepare(journal, wish)
-        if state == "written":
-            return transaction.mark_written(journal)
-        if state == "armed":
-            transaction.arm(journal, (), ())
-            self.check_snapshot(str(journal.txn))
-            plans = self.plans(journal)
-            self.keep_reserve()
-            return transaction.arm(journal, plans["apply"], plans["revert"])
-        if state == "committed":
-            return transaction.commit(journal)
-        if state == "reverting":
-            return transaction.revert(journal, self.params["reason"])
-        if state == "abandoned":
-            return transaction.abandon(journal, self.image("running"))
-        running = self.image("running")
-        if running is None:
-            raise Refused("this state needs to know what is running", safe="nothing was changed")
-        return transaction.record(journal, running)
-
-    def run(self) -> Dict[str, Any]:
-        """Do what the module was called for."""
-        before = self.store.read()
-        result: Dict[str, Any] = {"changed": False}
-        if self.params["state"] == "planned":
-            wish = self.wish(before)
-            result["step"] = transaction.next_step(before, wish)
-            if result["step"] == transaction.PREPARE:
-                self.check_pool()
-                for name in self.params["datasets"]:
-                    check_branch(self.zfs, "{0}/{1}".format(self.root, name))
-            if result["step"] in transaction.BEFORE_TRIAL:
-                result["warnings"] = self.check_features(wish.target)
-            txn = before.txn if before.is_open else before.next_txn(wish.target)
-            return dict(result, **self.shown(before, txn, wish.target))
-        after = self.moved(before)
-        result["changed"] = after != before and self.store.write(after)
-        result["warnings"] = [] if self.runner.check_mode else _state.tell(self.runner, self.params["pool"], after)
-        if self.params["state"] == "prepared":
-            result["step"] = transaction.next_step(after, self.wish(after))
-        result["diff"] = {"before": before.as_dict(), "after": after.as_dict()}
-        return dict(result, **self.shown(after, after.txn, after.target))
-
-    @staticmethod
-    def shown(journal: Journal, txn: Optional[str], target: Optional[ImageRef]) -> Dict[str, Any]:
-        """What every state returns."""
-        return {
-            "txn": txn,
-            "snapshot": snapshot_tag(txn) if txn else None,
-            "target": target.as_dict() if target else None,
-            "journal": journal.as_dict(),
-        }
+def shown(before: Journal, after: Journal) -> Dict[str, Any]:
+    """What every state returns."""
+    return {
+        "changed": before != after,
+        "txn": after.txn,
+        "snapshot": snapshot_tag(after.txn) if after.txn else None,
+        "journal": after.as_dict(),
+        "diff": {"before": before.as_dict(), "after": after.as_dict()},
+    }
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    return Transaction(runner, module.params).run()
+    with leases.locked(module.check_mode):
+        return STATES[module.params["state"]](runner, module.params)
 
 
 def main() -> None:
     """Entry point."""
-    image = {
-        "id": {"type": "str", "required": True},
-        "build": {"type": "str", "required": True},
-        "version": {"type": "str", "required": True},
-    }
     module = AnsibleModule(
-        argument_spec={
-            "pool": {"type": "str", "required": True},
-            "state": {"type": "str", "required": True, "choices": list(STATES)},
-            "kind": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
-            "running": {"type": "dict", "options": image},
-            "target": {"type": "dict", "options": image},
-            "trial_timeout": {"type": "int", "default": 600},
-            "features": {"type": "list", "elements": "str"},
-            "datasets": {"type": "list", "elements": "str", "default": ["cfg", "var"]},
-            "restore_data": {"type": "bool", "default": False},
-            "allow_bad": {"type": "bool", "default": False},
-            "allow_degraded": {"type": "bool", "default": False},
-            "min_free": {"type": "int", "default": 67108864},
-            "reason": {"type": "str", "default": "no reason given"},
-        },
+        argument_spec=dict(
+            LEASE,
+            **{key: value for key, value in LIMITS.items() if key != "take_over"},
+            state={"type": "str", "required": True, "choices": list(STATES)},
+            kind={"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+            running={"type": "dict", "options": IMAGE},
+            target={"type": "dict", "options": IMAGE},
+            data={"type": "str", "choices": ["keep", "restore"], "default": "keep"},
+            boot_id={"type": "str"},
+            allow_bad={"type": "bool", "default": False},
+        ),
+        required_if=[("state", "opened", ("running", "target"))],
         supports_check_mode=True,
     )
     run_module(module, logic)

@@ -95,9 +95,10 @@ plan:
   elements: str
   sample:
     - create tank/aside/2026-11-23
-    - rename tank/app tank/aside/2026-11-23/app
-    - clone tank/aside/2026-11-23/app@before-migration tank/app
-    - promote tank/app tank/aside/2026-11-23/app@before-migration
+    - rename 9136215573912211834 tank/app tank/aside/2026-11-23/app
+    - clone 9136215573912211834 before-migration tank/app mountpoint=legacy
+    - promote tank/app 9136215573912211834 before-migration
+    - seal tank/aside/2026-11-23/app
 actions:
   description: The changing commands that were run; in check mode, that would have been run.
   returned: always
@@ -106,7 +107,8 @@ actions:
   sample: ["zfs rollback -r tank/app@before-migration"]
 """
 
-from typing import Any, Dict, List
+import hashlib
+from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -114,7 +116,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, check_dataset_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import branch_of, perform, put_back
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (
+    Step,
+    branch_of,
+    decode,
+    perform,
+    put_back,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.rollback import Loss, assess, check, find_snapshot
 
 
@@ -150,52 +158,90 @@ def in_place(zfs: Zfs, params: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _is_of(zfs: Zfs, dataset: str, aside: str, tag: str) -> bool:
-    """Whether what was put aside comes from going back to this snapshot, wherever that was broken off."""
-    live, moved = zfs.dataset(dataset), zfs.dataset(aside)
-    if live is None:  # the power went after the rename
-        return True
-    before, after = "{0}@{1}".format(aside, tag), "{0}@{1}".format(dataset, tag)
-    return live.origin == before or (moved is not None and moved.origin == after)
+class _Plan:
+    """The plan of one dataset, kept in user properties of what its present state is put aside to.
+
+    It is made once. A run that was broken off has changed what a plan would be made from.
+    """
+
+    def __init__(self, zfs: Zfs, dataset: str, aside: str) -> None:
+        self._zfs = zfs
+        self._aside = aside
+        self._prefix = "nanozfs:plan.{0}.".format(hashlib.sha256(dataset.encode()).hexdigest()[:12])
+        own = zfs.local_properties(aside) if zfs.dataset(aside) is not None else {}
+        self._kept = {key: own[key] for key in sorted(own) if key.startswith(self._prefix)}
+
+    @property
+    def snapshot(self) -> Optional[str]:
+        """What the plan goes back to; ``None`` where there is no plan."""
+        return self._kept.get(self._prefix + "snapshot")
+
+    @property
+    def steps(self) -> List[Step]:
+        """The steps of the plan."""
+        return [decode(value) for key, value in self._kept.items() if key != self._prefix + "snapshot"]
+
+    def keep(self, snapshot: str, steps: List[Step]) -> None:
+        """Write a plan, in one transaction group; its first step makes the dataset that it is written to."""
+        perform(self._zfs, steps[:1])
+        values = {"{0}{1:03d}".format(self._prefix, number): step.encode() for number, step in enumerate(steps[1:])}
+        self._zfs.set(self._aside, dict(values, **{self._prefix + "snapshot": snapshot}))
 
 
 def by_clone(zfs: Zfs, params: Dict[str, Any]) -> Dict[str, Any]:
     """Rename aside, clone, promote; or go on with that where an earlier run was broken off."""
     dataset, _at, tag = params["snapshot"].partition("@")
     check_dataset_name(params["aside"])
+    kept = _Plan(zfs, dataset, params["aside"])
     aside = "{0}/{1}".format(params["aside"], dataset.rsplit("/", 1)[-1])
-    moved_to = aside if zfs.dataset(aside) is not None else None
-    if moved_to is None:
-        snapshot = find_snapshot(zfs, params["snapshot"], params["guid"])
-        if not assess(zfs, snapshot).needed and not any(zfs.written_since(dataset, tag).values()):
+    if kept.snapshot is None:
+        steps = _new_plan(zfs, params, dataset, tag)
+        if not steps:
             return {"changed": False, "plan": [], "diff": {"before": "", "after": ""}}
-        mounted = [each.name for each in zfs.datasets(dataset) if each.mounted]
-        if mounted:
+        if zfs.dataset(aside) is not None:
             raise Refused(
-                "mounted: {0}".format(", ".join(mounted)),
+                "{0} is there already".format(aside),
                 safe="nothing was changed",
-                todo="stop the programs that use them and unmount them first",
+                todo="put this one aside under another name",
             )
-    elif not _is_of(zfs, dataset, aside, tag):
+        kept.keep(params["snapshot"], steps)
+    elif kept.snapshot != params["snapshot"]:
         raise Refused(
             "{0} is there already, from another rollback of {1} than to {2}".format(aside, dataset, params["snapshot"]),
             safe="nothing was changed",
             todo="put this one aside under another name",
         )
-    elif zfs.snapshot(params["snapshot"]) is None:
-        find_snapshot(zfs, "{0}@{1}".format(aside, tag), params["guid"])
     else:
-        find_snapshot(zfs, params["snapshot"], params["guid"])
-    steps = put_back([branch_of(zfs, dataset, tag, moved_to)], tag, params["aside"])
-    done = perform(zfs, steps)
+        steps = kept.steps
+        if params["guid"]:
+            there = zfs.snapshot(params["snapshot"]) or zfs.snapshot("{0}@{1}".format(aside, tag))
+            find_snapshot(zfs, there.name if there else params["snapshot"], params["guid"])
+    notes: List[str] = []
+    done = perform(zfs, steps[1:] if kept.snapshot is None else steps, notes) > 0 or kept.snapshot is None
     return {
-        "changed": done > 0,
+        "changed": done,
+        "warnings": notes,
         "plan": [str(step) for step in steps],
         "diff": {
             "before": "{0}\n".format(dataset) if done else "",
             "after": "{0} as of {1}\n{2} (as it was)\n".format(dataset, params["snapshot"], aside) if done else "",
         },
     }
+
+
+def _new_plan(zfs: Zfs, params: Dict[str, Any], dataset: str, tag: str) -> List[Step]:
+    """The plan for a dataset that is as it was; empty where it is what it was at the snapshot."""
+    snapshot = find_snapshot(zfs, params["snapshot"], params["guid"])
+    if not assess(zfs, snapshot).needed and not any(zfs.written_since(dataset, tag).values()):
+        return []
+    mounted = [each.name for each in zfs.datasets(dataset) if each.mounted]
+    if mounted:
+        raise Refused(
+            "mounted: {0}".format(", ".join(mounted)),
+            safe="nothing was changed",
+            todo="stop the programs that use them and unmount them first",
+        )
+    return put_back([branch_of(zfs, dataset, tag)], tag, params["aside"])
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
@@ -26,8 +26,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import branch_of, put_back, with_reserve
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ARMED, UPGRADE, JournalStore
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import put_back, try_plan, with_reserve
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
 from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
@@ -43,6 +43,9 @@ MBR_LABELS = {1: "nz-recovery", 2: "nz-a", 3: "nz-b"}
 
 #: builds of the images in the slices of a new stage
 OLD, NEW = "0a" * 8, "0b" * 8
+
+#: the transaction that :meth:`Stage.arm` begins
+TXN = "0001-bbbbbbbb"
 
 
 class Ground:
@@ -230,20 +233,28 @@ class Stage:
         """A value of the journal."""
         return self.command("zfs", "get", "-H", "-o", "value", "nanozfs:" + key, "tank/nanozfs").strip()
 
-    def arm(self, timeout: int = 60) -> None:
-        """Do what an upgrade does up to the restart: a snapshot, the journal with its plans, nz-b for one boot."""
+    def arm(self, timeout: int = 60, staged: Optional[Mapping[str, str]] = None, **more: Any) -> None:
+        """Do what an upgrade does up to the restart: the journal with its plan, nz-b for one boot.
+
+        :param staged: files of a configuration for the new system, which is what it shall have.
+        :param more: what else the journal says.
+        """
         runner = Runner(self.machine.execute)
         zfs, store = Zfs(runner), JournalStore(Zfs(runner), "tank")
         old, new = ImageRef("a" * 64, OLD, "1.0"), ImageRef("b" * 64, NEW, "1.1")
         journal = transaction.prepare(store.read(), transaction.Wish(UPGRADE, old, new, timeout, allow_bad=True))
-        tag = str(journal.snapshot)
-        self.command("zfs", "snapshot", "-r", "tank/nanozfs@" + tag)
-        branches = [branch_of(zfs, "tank/nanozfs/" + name, tag) for name in ("cfg", "var")]
+        journal = replace(journal, txn=TXN, phase=ARMED, staged=staged is not None, **more)
+        if staged is not None:
+            self.command("zfs", "create", "-o", "mountpoint=legacy", "-o", "canmount=noauto", "tank/nanozfs/next")
+            for name, text in staged.items():
+                self.write("tank/nanozfs/next", name, text)
+        tag, aside = str(journal.snapshot), "tank/nanozfs/failed/" + TXN
+        branches = try_plan(zfs, "tank/nanozfs", ["cfg", "var"], tag, aside)
         self.command("zfs", "create", "-o", "reservation=32M", "-o", "mountpoint=none", "tank/nanozfs/reserve")
-        back = with_reserve(put_back(branches, tag, "tank/nanozfs/failed/" + str(journal.txn)), "tank/nanozfs/reserve")
-        journal = transaction.arm(transaction.mark_written(journal), (), back)
+        back = with_reserve(put_back(branches, tag, aside), "tank/nanozfs/reserve")
+        journal = transaction.with_plans(journal, (), back)
         store.write(journal)
-        self.remember(**_state.mirror(journal, self.guid()))
+        self.remember(**dict(_state.mirror(journal, self.guid()), armed=TXN))
         if self.mbr:
             self.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
         else:
@@ -280,7 +291,7 @@ class Stage:
 
         :param number: how many such commands are carried out before.
         """
-        words = [["zfs", verb] for verb in ("clone", "create", "promote", "rename", "set")]
+        words = [["zfs", verb] for verb in ("allow", "clone", "create", "inherit", "promote", "rename", "set")]
         self.faults.append({"do": "panic", "argv": words, "after": number})
 
     # starting

@@ -70,6 +70,10 @@ class Machine(ABC):
         """Run a command with the machine's own names."""
 
     @abstractmethod
+    def place(self, path: str, text: str) -> None:
+        """Make a file of one line that ZFS will read."""
+
+    @abstractmethod
     def pull(self, disk: str) -> None:
         """Take a disk out that no imported pool has."""
 
@@ -137,6 +141,9 @@ class ModelMachine(Machine):
     def raw(self, argv: Sequence[str], stdin: Optional[str]) -> Answer:
         """Run a command of the model."""
         return Answer(*self.model.run(argv, stdin))
+
+    def place(self, path: str, text: str) -> None:
+        """Nothing here reads it."""
 
     def pull(self, disk: str) -> None:
         """Detach a disk."""
@@ -225,6 +232,10 @@ class GuestMachine(Machine):
         """Become another host."""
         self._hostid = number
         self._do(self._HOSTID, str(number))
+
+    def place(self, path: str, text: str) -> None:
+        """Where it says."""
+        self._do('echo "$2" > "$1"', path, text)
 
     def write(self, dataset: str, text: str) -> None:
         """By a mount of its own."""

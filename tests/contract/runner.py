@@ -11,6 +11,7 @@ d1, d2 …) and ``steps``. Each step has one verb and what must come back: ``rc`
 ================== =====================================================================================================
 ``run: COMMAND``   run it; words as in a shell, but there is none; ``$name`` is what an earlier template kept;
                    ``sorted: true`` sorts the lines of its output, where their order means nothing
+``place: PATH``    make a file with the line ``text``, for ZFS to read; the model never does
 ``pull: DISK``     take a disk out; only while no imported pool has it
 ``plug: DISK``     put it in again
 ``cut: true``      the power fails; the machine starts again, with its hostid and without pools
@@ -50,10 +51,10 @@ CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
 #: the longest value of a user property, as ``$long``: 8 KiB with the byte that ends it (zfsprops(7))
 LONG = 8191 * "x"
 
-VERBS = ("run", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
+VERBS = ("run", "place", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
 
 #: what may stand beside a verb, besides what must come back
-_MORE = {"run": ("sorted",), "write": ("text",), "perform": ("changes",)}
+_MORE = {"run": ("sorted",), "place": ("text",), "write": ("text",), "perform": ("changes",)}
 
 _HOLES = {
     "guid": r"\d{10,20}",
@@ -64,8 +65,8 @@ _HOLES = {
 }
 _HOLE = re.compile(r"<({0})(?: as (\w+))?>|[ \t]+".format("|".join(_HOLES)))
 
-#: subcommands of zfs(8) that change what a plan is about; giving up a reservation is done anew each time
-_CHANGING = ("create", "rename", "clone", "promote")
+#: subcommands of zfs(8) that change something; ``allow`` with nothing but a name only tells
+_CHANGING = ("allow", "clone", "create", "inherit", "promote", "rename", "set")
 
 
 class CaseError(Exception):
@@ -182,7 +183,7 @@ def broken_off(execute: Execute, changes: int) -> Execute:
     left = [changes]
 
     def run(argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
-        if argv[0] == "zfs" and argv[1] in _CHANGING:
+        if argv[0] == "zfs" and argv[1] in _CHANGING and (argv[1] != "allow" or len(argv) > 3):
             if not left[0]:
                 raise Broken
             left[0] -= 1
@@ -196,6 +197,7 @@ class Plans:
     """The plans that a case makes with ``plan`` and performs later, as an upgrade makes them before its trial.
 
     ``plan`` takes ``branches`` (datasets), ``snapshot``, ``aside``, ``leftover``, and ``reserve`` where there is one.
+    With ``base``, names are mirrored below that; with ``trial: true``, the snapshot is not there yet.
     """
 
     put_back: List[plan.Step] = field(default_factory=list)
@@ -205,7 +207,9 @@ class Plans:
     def make(cls, execute: Execute, given: Mapping[str, Any]) -> Plans:
         """Look at the datasets and make both plans."""
         zfs = Zfs(Runner(execute))
-        branches = [plan.branch_of(zfs, name, given["snapshot"]) for name in given["branches"]]
+        names = [(name, name.rpartition("/")[0]) for name in given["branches"]]
+        tag = None if given.get("trial") else given["snapshot"]
+        branches = [plan.branch_of(zfs, name, tag, given.get("base", above)) for name, above in names]
         there = plan.put_back(branches, given["snapshot"], given["aside"])
         back = plan.undo(branches, given["snapshot"], given["aside"], given["leftover"])
         if "reserve" in given:
@@ -220,15 +224,18 @@ class Plans:
         """
         steps: List[plan.Step] = getattr(self, name)
         done: List[str] = []
-        left, finished = changes, False
+        left, finished, reach = changes, False, 1
         while left != 0 and not finished:
-            runner = Runner(broken_off(execute, 1))
+            runner = Runner(broken_off(execute, reach))
             try:
                 plan.perform(Zfs(runner), steps)
                 finished = True
             except Broken:
                 runner.actions.pop()  # what was asked for, but not done any more
-            done += [action for action in runner.actions if action not in done]
+            new = [action for action in runner.actions if action not in done]
+            done += new
+            # what there is no room for is tried every time
+            reach = 1 if new else reach + 1
             left = left and left - 1
         return Answer(0, "".join(action + "\n" for action in done), "")
 
@@ -260,6 +267,7 @@ class Run:
     def _answer(self, step: Step) -> Answer:
         verbs: Dict[str, Callable[[Step], Optional[Answer]]] = {
             "run": self._run,
+            "place": lambda step: self.machine.place(step.value, step.more["text"]),
             "pull": lambda step: self.machine.pull(step.value),
             "plug": lambda step: self.machine.plug(step.value),
             "cut": lambda step: self.machine.cut(),

@@ -14,12 +14,12 @@ change needs and which part of the slop it may use: the calls of ``dsl_sync_task
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.tests.model import properties, trees, zmounts
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail
 from ansible_collections.nanozfs.fleet.tests.model.pools import EXTRA, NORMAL, RESERVED, Item, Pool, Pools, new_guid
-from ansible_collections.nanozfs.fleet.tests.model.properties import BOOKMARK, FILESYSTEM, SNAPSHOT
+from ansible_collections.nanozfs.fleet.tests.model.properties import BOOKMARK, FILESYSTEM, SNAPSHOT, VOLUME
 from ansible_collections.nanozfs.fleet.tests.model.space import Space
 
 #: names are shorter than this (ZFS_MAX_DATASET_NAME_LEN)
@@ -131,6 +131,8 @@ def _checked(pairs: Dict[str, str], kind: str, action: str, creating: bool) -> D
     checked = {}
     for given, value in pairs.items():
         key = properties.canonical(given)
+        if properties.is_quota(key):
+            continue
         try:
             checked[key] = _checked_value(key, value, kind, creating)
         except properties.Bad as reason:
@@ -155,6 +157,20 @@ def _checked_value(key: str, value: str, kind: str, creating: bool) -> str:
     if not known.editable and not (creating and known.rule == properties.ONCE):
         raise properties.Bad("'{0}' is readonly".format(key))
     return properties.check_value(known, value)
+
+
+def _set_quotas(record: Dict[str, Any], pairs: Dict[str, str]) -> None:
+    """Quotas of users are kept with the data."""
+    for key, value in pairs.items():
+        if properties.is_quota(key):
+            record.setdefault("quotas", {})[key] = 0 if value == "none" else properties.number_of(value)
+
+
+def _check_reserved(pool: Pool, above: str, checked: Dict[str, str], action: str) -> None:
+    """Refuse a new dataset that shall keep more free than there is."""
+    wanted = max(int(checked.get(key, "0")) for key in ("reservation", "refreservation"))
+    if wanted > Space(pool).available(above):
+        raise Fail("{0}: out of space".format(action))
 
 
 def _room_problem(item: Item, key: str, value: str) -> str:
@@ -201,12 +217,15 @@ def set_properties(item: Item, pairs: Dict[str, str]) -> None:
     A quota that does not fit or a value that is too long is found out later; then the others are set.
     """
     action = "cannot set property for '{0}'".format(item.name)
-    checked = _checked(pairs, item.kind, action, False)
+    checked = _checked(pairs, item.type, action, False)
+    _set_quotas(item.record, pairs)
     crowded = _is_crowded(item, action, checked)
     problems = {key: _value_problem(item, key, value, crowded) for key, value in checked.items()}
     was_none = item.kind == FILESYSTEM and nothing_unmounted(item)
     automatic = was_none and item.pool.value(item.dataset, "canmount") != "noauto"
     change = zmounts.Change(item.pool, _touched(item, checked), "mountpoint" in checked and automatic)
+    if "volsize" in checked:
+        item.record["volsize"] = int(checked.pop("volsize"))
     item.record["properties"].update({key: value for key, value in checked.items() if not problems[key]})
     item.pool.tick()
     item.pool.save()
@@ -228,7 +247,7 @@ def _touched(item: Item, checked: Dict[str, str]) -> List[str]:
 def inherit(item: Item, key: str) -> None:
     """``zfs inherit``: forget what was set."""
     action = "cannot inherit {0} for '{1}'".format(key, item.name)
-    if item.kind not in (properties.PROPERTIES[key].types if key in properties.PROPERTIES else DATASET):
+    if item.type not in (properties.PROPERTIES[key].types if key in properties.PROPERTIES else (*DATASET, VOLUME)):
         raise Fail("{0}: property doesn't apply to datasets of this type".format(action))
     _check_change(item.pool, action, 0, RESERVED)
     touched = zmounts.inheriting(item.pool, item.dataset) if key == "mountpoint" else []
@@ -280,8 +299,21 @@ def _new_record(pool: Pool, checked: Dict[str, str]) -> Tuple[Dict[str, Any], st
     return record, folder
 
 
-def create(pools: Pools, name: str, pairs: Dict[str, str]) -> Created:
-    """``zfs create``, without the mount that may follow."""
+def _crypt_of(pool: Pool, above: str, number: int, checked: Dict[str, str]) -> Optional[Dict[str, Any]]:
+    """What a new dataset is encrypted with: a key of its own, or the one of the dataset above."""
+    given = {key: checked.pop(key) for key in ("encryption", "keyformat", "keylocation") if key in checked}
+    if "keyformat" in given:
+        given.setdefault("keylocation", "prompt")
+        return dict({"encryption": "aes-256-gcm"}, **given, root=number)
+    inherited: Optional[Dict[str, Any]] = pool.datasets[above].get("crypt")
+    return None if given.get("encryption") == "off" else inherited
+
+
+def create(pools: Pools, name: str, pairs: Dict[str, str], size: Optional[int] = None, sparse: bool = False) -> Created:
+    """``zfs create``, without the mount that may follow.
+
+    :param size: of a volume, which keeps as much free as it may need one day, unless it is *sparse*.
+    """
     action = "cannot create '{0}'".format(name)
     problem = name_problem(name, (FILESYSTEM,), True)
     if problem:
@@ -289,9 +321,16 @@ def create(pools: Pools, name: str, pairs: Dict[str, str]) -> Created:
     pool, dataset = _check_parent(pools, name)
     if dataset in pool.datasets:
         raise Fail("{0}: dataset already exists".format(action))
-    checked = _checked(pairs, FILESYSTEM, action, True)
+    checked = _checked(pairs, FILESYSTEM if size is None else VOLUME, action, True)
+    if size is not None and not sparse:
+        checked.setdefault("refreservation", str(size + size // 32))
+    above = dataset.rpartition("/")[0]
     _check_change(pool, action, 6, NORMAL)
-    pool.datasets[dataset] = _new_record(pool, checked)[0]
+    _check_reserved(pool, above, checked, action)
+    record = _new_record(pool, checked)[0]
+    record.update({"volsize": size, "crypt": _crypt_of(pool, above, record["object"], checked)})
+    _set_quotas(record, pairs)
+    pool.datasets[dataset] = record
     pool.save()
     return Created(pool, dataset)
 
@@ -315,15 +354,18 @@ def clone(pools: Pools, source: Item, name: str, pairs: Dict[str, str]) -> Creat
     if problem:
         raise Fail("{0}: {1}".format(action, problem))
     pool, dataset = _check_parent(pools, name)
-    checked = _checked(pairs, FILESYSTEM, action, False)
+    checked = _checked(pairs, VOLUME if source.record.get("volsize") else FILESYSTEM, action, False)
     if pool.guid != source.pool.guid:
         raise Fail("{0}: source and target pools differ".format(action))
     if dataset in pool.datasets:
         raise Fail("{0}: dataset already exists".format(action))
     _check_change(pool, action, 6, NORMAL)
+    _check_reserved(pool, dataset.rpartition("/")[0], checked, action)
     record, folder = _new_record(pool, checked)
     trees.copy(pool.kept(source.record), folder)
     record["origin"] = source.record["guid"]
+    record.update({"volsize": source.record.get("volsize"), "crypt": pool.datasets[source.dataset].get("crypt")})
+    record["quotas"] = dict(source.record.get("quotas", {}))
     pool.datasets[dataset] = record
     pool.save()
     return Created(pool, dataset)
@@ -342,6 +384,15 @@ def _check_free(pool: Pool, wanted: List[Tuple[str, str]]) -> None:
         raise Fail("".join(lines))
 
 
+def _check_reserved_again(pool: Pool, datasets: List[str], action: str) -> None:
+    """What a dataset with a refreservation has written is kept free once more by a snapshot of it."""
+    space = Space(pool)
+    for dataset in datasets:
+        wanted = min(int(pool.value(dataset, "refreservation")), space.dataset_written(dataset))
+        if wanted > space.available(dataset):
+            raise Fail("{0}: out of space".format(action))
+
+
 def snapshot(pool: Pool, wanted: List[Tuple[str, str]], pairs: Dict[str, str]) -> None:
     """Take snapshots, all in one transaction group: given as pairs of dataset and name."""
     action = "cannot create snapshots "
@@ -355,6 +406,7 @@ def snapshot(pool: Pool, wanted: List[Tuple[str, str]], pairs: Dict[str, str]) -
         raise Fail("{0}: multiple snapshots of same fs not allowed".format(action))
     _check_change(pool, action, 3 * len(wanted), NORMAL)
     _check_free(pool, wanted)
+    _check_reserved_again(pool, [dataset for dataset, _tag in wanted], action)
     txg = pool.tick()
     for dataset, tag in wanted:
         number, folder = pool.new_folder("snap")
@@ -368,6 +420,8 @@ def snapshot(pool: Pool, wanted: List[Tuple[str, str]], pairs: Dict[str, str]) -
                 "creation": int(pool.machine.kernel.now()),
                 "createtxg": txg,
                 "properties": dict(checked),
+                "volsize": pool.datasets[dataset].get("volsize"),
+                "quotas": dict(pool.datasets[dataset].get("quotas", {})),
                 "holds": {},
                 "defer": False,
                 "copied": copied,
@@ -611,6 +665,9 @@ def promote(item: Item) -> None:
     item.record["snapshots"] = moved + item.record["snapshots"]
     item.record["origin"] = pool.datasets[parent].get("origin")
     pool.datasets[parent].update({"snapshots": left, "origin": shared["guid"]})
+    for each in pool.datasets.values():  # the key of the two, and of all that has it from there, is the clone's now
+        if each.get("crypt") and each["crypt"]["root"] == pool.datasets[parent]["object"]:
+            each["crypt"] = dict(each["crypt"], root=item.record["object"])
     pool.tick()
     pool.save()
 
@@ -671,4 +728,4 @@ def rename(pools: Pools, item: Item, target: str, unmounting: bool, force: bool)
 
 def nothing_unmounted(item: Item) -> bool:
     """Whether a dataset is renamed without unmounting anything: zfs does not mount it."""
-    return not item.pool.mountpoint(item.dataset).startswith("/")
+    return item.type == VOLUME or not item.pool.mountpoint(item.dataset).startswith("/")

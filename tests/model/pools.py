@@ -29,6 +29,7 @@ from ansible_collections.nanozfs.fleet.tests.model.properties import (
     INHERIT,
     PROPERTIES,
     SNAPSHOT,
+    VOLUME,
 )
 
 #: states of a pool as its labels have it, in the order of their numbers
@@ -437,16 +438,26 @@ class Pool:
             raise Fail("{0}: out of space".format(action))
 
 
+def is_volume(record: Dict[str, Any]) -> bool:
+    """Whether a dataset is a volume."""
+    return record.get("volsize") is not None
+
+
 _SEVERITY = (ONLINE, DEGRADED, UNAVAIL)
 
 
 class Item(NamedTuple):
-    """A file system, snapshot or bookmark."""
+    """A dataset, snapshot or bookmark; ``kind`` of a volume is that of a file system, as most commands take both."""
 
     pool: Pool
     dataset: str
     kind: str
     record: Dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """What it is, with volumes told apart."""
+        return VOLUME if self.kind == FILESYSTEM and is_volume(self.record) else self.kind
 
     @property
     def name(self) -> str:

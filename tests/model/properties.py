@@ -9,6 +9,7 @@ Source: zfsprops(7), zpoolprops(7); the transcripts with ``get all`` and with th
 
 from __future__ import annotations
 
+import re
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 UNLIMITED = (1 << 64) - 1
@@ -212,8 +213,11 @@ _TABLE = (
     ("redact_snaps", "string", READ_ONLY, "fvsb", "<snapshot>[,...]", "RSNAPS", ""),
 )
 
-#: these stay empty in the model: nothing here is encrypted, redacted or received by halves
-NEVER = ("receive_resume_token", "encryptionroot", "keystatus", "redact_snaps")
+#: these stay empty in the model: nothing here is redacted or received by halves
+NEVER = ("receive_resume_token", "redact_snaps")
+
+#: these are told by the key that a dataset is encrypted with
+CRYPT = ("encryption", "keyformat", "keylocation", "encryptionroot", "keystatus")
 
 PROPERTIES: Dict[str, Property] = {
     name: Property(name, kind, rule, tuple(_TYPES[letter] for letter in types), values, column, default)
@@ -334,6 +338,11 @@ def is_user(name: str) -> bool:
 def is_written(name: str) -> bool:
     """``written@SNAPSHOT``: how much was written since."""
     return name.startswith(("written@", "written#"))
+
+
+def is_quota(name: str) -> bool:
+    """``userquota@NAME`` and its relatives, which belong to the data and are in no list."""
+    return re.fullmatch(r"(user|group|project)(obj)?quota@.+", name) is not None
 
 
 # values

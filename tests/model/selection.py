@@ -59,7 +59,7 @@ class Selection:
 
     def _visit(self, item: Item, recurse: bool, limit: Optional[int], depth: int) -> None:
         pool = item.pool
-        if item.kind in self._kinds or (item.kind == SNAPSHOT and self._snapshots(pool)):
+        if item.type in self._kinds or (item.kind == SNAPSHOT and self._snapshots(pool)):
             self.found.setdefault(item.name, item)
         if not recurse or item.kind != FILESYSTEM or (limit is not None and depth >= limit):
             return

@@ -163,17 +163,16 @@ class Space:
 
     def available(self, dataset: str) -> int:
         """How much more would fit, by the size of the pool and by the quotas on the way up."""
+        room = self._room(dataset) + self.by_refreservation(dataset)
+        return max(0, self._limited(dataset, "refquota", self.whole(self.live(dataset)), room))
+
+    def _room(self, dataset: str) -> int:
+        """What is left for a dataset, with what is reserved on the way to it (``dsl_dir_space_available()``)."""
         if dataset:
             reserved = int(self.pool.value(dataset, "reservation"))
             room = self._room(dataset.rpartition("/")[0]) + max(0, reserved - self.used(dataset))
         else:
             room = self.pool.geometry.space - self.pool.geometry.slop - self.total()
-        room = self._limited(dataset, "quota", self.used(dataset), room + self.by_refreservation(dataset))
-        return max(0, self._limited(dataset, "refquota", self.whole(self.live(dataset)), room))
-
-    def _room(self, dataset: str) -> int:
-        room = self._room(dataset.rpartition("/")[0]) if dataset else self.pool.geometry.space - self.pool.geometry.slop
-        room -= 0 if dataset else self.total()
         return self._limited(dataset, "quota", self.used(dataset), room)
 
     def _limited(self, dataset: str, key: str, used: int, room: int) -> int:

@@ -31,11 +31,17 @@ class Values:
             return item.name, "-"
         if properties.is_written(key):
             return self._written_since(item, key)
+        if properties.is_quota(key):
+            return self._quota(item, key)
         known = properties.PROPERTIES.get(key)
         if known is None:
             return self._user(item, key)
-        if item.kind not in known.types or key in properties.NEVER:
+        if item.type not in known.types or key in properties.NEVER:
             return None
+        if key in properties.CRYPT:
+            return self._crypt(item, key)
+        if key == "volsize":
+            return properties.shown(known, str(item.record["volsize"]), self._literal), "local"
         if known.rule == properties.READ_ONLY:
             value = self._read_only(item, key)
             # how many datasets and snapshots there are is counted only where that is limited
@@ -64,6 +70,35 @@ class Values:
         found = item.pool.lookup(item.dataset, key)
         return (found[0], self._source(item, found[1])) if found else None
 
+    def _quota(self, item: Item, key: str) -> Optional[Tuple[str, str]]:
+        if item.kind != FILESYSTEM:
+            return None
+        value = item.record.get("quotas", {}).get(key, 0)
+        return (str(value) if self._literal else properties.nice(value, "B") if value else "none"), "local"
+
+    @staticmethod
+    def _crypt(item: Item, key: str) -> Optional[Tuple[str, str]]:
+        """What a dataset says of its encryption; a snapshot says what its dataset does."""
+        record = item.pool.datasets[item.dataset]
+        crypt = record.get("crypt")
+        if item.kind == BOOKMARK:
+            return None
+        if crypt is None:
+            shown = {
+                "encryption": ("off", "default"),
+                "keyformat": ("none", "default"),
+                "keylocation": ("none", "default"),
+            }
+            return shown.get(key)
+        root = next(name for name, each in item.pool.datasets.items() if each["object"] == crypt["root"])
+        if key == "encryptionroot":
+            return item.pool.full(root), "-"
+        if key == "keystatus":
+            return "available", "-"
+        if key == "keylocation":
+            return (crypt["keylocation"], "local") if root == item.dataset else ("none", "default")
+        return crypt[key], "-"
+
     def _settable(self, item: Item, known: properties.Property) -> Tuple[str, str]:
         pool, key = item.pool, known.name
         found = pool.lookup(item.dataset, key)
@@ -83,7 +118,7 @@ class Values:
         if key in ("guid", "createtxg", "creation"):
             return str(record[key])
         if key == "type":
-            return item.kind
+            return item.type
         if key in ("compressratio", "refcompressratio"):
             return "1.00"
         if key in ("filesystem_count", "snapshot_count"):

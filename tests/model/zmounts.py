@@ -14,7 +14,7 @@ import os
 from typing import Any, Dict, Iterable, List, Optional
 
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine
-from ansible_collections.nanozfs.fleet.tests.model.pools import DEGRADED, Pool, Pools, leaves
+from ansible_collections.nanozfs.fleet.tests.model.pools import DEGRADED, Pool, Pools, is_volume, leaves
 from ansible_collections.nanozfs.fleet.tests.model.properties import BOOKMARK, SNAPSHOT
 
 #: flags of a mount that properties switch on, in the order of ``mount -p``
@@ -43,6 +43,8 @@ def busy_below(machine: Machine, record: Mount) -> bool:
 
 def mountable(pool: Pool, dataset: str) -> bool:
     """Whether zfs would mount it by itself when told to."""
+    if is_volume(pool.datasets[dataset]):
+        return False
     return pool.mountpoint(dataset).startswith("/") and pool.value(dataset, "canmount") != "off"
 
 

@@ -61,7 +61,7 @@ class Agent:
 
     def commit(self, given: argparse.Namespace) -> int:
         """Keep what is on trial."""
-        self.screen.say(trial.commit(self.runner()))
+        self.screen.say(trial.commit(self.runner(), self.clock, given.take_over))
         return FINE
 
     def revert(self, given: argparse.Namespace) -> int:
@@ -73,7 +73,7 @@ class Agent:
 
     def reconcile(self, given: argparse.Namespace) -> int:
         """Finish what was interrupted."""
-        done = trial.reconcile(self.runner())
+        done = trial.reconcile(self.runner(), self.clock)
         if done or not given.quiet:
             self.screen.say(done or "there is nothing to finish")
         return FINE
@@ -154,7 +154,8 @@ def parser() -> argparse.ArgumentParser:
     each = command("status", "how the host is, and what to do next")
     each.add_argument("--json", action="store_true", help="for programs")
     each.add_argument("--verify", action="store_true", help="hash the slices, which reads all of them")
-    command("commit", "keep the system that is on trial")
+    each = command("commit", "keep the system that is on trial")
+    each.add_argument("--take-over", action="store_true", help="also from a play that is at work on it")
     each = command("revert", "take the trial back, and restart")
     each.add_argument("--reason", default="asked for on the host", help="why, for the journal")
     each = command("reconcile", "finish a commit that was interrupted; run at every start")

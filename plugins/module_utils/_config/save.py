@@ -35,7 +35,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import NORMAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
 
 #: saved together or not at all: one without the others would not fit
 TOGETHER = (("master.passwd", "passwd", "pwd.db", "spwd.db"),)

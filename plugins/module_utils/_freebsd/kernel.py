@@ -18,7 +18,10 @@ def kenv(runner: Runner, name: str) -> str:
     return result.out.strip() if result.rc == 0 else ""
 
 
-def sysctl(runner: Runner, name: str) -> str:
-    """A sysctl value, or an empty string where the kernel has no such name."""
-    result = runner.query(["sysctl", "-n", name])
+def sysctl(runner: Runner, name: str, *options: str) -> str:
+    """A sysctl value, or an empty string where the kernel has no such name.
+
+    :param options: of sysctl(8), e.g. ``-x`` for one that is opaque.
+    """
+    result = runner.query(["sysctl", "-n", *options, name])
     return result.out.strip() if result.rc == 0 else ""

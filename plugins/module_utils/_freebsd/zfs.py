@@ -11,7 +11,7 @@ Sources: zfs(8) and its sub-pages of OpenZFS 2.1; the exit statuses and messages
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -23,6 +23,12 @@ MAKER = "nanozfs.fleet"
 
 #: A snapshot or a dataset moved aside is kept in place by a hold of this tag.
 HOLD_TAG = "nanozfs"
+
+#: says what happens to a dataset when the data around it goes back
+POLICY = "nanozfs:rollback"
+
+#: what a snapshot can be taken of, as -t of zfs(8)
+DATASETS = "filesystem,volume"
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.:\- ]+")
 _MISSING = ("dataset does not exist", "could not find any snapshots to destroy", "no such pool")
@@ -61,7 +67,6 @@ class Snapshot:
     holds: int
     clones: Tuple[str, ...]
     made_by: Optional[str]
-    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -78,6 +83,18 @@ class Hold(NamedTuple):
 
     snapshot: str
     tag: str
+
+
+class Value(NamedTuple):
+    """A property of an object. ``source`` is as zfs prints it, ``-`` where the object has no such property."""
+
+    source: str
+    text: str
+
+    @property
+    def own(self) -> bool:
+        """Whether it was set on the object itself, or received with it."""
+        return self.source in ("local", "received")
 
 
 def check_dataset_name(name: str) -> None:
@@ -135,11 +152,9 @@ class Zfs:
         "used",
         "available",
         "referenced",
-        "mountpoint",
         "mounted",
         "origin",
         "createtxg",
-        "nanozfs:rollback",
     )
     SNAPSHOT_FIELDS = ("name", "guid", "createtxg", "creation", "used", "userrefs", "clones")
 
@@ -151,14 +166,16 @@ class Zfs:
     def datasets(self, root: str) -> List[Dataset]:
         """The dataset *root* and all below it, parents first; empty when it does not exist."""
         fields = ",".join(self.DATASET_FIELDS)
-        result = self.runner.query(["zfs", "list", "-Hp", "-r", "-t", "filesystem,volume", "-o", fields, root])
+        result = self.runner.query(["zfs", "list", "-Hp", "-r", "-t", DATASETS, "-o", fields, root])
         if is_missing(result):
             return []
         if result.rc != 0:
             raise unexpected(result, "list the datasets of {0}".format(root))
+        rows = result.rows()
+        free = self.table(["-r", "-t", DATASETS], ("mountpoint", POLICY), [row[0] for row in rows], root)
         found = []
-        for row in result.rows():
-            name, guid, kind, used, available, referenced, mountpoint, mounted, origin, createtxg, policy = row
+        for name, guid, kind, used, available, referenced, mounted, origin, createtxg in rows:
+            policy = free[name, POLICY]
             found.append(
                 Dataset(
                     name=name,
@@ -167,11 +184,11 @@ class Zfs:
                     used=_number(used),
                     available=_number(available),
                     referenced=_number(referenced),
-                    mountpoint=mountpoint,
+                    mountpoint=free[name, "mountpoint"].text,
                     mounted=mounted == "yes",
                     origin=_optional(origin),
                     createtxg=_number(createtxg),
-                    policy=_optional(policy),
+                    policy=None if policy.source == "-" else policy.text,
                 )
             )
         return found
@@ -180,23 +197,22 @@ class Zfs:
         """One dataset, or ``None``."""
         return next((each for each in self.datasets(name) if each.name == name), None)
 
-    def snapshots(self, root: str, recursive: bool = False, extra: Sequence[str] = ()) -> List[Snapshot]:
-        """The snapshots of *root* (and below it), oldest first within a dataset.
-
-        :param extra: further properties to read into ``Snapshot.extra``.
-        """
+    def snapshots(self, root: str, recursive: bool = False) -> List[Snapshot]:
+        """The snapshots of *root* (and below it), oldest first within a dataset."""
         argv = ["zfs", "list", "-Hp"]
         argv += ["-r"] if recursive else ["-d", "1"]
-        argv += ["-t", "snapshot", "-s", "createtxg", "-o", ",".join(self.SNAPSHOT_FIELDS + tuple(extra)), root]
+        argv += ["-t", "snapshot", "-s", "createtxg", "-o", ",".join(self.SNAPSHOT_FIELDS), root]
         result = self.runner.query(argv)
         if is_missing(result):
             return []
         if result.rc != 0:
             raise unexpected(result, "list the snapshots of {0}".format(root))
-        makers = self._makers(root, recursive) if result.out else {}
+        rows = result.rows()
+        scope = (["-r"] if recursive else ["-d", "1"]) + ["-t", "snapshot"]
+        makers = self.table(scope, (MADE_BY,), [row[0] for row in rows], root) if rows else {}
         found = []
-        for row in result.rows():
-            name, guid, createtxg, creation, used, userrefs, clones = row[: len(self.SNAPSHOT_FIELDS)]
+        for name, guid, createtxg, creation, used, userrefs, clones in rows:
+            maker = makers[name, MADE_BY]
             found.append(
                 Snapshot(
                     name=name,
@@ -206,17 +222,11 @@ class Zfs:
                     used=_number(used),
                     holds=_number(userrefs),
                     clones=tuple(each for each in clones.split(",") if each not in ("", "-")),
-                    made_by=makers.get(name),
-                    extra=dict(zip(extra, row[len(self.SNAPSHOT_FIELDS) :])),
+                    # a mark on a dataset is inherited by its snapshots (zfsprops(7)) and says nothing
+                    made_by=maker.text if maker.own else None,
                 )
             )
         return found
-
-    def _makers(self, root: str, recursive: bool) -> Dict[str, str]:
-        """Who made which snapshot. A mark on a dataset is inherited by its snapshots (zfsprops(7)) and says nothing."""
-        argv = ["zfs", "get", "-Hp"] + (["-r"] if recursive else ["-d", "1"])
-        argv += ["-t", "snapshot", "-s", "local,received", "-o", "name,value", MADE_BY, root]
-        return {row[0]: row[1] for row in self.runner.ask(argv, "see who made the snapshots").rows()}
 
     def snapshot(self, name: str) -> Optional[Snapshot]:
         """One snapshot by its full name, or ``None``."""
@@ -228,23 +238,76 @@ class Zfs:
         return [(row[0], _number(row[1])) for row in self.runner.ask(argv, "list bookmarks").rows()]
 
     def properties(self, dataset: str, sources: str = "all") -> Dict[str, str]:
-        """Property values of one dataset.
+        """Property values of one dataset; empty when it does not exist.
 
         :param sources: ``all``, or as ``-s`` of zfs get, e.g. ``local,received``.
         """
-        argv = ["zfs", "get", "-Hp", "-o", "property,value"]
+        argv = ["zfs", "get", "-H", "-o", "property"]
         argv += [] if sources == "all" else ["-s", sources]
         result = self.runner.query(argv + ["all", dataset])
         if is_missing(result):
             return {}
         if result.rc != 0:
-            raise unexpected(result, "read the properties of {0}".format(dataset))
-        values = {}
-        for line in result.out.split("\n"):
-            key, _tab, value = line.partition("\t")
-            if key:
-                values[key] = value
-        return values
+            raise unexpected(result, "list the properties of {0}".format(dataset))
+        return self.values(dataset, result.lines())
+
+    def local_properties(self, dataset: str) -> Dict[str, str]:
+        """The properties that were set on a dataset itself, or received with it: nothing that it inherits."""
+        return self.properties(dataset, "local,received")
+
+    def values(self, name: str, keys: Iterable[str]) -> Dict[str, str]:
+        """Some properties of an object, each exactly as it is; ``-`` where it has none of a name.
+
+        Values of user properties, and of some native ones, may hold tabs and line ends. All are asked for in one
+        command, in one column. As every value ends a line, there are as many lines as values only where no value holds
+        a line end; otherwise each is asked for by itself.
+        """
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return {}
+        lines = self._column(wanted, name).split("\n")[:-1]
+        if len(lines) == len(wanted):
+            return dict(zip(wanted, lines))
+        return {key: self.value(name, key) for key in wanted}
+
+    def value(self, name: str, key: str) -> str:
+        """One property of an object, exactly as it is."""
+        return self._column([key], name)[:-1]
+
+    def _column(self, keys: Sequence[str], name: str) -> str:
+        argv = ["zfs", "get", "-Hp", "-o", "value", ",".join(keys), name]
+        return self.runner.ask(argv, "read properties of {0}".format(name)).out
+
+    def table(
+        self, scope: Sequence[str], keys: Sequence[str], names: Sequence[str], root: str
+    ) -> Dict[Tuple[str, str], Value]:
+        """Some properties of several objects, by name and property.
+
+        Like :meth:`values`: one command for all, and one for each where that could be misread.
+
+        :param scope: options of zfs get that choose these objects.
+        :param names: what they are called, in the order of zfs.
+        """
+        argv = ["zfs", "get", "-Hp", *scope, "-o", "name,property,source,value", ",".join(keys), root]
+        rows = [line.split("\t", 3) for line in self.runner.ask(argv, "read properties below " + root).out.split("\n")]
+        expected = [[name, key] for name in names for key in keys]
+        if [row[:2] for row in rows[:-1]] == expected:
+            return {(row[0], row[1]): Value(row[2], row[3]) for row in rows[:-1]}
+        return {(name, key): Value(self._source(name, key), self.value(name, key)) for name, key in expected}
+
+    def _source(self, name: str, key: str) -> str:
+        argv = ["zfs", "get", "-H", "-o", "source", key, name]
+        return self.runner.ask(argv, "see who set {0} of {1}".format(key, name)).out[:-1]
+
+    def delegations(self, dataset: str) -> str:
+        """What zfs-allow(8) says of a dataset: its own permissions and those that come from above."""
+        return self.runner.ask(["zfs", "allow", dataset], "see who may do what with {0}".format(dataset)).out
+
+    def lineage(self, pool: str) -> List[Tuple[str, str, Optional[str], str]]:
+        """Guid, kind, origin and name of every dataset of a pool, parents first."""
+        argv = ["zfs", "list", "-Hp", "-r", "-t", DATASETS, "-o", "guid,type,origin,name", pool]
+        rows = self.runner.ask(argv, "list the datasets of {0}".format(pool)).rows()
+        return [(guid, kind, _optional(origin), name) for guid, kind, origin, name in rows]
 
     def written_since(self, root: str, tag: str) -> Dict[str, int]:
         """Bytes written to *root* and each dataset below it since its snapshot *tag* (``written@tag``)."""
@@ -257,7 +320,8 @@ class Zfs:
         if not names:
             return []
         rows = self.runner.ask(["zfs", "holds", "-H"] + names, "list the holds").rows()
-        return [Hold(row[0], row[1]) for row in rows]
+        # a tag may hold nearly anything: what follows a line end in one names no snapshot
+        return [Hold(row[0], row[1]) for row in rows if len(row) > 1 and row[0] in names]
 
     # changing
 
@@ -303,6 +367,12 @@ class Zfs:
             raise FleetError("{0!r} does not name one snapshot".format(name))
         self.runner.change(["zfs", "destroy", name], "destroy the snapshot {0}".format(name))
 
+    def destroy(self, name: str) -> None:
+        """Destroy exactly one dataset; zfs refuses when anything is below it or it has snapshots, and so does this."""
+        if "@" in name or "#" in name or "/" not in name:
+            raise FleetError("{0!r} does not name one dataset below a pool".format(name))
+        self.runner.change(["zfs", "destroy", name], "destroy the dataset {0}".format(name))
+
     def rename(self, old: str, new: str) -> None:
         self.runner.change(["zfs", "rename", old, new], "rename {0} to {1}".format(old, new))
 
@@ -335,6 +405,24 @@ class Zfs:
         """Remove user properties (``zfs inherit``), one command each: zfs takes only one name."""
         for key in sorted(keys):
             self.runner.change(["zfs", "inherit", key, dataset], "remove {0} of {1}".format(key, dataset))
+
+    def reset(self, dataset: str, key: str) -> None:
+        """Forget what was set on a dataset: the property is received, inherited or has its default again."""
+        self.runner.change(["zfs", "inherit", "-S", key, dataset], "reset {0} of {1}".format(key, dataset))
+
+    def limit(self, dataset: str, key: str, value: str) -> Optional[str]:
+        """Set a limit or a reservation, unless there is no room for it.
+
+        :returns: why it could not be set.
+        """
+        result = self.runner.attempt(["zfs", "set", "{0}={1}".format(key, value), dataset])
+        if result.rc != 0:
+            return str(unexpected(result, "set {0} of {1}".format(key, dataset)))
+        return None
+
+    def allow(self, dataset: str, arguments: Sequence[str]) -> None:
+        """Delegate permissions, with the arguments of zfs-allow(8)."""
+        self.runner.change(["zfs", "allow", *arguments, dataset], "delegate permissions on {0}".format(dataset))
 
     def rollback(self, snapshot: str, destroy_newer: bool = False, destroy_clones: bool = False) -> None:
         """Roll a dataset back in place."""
@@ -371,10 +459,10 @@ def ensure_dataset(zfs: Zfs, name: str, wanted: Mapping[str, str]) -> Tuple[Opti
 
     :returns: the properties before (``None`` when it was created) and after, of those that were changed.
     """
-    now = zfs.properties(name)
-    if not now:
+    if zfs.dataset(name) is None:
         zfs.create(name, wanted)
         return None, dict(wanted)
+    now = zfs.values(name, wanted)
     differing = {key: value for key, value in wanted.items() if not same_value(now.get(key, ""), value)}
     zfs.set(name, differing)
     return {key: now.get(key, "") for key in differing}, differing

@@ -10,23 +10,22 @@ the modules for the single steps call. The same on a host that is installed brin
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, ensure_dataset
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import Job, Kind
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration, datasets
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Configuration, File, Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Configuration, File
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, Entry, merged
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection, transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import (
@@ -36,8 +35,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
     JournalStore,
     root_of,
 )
-
-INSTALL = Kind("install", "installed")
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 
 #: what comes next on a host
 MEDIUM, HOST = "medium", "install"
@@ -94,7 +92,7 @@ def next_step(host: Mapping[str, Any], disk: Optional[str]) -> str:
 
     :param disk: the disk that may become its medium.
     """
-    if not disk or host["state"] == _host.NORMAL:
+    if not disk or host["state"] == NORMAL:
         return HOST
     on_it = is_of_fleet(host) and host["medium"]["disk"] == os.path.basename(disk)
     return HOST if on_it else MEDIUM
@@ -116,13 +114,13 @@ def refuse_host(host: Mapping[str, Any], pool: str) -> None:
             "become one (deploy_disk)",
         )
     phase = (host["journal"] or {}).get("phase", IDLE)
-    if host["state"] == _host.TRIAL or host["running"]["on_trial"] or phase not in CLOSED:
+    if host["state"] == TRIAL or host["running"]["on_trial"] or phase not in CLOSED:
         raise Refused(
             "the host is on trial or in the middle of an upgrade (state {0}, phase {1})".format(host["state"], phase),
             safe=_SAFE,
             todo="finish that first: the playbook status says what it is, commit keeps it, abandon gives it up",
         )
-    if host["state"] not in (_host.NORMAL, _host.RECOVERY):
+    if host["state"] not in (NORMAL, RECOVERY):
         raise Refused(
             "the host is in state {0}{1}: its early boot hook did not run".format(host["state"], more),
             safe=_SAFE,
@@ -142,7 +140,7 @@ def refuse_lock_out(wish: Wish, state: str, places: Places) -> None:
     :raises Refused: when there is no key.
     """
     given = wish.authorized_keys or any(entry.path == KEYS for entry in wish.files)
-    if state != _host.RECOVERY or given or os.path.exists(os.path.join(places.base, KEYS)):
+    if state != RECOVERY or given or os.path.exists(os.path.join(places.base, KEYS)):
         return
     raise Refused(
         "Nobody could log in to {0} after its restart: neither deploy_authorized_keys nor {1} in deploy_files or "
@@ -170,14 +168,14 @@ class Installation:
     """One call for one host.
 
     :param places: where its trees are.
-    :param tmpdir: a folder for what is judged before it is written.
+    :param root: what stands before the places of datasets; for tests.
     """
 
-    def __init__(self, runner: Runner, wish: Wish, places: Places, tmpdir: Optional[str] = None) -> None:
+    def __init__(self, runner: Runner, wish: Wish, places: Places, root: str = "") -> None:
         self.runner = runner
         self.wish = wish
         self.places = places
-        self.tmpdir = tmpdir
+        self.top = root
         self.zfs = Zfs(runner)
         self.root = root_of(wish.pool)
 
@@ -198,13 +196,13 @@ class Installation:
 
         :raises FleetError: at the first that fails.
         """
-        with self._alone():
+        with leases.locked(self.runner.check_mode):
             return self._done(_host.survey(self.runner, self.wish.pool, True, ["running"]))
 
     def _done(self, host: Dict[str, Any]) -> Outcome:
         """All steps, for a host that was looked at."""
         outcome = Outcome(host)
-        installed = host["state"] == _host.NORMAL
+        installed = host["state"] == NORMAL
         items, files = self._examine(host)
         self._slice(host, outcome)
         self._pool(host, outcome)
@@ -213,22 +211,6 @@ class Installation:
         self._configure(files, installed, outcome)
         outcome.restart = not installed
         return outcome
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """With the lock of the host; what looks only needs none."""
-        if self.runner.check_mode:
-            yield
-            return
-        job = Job("host", INSTALL)
-        if not job.lock():
-            raise Refused(
-                "another play is installing this host at this moment", safe="that one goes on", todo="wait for it"
-            )
-        try:
-            yield
-        finally:
-            job.unlock()
 
     def _wanted(self) -> Tuple[List[datasets.Wanted], List[Entry]]:
         """The datasets and files that are wanted, whatever host it is.
@@ -255,11 +237,10 @@ class Installation:
         there = [each["name"][len(self.root) + 1 :] for each in host["datasets"]]
         if host["pool"] is not None:
             datasets.refuse_orphans(items, there)
-        if host["state"] == _host.NORMAL:
-            datasets.refuse_covering(datasets.unmounted(self.zfs, wish.pool, items, self.places.root))
+        if host["state"] == NORMAL:
+            datasets.refuse_covering(datasets.unmounted(self.zfs, wish.pool, items, self.top))
         files = configuration.resolve(entries)
-        with tempfile.TemporaryDirectory(dir=self.tmpdir) as folder:
-            configuration.judge(self.runner, files, folder)
+        configuration.judge(self.runner, files, self.places)
         self._examine_pool(host, items)
         return items, files
 
@@ -340,7 +321,7 @@ class Installation:
             was = "" if before is None else told + _shown(before)
             outcome.note(before is None or bool(after), was, told + _shown(after))
         if installed:
-            for item, path in datasets.unmounted(self.zfs, pool, items, self.places.root):
+            for item, path in datasets.unmounted(self.zfs, pool, items, self.top):
                 outcome.note(self._mount(item.full(pool), path), "", "{0}: mounted at {1}".format(item.name, path))
 
     def _mount(self, dataset: str, path: str) -> bool:
@@ -394,7 +375,7 @@ def check_up(host: Mapping[str, Any], hostname: str) -> None:
     :param host: its survey.
     :raises FleetError: with what it came up as.
     """
-    if host["state"] != _host.NORMAL or host["hostname"] != hostname:
+    if host["state"] != NORMAL or host["hostname"] != hostname:
         raise FleetError(
             "the host came up in state {0}{1} under the name {2!r}, and should be {3!r}".format(
                 host["state"], " ({0})".format(host["reason"]) if host["reason"] else "", host["hostname"], hostname

@@ -4,18 +4,17 @@
 
 r"""The journal: what upgrade or rollback a host is in the middle of.
 
-It is a set of user properties on ``<pool>/nanozfs``, written by one ``zfs set`` and so in one transaction group. The
-early boot hook reads it with ``zfs get`` and moves it on from ``armed`` to ``trial`` and from ``reverting`` to
-``reverted``; everything else is moved on by the module ``transaction``.
+It is a set of user properties on ``<pool>/nanozfs``, written by one ``zfs set`` and so in one transaction group. Which
+phase may follow which, and what is done on the way, is the table of :mod:`machine`. The early boot hook reads the same
+properties one by one with ``zfs get`` and does the steps of the table that belong to a start.
 
-::
-
-    idle -> prepared -> written -> armed -> trial -> committed
-                                      \-> reverting -> reverted
+What cannot be read is not "nothing": a journal that holds nonsense is an error, never an idle one.
 """
 
 from __future__ import annotations
 
+import json
+import secrets
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -32,13 +31,17 @@ PREPARED = "prepared"
 WRITTEN = "written"
 ARMED = "armed"
 TRIAL = "trial"
+COMMITTING = "committing"
 COMMITTED = "committed"
 REVERTING = "reverting"
 REVERTED = "reverted"
 
 #: phases in which no transaction is open and a new one may begin
 CLOSED = (IDLE, COMMITTED, REVERTED)
-PHASES = (IDLE, PREPARED, WRITTEN, ARMED, TRIAL, COMMITTED, REVERTING, REVERTED)
+PHASES = (IDLE, PREPARED, WRITTEN, ARMED, TRIAL, COMMITTING, COMMITTED, REVERTING, REVERTED)
+
+#: what becomes of the data in a rollback: it stays, or goes back to what it was before the upgrade that is undone
+KEEP_DATA, RESTORE_DATA = "keep", "restore"
 
 UPGRADE = "upgrade"
 ROLLBACK = "rollback"
@@ -54,13 +57,70 @@ _REVERT = "revert."
 
 
 @dataclass(frozen=True)
+class Lease:
+    """Who works on an open transaction, and until when if nothing is heard of him.
+
+    :param token: what every later call of his carries; nobody is shown it but he.
+    :param holder: who: the user and machine of the play, its process, the job of AWX.
+    :param since: when he opened or took over the transaction, by the host's clock; for people.
+    :param boot: the start of the host (``kern.boot_id``) at which he was last heard of.
+    :param heard: seconds after that start, when that was.
+    :param seconds: how long the lease lasts after that.
+    """
+
+    token: str
+    holder: Mapping[str, str]
+    since: str
+    boot: str
+    heard: float
+    seconds: int
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For module results: without the token."""
+        return {"holder": dict(self.holder), "since": self.since, "seconds": self.seconds}
+
+
+def _encode_lease(lease: Optional[Lease]) -> str:
+    return json.dumps(dict(lease.__dict__, holder=dict(lease.holder)), sort_keys=True) if lease else ""
+
+
+def _decode_lease(text: str) -> Optional[Lease]:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+        holder = {str(key): str(value) for key, value in found["holder"].items()}
+        return Lease(
+            str(found["token"]),
+            holder,
+            str(found["since"]),
+            str(found["boot"]),
+            float(found["heard"]),
+            int(found["seconds"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _nonsense("lease", text)
+
+
+def _nonsense(key: str, value: str) -> FleetError:
+    return FleetError(
+        "the journal holds {0!r} as its {1}, which makes no sense".format(value[:80], key),
+        safe="nothing was changed: a journal that cannot be read is not taken for an empty one",
+        todo="look at it with `zfs get all <pool>/nanozfs`; what {0}{1} was can be read in "
+        "/var/log/nanozfs.log of the host".format(PREFIX, key),
+    )
+
+
+@dataclass(frozen=True)
 class Journal:
     """The journal of one host.
 
     ``image`` is what was committed last; ``fallback`` what ran before that and ``fallback_txn`` the transaction whose
     snapshot belongs to it. ``timeout`` is how long a trial may take, in seconds. ``revived`` is when the host came up
     from a medium that was new to its pool, by the host's clock; the early hook notes it, and the next play that records
-    what runs takes note of it.
+    what runs takes note of it. ``staged`` says that a configuration for the new system waits (:mod:`staging`).
+    ``suspect`` is the id of an image whose last trial ended without anybody saying why: at the second time in a row it
+    is taken for bad. ``lease`` is who works on the open transaction (:mod:`lease`).
     """
 
     phase: str = IDLE
@@ -76,6 +136,10 @@ class Journal:
     reason: str = ""
     revived: str = ""
     bad: Tuple[str, ...] = ()
+    suspect: str = ""
+    data: str = KEEP_DATA
+    staged: bool = False
+    lease: Optional[Lease] = None
     apply: Tuple[Step, ...] = ()
     revert: Tuple[Step, ...] = ()
 
@@ -88,9 +152,15 @@ class Journal:
         """The name of the open transaction's snapshot, without dataset and @."""
         return snapshot_tag(self.txn) if self.txn else None
 
-    def next_txn(self, target: ImageRef) -> str:
-        """The id of the next transaction. Counted, not timed: the clock of a host may be wrong."""
-        return "{0:04d}-{1}".format(self.count + 1, target.id[:8])
+    def next_txn(self, target: ImageRef, nonce: Optional[str] = None) -> str:
+        """The id of the next transaction.
+
+        Counted, not timed: the clock of a host may be wrong. No other play can have it, also where the count was lost:
+        snapshots and what is put aside are named by it.
+
+        :param nonce: what makes it unique; drawn by default.
+        """
+        return "{0:04d}-{1}-{2}".format(self.count + 1, target.id[:8], nonce or secrets.token_hex(2))
 
     def as_dict(self) -> Dict[str, Any]:
         """For module results and reports."""
@@ -107,6 +177,9 @@ class Journal:
             "reason": self.reason,
             "revived": self.revived or None,
             "bad": list(self.bad),
+            "data": self.data,
+            "staged": self.staged,
+            "lease": self.lease.as_dict() if self.lease else None,
             "apply": [str(step) for step in self.apply],
             "revert": [str(step) for step in self.revert],
         }
@@ -142,12 +215,13 @@ def parse(properties: Mapping[str, str]) -> Journal:
             safe="nothing was changed",
             todo="update the collection on the controller",
         )
-    phase = values.get("phase", IDLE)
+    # none at all is that of a new pool; one that has lost its phase is none
+    phase = values.get("phase", "" if values.get("txn") else IDLE)
     if phase not in PHASES:
-        raise FleetError("the journal holds the unknown phase {0!r}".format(phase), safe="nothing was changed")
+        raise _nonsense("phase", phase)
     return Journal(
         phase=phase,
-        count=_whole(values.get("count", "0")),
+        count=_whole("count", values),
         txn=values.get("txn") or None,
         kind=values.get("kind") or None,
         source=_image(values, "from"),
@@ -155,8 +229,12 @@ def parse(properties: Mapping[str, str]) -> Journal:
         image=_image(values, "image"),
         fallback=_image(values, "fallback"),
         fallback_txn=values.get("fallback_txn") or None,
-        timeout=_whole(values.get("timeout", "0")),
+        timeout=_whole("timeout", values),
         reason=values.get("reason", ""),
+        suspect=values.get("suspect", ""),
+        data=values.get("data") or KEEP_DATA,
+        staged=values.get("staged") == "yes",
+        lease=_decode_lease(values.get("lease", "")),
         revived=values.get("revived", ""),
         bad=tuple(each for each in values.get("bad", "").split(",") if each),
         apply=_steps(values, _APPLY),
@@ -164,8 +242,11 @@ def parse(properties: Mapping[str, str]) -> Journal:
     )
 
 
-def _whole(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+def _whole(key: str, values: Mapping[str, str]) -> int:
+    text = values.get(key) or "0"
+    if not text.isdigit():
+        raise _nonsense(key, text)
+    return int(text)
 
 
 def render(journal: Journal) -> Dict[str, str]:
@@ -178,8 +259,12 @@ def render(journal: Journal) -> Dict[str, str]:
         "kind": journal.kind or "",
         "fallback_txn": journal.fallback_txn or "",
         "timeout": str(journal.timeout),
-        "reason": journal.reason.replace("\n", " ").replace("\t", " ")[:1000],
+        "reason": " ".join(journal.reason.split())[:1000],
         "revived": journal.revived,
+        "suspect": journal.suspect,
+        "data": journal.data,
+        "staged": "yes" if journal.staged else "",
+        "lease": _encode_lease(journal.lease),
         "bad": ",".join(journal.bad[:MAX_BAD]),
     }
     for name, image in (
@@ -217,15 +302,15 @@ class JournalStore:
 
         :raises Refused: when the pool has no ``nanozfs`` dataset.
         """
-        properties = self._zfs.properties(self.root)
-        if not properties:
+        if self._zfs.dataset(self.root) is None:
             raise Refused(
                 "there is no dataset {0}".format(self.root),
                 safe="nothing was changed",
                 todo="see whether the pool is imported (zpool import says what is there); a new host is installed with "
                 "the playbook deploy, which makes the datasets",
             )
-        return parse(properties)
+        # its own values only: what the root of the pool has, of another host's journal say, is inherited and none
+        return parse(self._zfs.properties(self.root, sources="local,received"))
 
     def write(self, journal: Journal) -> bool:
         """Write what differs, in one transaction group; then drop the steps of earlier plans that are left over.

@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, ContextManager, Dict, List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, shown
@@ -33,6 +33,14 @@ DELAY = 2.0
 GRACE = 180.0
 
 _REFUSAL = "restart-refused.json"
+
+#: gives whether a restart is still wanted
+Still = Callable[[], ContextManager[bool]]
+
+
+def always() -> ContextManager[bool]:
+    """Nobody can take over."""
+    return contextlib.nullcontext(True)
 
 
 def boot_id(runner: Runner) -> str:
@@ -92,14 +100,20 @@ def restart(
     on_refused: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
     give_way: Callable[[], None] = lambda: None,
+    still: Still = always,
 ) -> None:
     """Restart the host, and say so when it does not happen. This ends with the process it runs in, or not at all well.
 
     :param give_way: called when the restart was accepted.
+    :param still: whether it is still wanted, and keeps that from changing while the command is given.
     :param on_refused: gets the reason.
     """
     sleep(delay)
-    result = runner.query(list(SHUTDOWN))
+    with still() as wanted:
+        if not wanted:
+            on_refused("somebody else has taken over meanwhile")
+            return
+        result = runner.query(list(SHUTDOWN))
     if result.rc != 0:
         said: List[str] = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()
         on_refused("{0} was refused: {1}".format(shown(SHUTDOWN), said[0]))
@@ -119,7 +133,13 @@ def _give_way() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def begin(runner: Runner, delay: float = DELAY, grace: float = GRACE, on_refused: Callable[[str], None] = note) -> str:
+def begin(
+    runner: Runner,
+    delay: float = DELAY,
+    grace: float = GRACE,
+    on_refused: Callable[[str], None] = note,
+    still: Still = always,
+) -> str:
     """Have the host restart in a moment, by a process that nobody waits for.
 
     In check mode nothing is done but to record it.
@@ -127,6 +147,7 @@ def begin(runner: Runner, delay: float = DELAY, grace: float = GRACE, on_refused
     :param delay: seconds until the command is given.
     :param grace: seconds after which a restart that did not happen counts as refused.
     :param on_refused: called with the reason, in that process; :func:`note` keeps it for :func:`look`.
+    :param still: see :func:`restart`.
     :returns: the boot id of the start that ends.
     :raises FleetError: when that cannot be told; the host is not restarted then.
     """
@@ -139,7 +160,7 @@ def begin(runner: Runner, delay: float = DELAY, grace: float = GRACE, on_refused
     def work() -> None:
         _persist()
         try:
-            restart(runner, delay, grace, on_refused, give_way=_give_way)
+            restart(runner, delay, grace, on_refused, give_way=_give_way, still=still)
         except Exception as error:  # nobody sees a traceback of this process
             on_refused("the process that restarts the host has a defect: {0}".format(error))
 

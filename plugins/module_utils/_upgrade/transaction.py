@@ -2,50 +2,56 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The rules of a transaction: which step may follow which, and where an interrupted one goes on.
+"""What a transaction makes of the journal, and where an interrupted one goes on.
 
-All of it is pure: a journal goes in, a journal (or a refusal) comes out. What the steps do to the host is composed by
-the roles ``upgrade`` and ``rollback`` and by the early boot hook.
+All of it is pure: a journal goes in, a journal (or a refusal) comes out. :mod:`machine` says which event is allowed
+when, :mod:`operations` does what has to be done to the host.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Optional, Sequence
+from typing import Callable, Dict, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Dataset
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import USABLE, Pool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import machine
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal, Lease
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.machine import Facts, Row
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step
 
 #: what a play has to do next; see :func:`next_step`
-DONE, PREPARE, WRITE, ARM, BOOT, CHECK, REVERT = "done", "prepare", "write", "arm", "boot", "check", "revert"
+DONE, PREPARE, WRITE, ARM, WAIT, CHECK, REVERT = "done", "prepare", "write", "arm", "wait", "check", "revert"
 
 #: the steps from which the target will be booted, but was not yet
-BEFORE_TRIAL = (PREPARE, WRITE, ARM, BOOT)
-
-_STEP_OF_PHASE = {journals.PREPARED: WRITE, journals.WRITTEN: ARM, journals.ARMED: BOOT}
+BEFORE_TRIAL = (PREPARE, WRITE, ARM)
 
 _NOTHING = "nothing was changed"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a play wants: that *target* runs, committed, in place of what runs now."""
+    """What a play wants: that *target* runs, committed, in place of what runs now.
+
+    :param timeout: of the trial, in seconds.
+    :param data: for a rollback, one of ``journal.KEEP_DATA`` and ``RESTORE_DATA``.
+    """
 
     kind: str
     running: ImageRef
     target: ImageRef
     timeout: int = 600
     allow_bad: bool = False
+    data: str = journals.KEEP_DATA
 
 
-def next_step(journal: Journal, wish: Wish) -> str:
+def next_step(journal: Journal, facts: Facts, wish: Wish) -> str:
     """Where to go on.
 
+    :param facts: with ``new_runs`` for the wished target.
     :raises Refused: when another transaction is open, the target runs already without having been booted by this one,
         it is on the bad-image list, or it could not be told from what runs.
     """
@@ -62,20 +68,29 @@ def next_step(journal: Journal, wish: Wish) -> str:
         _refuse_bad(journal, wish)
         return PREPARE
     _refuse_other(journal, wish)
-    if wish.running.id == wish.target.id:
-        if journal.phase in (journals.PREPARED, journals.WRITTEN):
-            raise Refused(
-                "the host runs {0} already, but {1} {2} to it, in phase {3}, has not booted it: somebody replaced the "
-                "OS medium, or chose the slice by hand".format(wish.target, journal.kind, journal.txn, journal.phase),
-                safe="configuration and data are as the host has them; {0}".format(_NOTHING),
-                todo="give it up with `ansible-playbook nanozfs.fleet.abandon -l <host>`, then run this again",
-                txn=journal.txn,
-                phase=journal.phase,
-            )
-        # only the early hook moves a transaction from armed to trial. An image that runs without that was booted past
-        # the hook, or its hook could not write: nothing of it is to be trusted
-        return CHECK if journal.phase == journals.TRIAL else REVERT
-    return _STEP_OF_PHASE.get(journal.phase, REVERT)
+    if facts.new_runs and journal.phase in (journals.PREPARED, journals.WRITTEN):
+        raise Refused(
+            "the host runs {0} already, but {1} {2} to it, in phase {3}, has not booted it: somebody replaced the "
+            "OS medium, or chose the slice by hand".format(wish.target, journal.kind, journal.txn, journal.phase),
+            safe="configuration and data are as the host has them; {0}".format(_NOTHING),
+            todo="give it up with `ansible-playbook nanozfs.fleet.abandon -l <host>`, then run this again",
+            txn=journal.txn,
+            phase=journal.phase,
+        )
+    return step_of(journal.phase, facts)
+
+
+def step_of(phase: str, facts: Facts) -> str:
+    """What an open transaction needs next, whoever asks.
+
+    Only the early hook moves a transaction from armed to trial. A target that runs without that was booted past the
+    hook, or its hook could not write: nothing of it is to be trusted.
+    """
+    if phase == journals.PREPARED:
+        return WRITE
+    if phase == journals.WRITTEN or (phase == journals.ARMED and not facts.new_runs and not facts.touched):
+        return ARM
+    return CHECK if phase in (journals.TRIAL, journals.COMMITTING) and facts.new_runs else REVERT
 
 
 def _refuse_bad(journal: Journal, wish: Wish) -> None:
@@ -103,11 +118,14 @@ def _refuse_other(journal: Journal, wish: Wish) -> None:
         )
 
 
-def check_pool(pool: Optional[Pool], root: Optional[Dataset], min_free: int, allow_degraded: bool) -> None:
+def check_pool(
+    pool: Optional[Pool], root: Optional[Dataset], min_free: int, allow_degraded: bool, role: str = "upgrade"
+) -> None:
     """Refuse a transaction that the pool could not carry.
 
     :param root: the dataset ``<pool>/nanozfs``; its ``available`` is what snapshots and new data have, in bytes.
     :param min_free: how much must be available, in bytes.
+    :param role: whose variables are named in messages.
     :raises Refused: with the reason.
     """
     if pool is None:
@@ -126,7 +144,7 @@ def check_pool(pool: Optional[Pool], root: Optional[Dataset], min_free: int, all
         raise Refused(
             "the pool {0} is DEGRADED: it has no redundancy left to lose during an upgrade".format(pool.name),
             safe=_NOTHING,
-            todo="replace the failed disk first, or allow it with upgrade_allow_degraded=true",
+            todo="replace the failed disk first, or allow it with {0}_allow_degraded=true".format(role),
         )
     if root is None:
         raise Refused(
@@ -146,12 +164,7 @@ def check_pool(pool: Optional[Pool], root: Optional[Dataset], min_free: int, all
 
 
 def prepare(journal: Journal, wish: Wish) -> Journal:
-    """Open the transaction, or adopt it where it is open already.
-
-    :raises Refused: see :func:`next_step`.
-    """
-    if next_step(journal, wish) != PREPARE:
-        return journal
+    """The journal of a transaction that begins."""
     return replace(
         journal,
         phase=journals.PREPARED,
@@ -161,89 +174,65 @@ def prepare(journal: Journal, wish: Wish) -> Journal:
         source=wish.running,
         target=wish.target,
         timeout=wish.timeout,
+        data=wish.data,
         reason="",
         revived="",
+        staged=False,
         bad=tuple(each for each in journal.bad if each != wish.target.id),
         apply=(),
         revert=(),
     )
 
 
-def _advance(journal: Journal, phase: str, allowed: Sequence[str]) -> Journal:
-    if journal.phase == phase:
-        return journal
-    if journal.phase not in allowed:
-        raise Refused(
-            "the journal is in phase {0}; only from {1} can it become {2}".format(
-                journal.phase, " or ".join(allowed), phase
-            ),
-            safe=_NOTHING,
-            todo="look at the host with the playbook status and run the play again",
-            phase=journal.phase,
-        )
-    return replace(journal, phase=phase)
+def with_plans(journal: Journal, apply: Sequence[Step], revert: Sequence[Step]) -> Journal:
+    """The journal with what happens to the data at the trial, and if that fails.
 
-
-def mark_written(journal: Journal) -> Journal:
-    """The inactive slice holds the target, every byte compared."""
-    return _advance(journal, journals.WRITTEN, (journals.PREPARED,))
-
-
-def arm(journal: Journal, apply: Sequence[Step], revert: Sequence[Step]) -> Journal:
-    """The next boot may be the trial; the plans say what happens to the data then and if it fails."""
+    :raises Refused: when that is more than a journal holds.
+    """
     if max(len(apply), len(revert)) > journals.MAX_STEPS:
         raise Refused(
             "the plan for the data has more than {0} steps".format(journals.MAX_STEPS),
             safe=_NOTHING,
             todo="keep datasets that need not go back out of it (nanozfs:rollback=keep, upgrade_datasets)",
         )
-    armed = _advance(journal, journals.ARMED, (journals.WRITTEN,))
-    return replace(armed, apply=tuple(apply), revert=tuple(revert))
+    return replace(journal, apply=tuple(apply), revert=tuple(revert))
 
 
-def commit(journal: Journal) -> Journal:
-    """The trial was good: what runs is what shall run."""
-    committed = _advance(journal, journals.COMMITTED, (journals.TRIAL,))
-    if committed is journal:
-        return journal
-    return replace(
-        committed,
-        image=journal.target,
-        fallback=journal.source,
-        fallback_txn=journal.txn,
-        reason="",
-        apply=(),
-        revert=(),
+def _closed(journal: Journal, **changes: object) -> Journal:
+    """A transaction that is over leaves no plans, nobody who works on it, and nothing staged."""
+    return replace(journal, apply=(), revert=(), lease=None, staged=False, **changes)  # type: ignore[arg-type]
+
+
+def _committed(journal: Journal) -> Journal:
+    return _closed(
+        journal, image=journal.target, fallback=journal.source, fallback_txn=journal.txn, reason="", suspect=""
     )
 
 
-def revert(journal: Journal, reason: str) -> Journal:
-    """Ask the early hook of the old slice to put the data back at the next boot."""
-    asked = _advance(journal, journals.REVERTING, (journals.TRIAL, journals.ARMED, journals.WRITTEN, journals.PREPARED))
-    if asked is journal:
-        return journal
-    return journals.mark_bad(replace(asked, reason=reason), journal.target)
+def _abandoned(journal: Journal) -> Journal:
+    return _closed(journal, reason="given up in phase {0}".format(journal.phase))
 
 
-def abandon(journal: Journal, running: Optional[ImageRef] = None) -> Journal:
-    """Close a transaction whose trial has not begun, or one that has nothing left to take back.
+_ENDS: Dict[str, Callable[[Journal], Journal]] = {
+    machine.FINISH: _committed,
+    machine.ABANDON: _abandoned,
+}
 
-    :param running: what runs, where this boot is no trial. When it is the target of a transaction that could be neither
-        committed nor reverted, because the old system is gone, the host and its data stay as they are.
-    :raises Refused: when the trial has begun; then it must be committed or reverted.
+
+def after(journal: Journal, row: Row, lease: Optional[Lease] = None, reason: str = "", bad: bool = False) -> Journal:
+    """The journal as a row of the table leaves it.
+
+    :param lease: of whoever asks, renewed.
+    :param reason: why a trial is taken back.
+    :param bad: the host itself has found the image wrong: it goes on the list.
     """
-    if not journal.is_open:
-        return journal
-    stuck = running is not None and journal.target is not None and running.id == journal.target.id
-    if journal.phase not in (journals.PREPARED, journals.WRITTEN, journals.ARMED) and not stuck:
-        raise Refused(
-            "transaction {0} is in phase {1} and cannot be given up any more".format(journal.txn, journal.phase),
-            safe=_NOTHING,
-            todo="commit it (playbook commit), or reboot the host: it reverts by itself",
-        )
-    return replace(
-        journal, phase=journals.IDLE, reason="given up in phase {0}".format(journal.phase), apply=(), revert=()
-    )
+    if row.event == machine.REVERT and row.to == journals.REVERTING:
+        given = journal.reason if journal.phase == journals.REVERTING and journal.reason else reason
+        journal = replace(journal, reason=given)
+        journal = journals.mark_bad(journal, journal.target) if bad else journal
+    if row.event in _ENDS:
+        return replace(_ENDS[row.event](journal), phase=row.next_phase(journal.phase))
+    return replace(journal, phase=row.next_phase(journal.phase), lease=lease)
 
 
 def record(journal: Journal, running: ImageRef) -> Journal:

@@ -29,6 +29,7 @@ EXTRACT = "conf/default/etc/extract"
 HOOK = (
     EXTRACT,
     "boot/nanozfs/early.subr",
+    "boot/nanozfs/journal.subr",
     "boot/nanozfs/pool.subr",
     "boot/nanozfs/cfg.subr",
     "boot/nanozfs/deadman",

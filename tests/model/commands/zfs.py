@@ -54,6 +54,7 @@ _USAGE = {
         "\tlist [-Hp] [-r|-d max] [-o property[,...]] [-s property]...\n"
         "\t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...\n"
     ),
+    "load-key": "\tload-key [-rn] [-L <keylocation>] <-a | filesystem|volume>\n",
     "mount": "\tmount\n\tmount [-flvO] [-o opts] <-a | filesystem>\n",
     "promote": "\tpromote <clone-filesystem>\n",
     "release": "\trelease [-r] <tag> <snapshot> ...\n",
@@ -105,12 +106,19 @@ def zfs(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     if verb not in _USAGE:
         problem = "unrecognized command '{0}'\n".format(verb) if verb else "missing command\n"
         raise Fail(problem + "usage: zfs command args ...\n", rc=2)
-    handler: Callable[[Pools, tables.Options, Callable[[str], Fail]], Output] = globals()["_" + verb]
+    handler: Callable[[Pools, tables.Options, Callable[[str], Fail]], Output] = globals()["_" + verb.replace("-", "_")]
     usage = _usage(verb)
     return handler(Pools(machine), tables.parse(argv[1:], _LETTERS.get(verb, ""), usage), usage)
 
 
+def _load_key(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
+    """Keys are always loaded here."""
+    datasets.open_item(pools, _one_word(options, usage, "missing dataset argument"), (FILESYSTEM,))
+    return Output()
+
+
 _LETTERS = {
+    "allow": "ceglsdu",
     "clone": "o:p",
     "create": "PV:b:nso:puv",
     "destroy": "vpndfrR",
@@ -150,10 +158,55 @@ def _version(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     return Output(0, VERSION)
 
 
+#: sections of what ``allow`` prints, in their order, by the options that put a permission there
+_SECTIONS = {
+    "s": "Permission sets",
+    "c": "Create time permissions",
+    "l": "Local permissions",
+    "d": "Descendent permissions",
+    "ld": "Local+Descendent permissions",
+}
+
+
 def _allow(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
-    """Nothing is delegated."""
-    datasets.open_item(pools, _one_word(options, usage, "missing dataset argument"), (FILESYSTEM,))
+    """Delegate permissions, or show who has which; here users and groups are only known by number."""
+    if not options.pairs:
+        item = datasets.open_item(pools, _one_word(options, usage, "missing dataset argument"), (FILESYSTEM,))
+        return Output(0, "".join(_permissions(item.pool, each) for each in _upwards(item.dataset)))
+    words = options.words
+    item = datasets.open_item(pools, words[-1], (FILESYSTEM,))
+    kind = next((letter for letter in "sceug" if letter in options), "")
+    where = "".join(letter for letter in "ld" if letter in options) or "ld"
+    who, what = ("", words[0]) if kind in ("c", "e") else (words[0], words[1])
+    if kind in ("u", "g") and not who.isdigit():
+        raise usage("invalid {0} {1}\n".format({"u": "user", "g": "group"}[kind], who))
+    section = kind if kind in ("s", "c") else where
+    given = item.record.setdefault("allowed", {}).setdefault(section, {}).setdefault(kind + who, [])
+    item.record["allowed"][section][kind + who] = sorted(set(given) | set(what.split(",")))
+    item.pool.tick()
+    item.pool.save()
     return Output()
+
+
+def _upwards(dataset: str) -> List[str]:
+    parts = dataset.split("/") if dataset else []
+    return ["/".join(parts[:size]) for size in range(len(parts), -1, -1)]
+
+
+def _permissions(pool: Pool, dataset: str) -> str:
+    """What was delegated on one dataset."""
+    allowed = pool.datasets[dataset].get("allowed")
+    if not allowed:
+        return ""
+    head = "---- Permissions on {0} ".format(pool.full(dataset))
+    text = head + "-" * (70 - len(head)) + "\n"
+    for section, title in _SECTIONS.items():
+        who = allowed.get(section, {})
+        text += title + ":\n" if who else ""
+        for key in sorted(who, key=lambda each: ("ugesc".index(each[0]), each)):
+            names = {"u": "user (unknown: {0}) ", "g": "group (unknown: {0}) ", "e": "everyone ", "s": "{0} ", "c": ""}
+            text += "\t{0}{1}\n".format(names[key[0]].format(key[1:]), ",".join(who[key]))
+    return text
 
 
 # reading
@@ -191,7 +244,7 @@ def _keys(text: str, usage: _Usage) -> List[str]:
     """A list of properties."""
     keys = [properties.canonical(key) for key in text.split(",")]
     for key in keys:
-        known = key == "name" or key in properties.PROPERTIES
+        known = key == "name" or key in properties.PROPERTIES or properties.is_quota(key)
         if not known and not properties.is_user(key) and not properties.is_written(key):
             raise usage("bad property list: invalid property '{0}'\n".format(key))
     return keys
@@ -326,13 +379,17 @@ def _holds(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
 def _create(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     pairs = datasets.parse_pairs(options.values("o"))
     name = _one_word(options, usage, "missing filesystem argument")
+    size = None
     if "V" in options:
-        raise Fail("cannot create '{0}': the model has no volumes".format(name))
+        try:
+            size = properties.number_of(options.value("V", ""))
+        except properties.Bad as reason:
+            raise usage("bad volume size '{0}': {1}\n".format(options.value("V", ""), reason))
     if "p" in options and not datasets.name_problem(name, (FILESYSTEM,)):
         if pools.find(name) is not None:
             return Output()
         datasets.create_parents(pools, name)
-    made = datasets.create(pools, name, pairs)
+    made = datasets.create(pools, name, pairs, size, "s" in options)
     return Output() if "u" in options else _mount_new(made)
 
 

@@ -16,7 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Branch, Step, decode, put_back
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
 OLD = ImageRef("a" * 64, "build-a", "1.0")
@@ -189,32 +189,6 @@ class TestForm:
         values = journals.render(Journal(reason="a\nb\tc" + "x" * 5000))
         assert "\n" not in values["nanozfs:reason"] and "\t" not in values["nanozfs:reason"]
         assert len(values["nanozfs:reason"]) == 1000
-
-
-class TestSteps:
-    """Steps of a data plan as property values."""
-
-    def test_comes_back(self) -> None:
-        step = Step("clone", ("tank/a@s", "tank/b c", "quota=1G", "note=two words"))
-        assert decode(step.encode()) == step
-
-    @pytest.mark.parametrize("word", ["a\tb", "a\nb", "x" * 9000])
-    def test_refuses_what_would_not_come_back(self, word: str) -> None:
-        with pytest.raises(FleetError):
-            Step("create", (word,)).encode()
-
-    def test_the_order_of_things(self) -> None:
-        branch = Branch("t/n/var", ("t/n/var/db", "t/n/var/log", "t/n/var/log/x"), ("t/n/var/log", "t/n/var/log/x"), {})
-        assert [str(step) for step in put_back([branch], "s", "t/n/failed/1")] == [
-            "create t/n/failed/1",
-            "rename t/n/var t/n/failed/1/var",
-            "clone t/n/failed/1/var@s t/n/var",
-            "promote t/n/var t/n/failed/1/var@s",
-            "clone t/n/failed/1/var/db@s t/n/var/db",
-            "promote t/n/var/db t/n/failed/1/var/db@s",
-            "rename t/n/failed/1/var/log t/n/var/log",
-        ]
-        assert put_back([], "s", "x") == []
 
 
 def test_a_plan_of_too_many_steps_is_refused() -> None:

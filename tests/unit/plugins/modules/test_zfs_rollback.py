@@ -97,7 +97,8 @@ class TestByClone:
         host.command("zfs", "snapshot", DATA + "@later")
         host.command("zfs", "hold", "backup", DATA + "@later")
         result = host.same_in_check_mode("zfs_rollback", **self.ARGUMENTS)
-        assert result["plan"][:2] == ["create " + ASIDE, "rename {0} {1}/var".format(DATA, ASIDE)]
+        guid = host.command("zfs", "get", "-Hp", "-o", "value", "guid", ASIDE + "/var").strip()
+        assert result["plan"][:2] == ["create " + ASIDE, "rename {0} {1} {2}/var".format(guid, DATA, ASIDE)]
         assert files(host) == ["old", "old", "new"], "log is to be kept"
         assert [host.read(ASIDE + "/var" + name, "f") for name in ("", "/db")] == ["new", "new"]
         assert ASIDE + "/var@later" in host.names("snapshot")
@@ -128,7 +129,7 @@ class TestByClone:
 
             def cutting(argv: Any, stdin: Any = None) -> Any:
                 nonlocal left
-                changing = argv[0] == "zfs" and argv[1] in ("create", "rename", "clone", "promote")
+                changing = argv[0] == "zfs" and argv[1] in ("create", "rename", "clone", "promote", "set")
                 if changing and not left:
                     return execute(["zfs", "nosuch"])
                 left -= changing

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Following a trial to its end; documented in the module of the same name."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, Dict, Optional
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times
+
+#: how a play may end that is no failure
+GOOD = ("committed", "on trial")
+
+
+class ActionModule(LeasingAction):
+    """The action."""
+
+    MODULE = "nanozfs.fleet.trial"
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        """Follow the trial; the result of the task."""
+        result = super().run(tmp, task_vars)
+        self.begin(task_vars)
+        arguments = dict(self._task.args)
+        if self._task.check_mode:
+            result.update(changed=True, skipped=True, msg="a trial is only made when this is no check mode")
+            return result
+        follow = Follow(
+            self._ask(arguments),
+            self._drop,
+            self.say,
+            Times(float(arguments.get("boot_timeout") or 900), float(arguments.get("trial_timeout") or 600)),
+            time.monotonic,
+            time.sleep,
+        )
+        try:
+            ended = follow.run(
+                str(arguments.get("step") or "begin"),
+                str(arguments.get("reason") or ""),
+                str(arguments.get("boot_id") or ""),
+            )
+        except FleetError as error:
+            raise AnsibleActionFail(str(error))
+        result.update(self._told(ended, str(arguments.get("what") or "the trial")))
+        return result
+
+    def _ask(self, arguments: Dict[str, Any]) -> Any:
+        """How the host is asked: one call of the module."""
+
+        def ask(step: str, **more: Any) -> Dict[str, Any]:
+            call = dict(arguments, step=step, holder=holder(self._vars), **more)
+            try:
+                found = self.module(call, self._vars)
+            except AnsibleConnectionFailure as error:
+                raise NotThere(str(error))
+            except AnsibleError as error:  # a host that goes down kills what runs there
+                raise NotThere(str(error))
+            if found.get("unreachable") or (found.get("failed") and "module_stdout" in found):
+                raise NotThere(str(found.get("msg") or "its answer was cut off"))
+            if found.get("failed"):
+                raise Failed(str(found.get("msg")))
+            if found.get("lease"):
+                arguments["lease"] = found["lease"]
+            return dict(found)
+
+        return ask
+
+    def _drop(self) -> None:
+        """Have the next call made over a connection of its own: one that is kept to a host that is gone hangs."""
+        with contextlib.suppress(AnsibleError):
+            self._connection.reset()
+
+    def _told(self, ended: Dict[str, Any], what: str) -> Dict[str, Any]:
+        """The result, in words."""
+        story = dict(ended.get("story") or {})
+        if ended.get("silent"):
+            story = {
+                "result": "unknown",
+                "what": "it does not answer ({0})".format(ended["silent"]),
+                "safe": "nothing was lost: the snapshot of before is held, and a host on trial goes back by itself",
+                "todo": "look at its console, then run this play again",
+            }
+        good = story.get("result") in GOOD
+        text = "{what}. Safe now: {safe}".format(**story) if story.get("safe") else str(story.get("what"))
+        text += ". Next: {0}.".format(story["todo"]) if story.get("todo") else "."
+        journal = ended.get("journal") or {}
+        shown = {
+            "changed": bool(ended.get("changed")),
+            "story": story,
+            "journal": journal,
+            "msg": text,
+            "ansible_stats": {
+                "data": {"nanozfs": {self._host: dict(story, txn=journal.get("txn"))}},
+                "per_host": False,
+                "aggregate": True,
+            },
+        }
+        if good:
+            self.say(text)
+            return shown
+        why = ended.get("refused") or ended.get("why") or story.get("what")
+        return dict(shown, failed=True, msg="{0} failed on {1}: {2}. {3}".format(what, self._host, why, text))

@@ -1,0 +1,226 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: upgrade_info
+short_description: See whether a host can be upgraded, and what that would do
+version_added: 1.0.0
+description:
+  - The one look before an upgrade. Sees whether the host is fit for a trial, finds the image and verifies who signed
+    it, says where an interrupted upgrade goes on, compares the other slice with the image, and predicts what has to
+    be fetched.
+  - Everything that has to work later is tried in thought - whether each dataset could be put back as it is, with all of
+    its properties, whether the pool has room and redundancy, whether the new system could open it, whether the host
+    would restart. What would not is refused with its name, before anything is written.
+extends_documentation_fragment:
+  - nanozfs.fleet.common.info
+  - nanozfs.fleet.common.trust
+  - nanozfs.fleet.common.push
+  - nanozfs.fleet.common.limits
+  - nanozfs.fleet.common.transfer
+options:
+  allow_bad:
+    description: Try an image again that was taken back before.
+    type: bool
+    default: false
+  cfg_tasks:
+    description:
+      - The file with tasks that the site wants to run for the new system. The action of this module sees that it is
+        there, beside the playbook or in C(tasks) there, and returns its full path.
+    type: path
+  commands:
+    description: The commands that will check the new system, to see that they are some. Lists, or text in shell words.
+    type: list
+    elements: raw
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: See what an upgrade would do
+  nanozfs.fleet.upgrade_info:
+    repository: https://images.example.org/web
+    image: "1.1"
+  register: plan
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "{{ plan.says }}"
+"""
+
+RETURN = r"""
+step:
+  description: What comes next - V(done), V(prepare), V(write), V(arm), V(check) or V(revert).
+  returned: success
+  type: str
+  sample: prepare
+todo:
+  description: Which parts of the work are still to be done - C(open), C(write), C(stage), C(try).
+  returned: success
+  type: dict
+  sample: {open: true, write: true, stage: false, try: true}
+says:
+  description: What would be done, in a sentence.
+  returned: success
+  type: str
+  sample: from 1.0 to 1.1, signed by release@fleet; 3.4 of 24.0 MiB of nz-b differ; 1.2 MB to fetch, the delta from 1.0
+running:
+  description: The image that runs.
+  returned: success
+  type: dict
+  sample: {id: 90ab12cd..., build: 5a11c0de, version: "1.0"}
+target:
+  description: The image that shall run.
+  returned: success
+  type: dict
+  sample: {id: 3fa9c1d2..., build: 90ab12cd, version: "1.1"}
+image:
+  description: The manifest of the image. Sizes in bytes.
+  returned: success
+  type: dict
+  sample: {id: 3fa9c1d2..., name: web, version: "1.1", build: 90ab12cd, seq: 11, size: 1073741824, arch: amd64}
+signer:
+  description: The principal whose signature was verified.
+  returned: success
+  type: str
+  sample: release@fleet
+slice:
+  description: Label of the slice that would be written.
+  returned: success
+  type: str
+  sample: nz-b
+difference:
+  description: What M(nanozfs.fleet.image_write) says in check mode; null where nothing is to be written.
+  returned: success
+  type: dict
+  sample: {written: 3565158, kept: 21600666}
+txn:
+  description: Id of the transaction that is open, or null.
+  returned: success
+  type: str
+  sample: 0007-3fa9c1d2-9c41
+journal:
+  description: The journal.
+  returned: success
+  type: dict
+  sample: {phase: idle}
+boot_id:
+  description: The start of the host that was looked at.
+  returned: success
+  type: str
+  sample: 0x5f0c7f2a9a7b4d0e8a3c5d6e7f809102
+cfg_tasks:
+  description: Full path of O(cfg_tasks) on the controller.
+  returned: when O(cfg_tasks) is given
+  type: str
+  sample: /srv/site/tasks/cfg-1.1.yml
+"""
+
+from typing import Any, Dict, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    LIMITS,
+    PUSH,
+    TRANSFER,
+    TRUST,
+    check_positive,
+    keys_of,
+    limits_of,
+    repository_of,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.slice_write import find_for, prepare, wishes_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight, transaction, words
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import words_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import Situation
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
+
+
+def difference(
+    runner: Runner, params: Dict[str, Any], here: Situation, repository: Repository, trusted: Trusted
+) -> Optional[Dict[str, Any]]:
+    """How the slice differs from the image; or how far the write of it is that goes on already."""
+    piece = here.medium.inactive
+    if piece is None:
+        return None
+    job = jobs.Job(piece.label)
+    if job.under_way():
+        record = job.read()
+        jobs.refuse_other(job, record, trusted.manifest.id, trusted.manifest.describe())
+        return jobs.answer(record or {"finished": False, "job": ""})
+    writer, result = prepare(runner, here.medium, piece, repository, trusted, wishes_of(params), will_disarm=True)
+    found = result(writer.predict())
+    return {key: found[key] for key in ("written", "kept", "finished", "predicted", "notes")}
+
+
+def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
+    """The module."""
+    params = module.params
+    check_positive(params, "line_rate", "rate_limit", "connections", "deadline", "timeout", "trial_timeout")
+    for command in params["commands"]:
+        words_of(command)
+    limits = limits_of(params, "upgrade")
+    here = preflight.fit(runner, limits, params["pool"])
+    preflight.refuse_busy(here, limits, params["take_over"])
+    repository = repository_of(params)
+    slot = here.medium.get(here.medium.inactive.label if here.medium.inactive else "")
+    trusted = find_for(
+        runner,
+        repository,
+        params["image"],
+        params["name"],
+        keys_of(params, module.tmpdir),
+        slot,
+        here.image,
+        params["allow_older"],
+    )
+    running, target = preflight.running_ref(here), trusted.manifest.ref
+    wish = Wish(UPGRADE, running, target, params["trial_timeout"], params["allow_bad"])
+    plan = preflight.plan(here, wish, limits, params["datasets"])
+    warnings = preflight.check_features(here, plan.step, target, trusted.manifest.features)
+    differs = None
+    if plan.step in (transaction.PREPARE, transaction.WRITE):
+        differs = difference(runner, params, here, repository, trusted)
+    return dict(
+        preflight.shown(here.journal, running, target, plan),
+        todo=plan.todo(params["cfg_tasks"] is not None),
+        says=words.upgrade_would(plan.step, here, running, trusted, slot.label, differs),
+        image=trusted.manifest.as_dict(),
+        signer=trusted.signer,
+        slice=slot.label,
+        difference=differs,
+        boot_id=leases.moment(runner).boot,
+        warnings=warnings,
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec=dict(
+            TRUST,
+            **PUSH,
+            **LIMITS,
+            **TRANSFER,
+            allow_bad={"type": "bool", "default": False},
+            cfg_tasks={"type": "path"},
+            commands={"type": "list", "elements": "raw", "default": []},
+        ),
+        supports_check_mode=True,
+    )
+    run_module(module, logic)
+
+
+if __name__ == "__main__":
+    main()

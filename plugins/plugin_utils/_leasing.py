@@ -1,0 +1,28 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What actions have in common whose modules work under a lease of the host."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder, is_gone
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import WatchingAction
+
+
+class LeasingAction(WatchingAction):
+    """An action that says who it is, and takes over from a play of this machine that is dead."""
+
+    def leased(self, arguments: Mapping[str, Any], task_vars: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+        """Run the module; once more, taking over, where the other play was one of this machine and has ended."""
+        given = dict(arguments, holder=holder(task_vars or {}))
+        found = self.module(given, task_vars)
+        other = (found.get("lease") or {}) if found.get("failed") else {}
+        if isinstance(other, dict) and is_gone(other.get("holder") or {}):
+            self.say(
+                "takes over from a play of this machine that has ended (process {0})".format(other["holder"]["pid"])
+            )
+            found = self.module(dict(given, take_over=True), task_vars)
+        return found
