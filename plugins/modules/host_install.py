@@ -175,14 +175,15 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import files, install
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
 #: where the trees of the host are
 PLACES = Places()
+ROOT = ""
 
 #: what the wish takes as it is
 PLAIN = ("pool", "hostname", "vdevs", "pool_properties", "filesystem_properties", "force_hostid", "datasets")
@@ -210,7 +211,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         return {"step": install.HOST, "restart": False, "of_fleet": install.is_of_fleet(host), "host": host, "done": []}
     planned = params["state"] == "planned"
     runner.check_mode = runner.check_mode or planned
-    installation = install.Installation(runner, wish_of(params), PLACES, module.tmpdir)
+    installation = install.Installation(runner, wish_of(params), PLACES, ROOT)
     outcome = installation.plan(params["disk"]) if planned else installation.run()
     return {
         "changed": outcome.changed and not planned,

@@ -17,11 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, notes, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
-from ansible_collections.nanozfs.fleet.plugins.module_utils._host import (
-    STARTED,
-    import_hung,
-    survey,
-)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._host import STARTED, import_hung, survey
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 

@@ -20,40 +20,30 @@ import pwd
 import re
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf, rules
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of, parents
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
-
-#: where the files wait that are about to be put in place; the early hook and `nanozfs diff` leave it out
-STAGING = ".nanozfs.save"
 
 HOST_KEY = "ssh/ssh_host_ed25519_key"
 
 _HEAD = "# Written by nanozfs.fleet.deploy; changes belong into the inventory.\n"
 _SAFE = "nothing was changed"
 
-#: what has to be made anew from a file of /etc, as the early hook does it at a start
-_DERIVED = {
-    "master.passwd": ("pwd_mkdb", "-p", "/etc/master.passwd"),
-    "login.conf": ("cap_mkdb", "/etc/login.conf"),
-}
+MASTER = "master.passwd"
+
+#: what has to be made anew from a file of /etc, as the early hook does it at a start. login_cap(3) reads login.conf
+#: itself where there is no database of it, and images have none
+_DERIVED = {MASTER: ("pwd_mkdb", "-p", "/etc/master.passwd")}
 
 _SETTING = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the trees of a host are. ``root`` stands before the places of datasets."""
-
-    etc: str = "/etc"
-    base: str = "/conf/base/etc"
-    cfg: str = "/cfg"
-    root: str = ""
 
 
 class File(NamedTuple):
@@ -82,7 +72,7 @@ def rc_conf(hostname: str, values: Mapping[str, Any]) -> str:
             safe=_SAFE,
             todo="leave it out of deploy_rc_conf",
         )
-    return _HEAD + rcconf.render({"sshd_enable": "YES", **values, "hostname": hostname}, (), "deploy_rc_conf")
+    return _HEAD + rcconf.render({"sshd_enable": "YES", **values, "hostname": hostname}, rules.PINNED, "deploy_rc_conf")
 
 
 def own_entries(hostname: str, values: Mapping[str, Any], keys: Sequence[str]) -> List[Entry]:
@@ -135,23 +125,27 @@ def _wheel() -> int:
     return 0 if os.geteuid() == 0 else os.getegid()
 
 
-def judge(runner: Runner, files: Sequence[File], folder: str) -> None:
+def judge(runner: Runner, files: Sequence[File], places: Places) -> None:
     """Refuse what would keep the host from coming up with its configuration, before anything is written.
 
-    :param folder: for the time being, readable for root alone.
-    :raises Refused: with what its judge says.
+    The next start is tried, by the early hook's own functions, with these files in /cfg. What /cfg has wrong already is
+    no reason to write nothing.
+
+    :raises Refused: with what is wrong.
     """
-    problems = []
-    for file in files:
-        if file.path not in (RC_CONF, "rc.conf.local") and not file.path.startswith("rc.conf.d/"):
-            continue
-        path = os.path.join(folder, os.path.basename(file.path))
-        with _private(path) as target:
-            target.write(file.content)
-        said = _fit(runner, path)
-        os.unlink(path)
-        if said:
-            problems.append("{0}: {1}".format(file.path, said.replace(path, file.path)))
+    with tempfile.TemporaryDirectory(prefix="nanozfs.") as folder:
+        sources: Dict[str, Optional[str]] = {}
+        for number, file in enumerate(files):
+            source = os.path.join(folder, str(number))
+            with _private(source) as target:
+                target.write(file.content)
+            sources[file.path] = source
+        problems = _checked(runner, files, sources)
+        then = rehearse(runner, places, sources)
+        if then.broken:
+            problems.append("the host would come up in recovery mode: {0}".format(then.broken))
+        mine = {spelled(file.path) for file in files}
+        problems += ["{0} would be left out: {1}".format(path, why) for path, why in then.left if path in mine]
     if problems:
         raise Refused(
             "the configuration is not fit for a start: {0}".format("; ".join(problems)),
@@ -160,21 +154,16 @@ def judge(runner: Runner, files: Sequence[File], folder: str) -> None:
         )
 
 
-#: whether a shell that reads the file goes on after it, as /etc/rc must
-_SHELL = (
-    "sh",
-    "-c",
-    'x=$(. "$0" > /dev/null 2>&1 < /dev/null; echo fit); [ "$x" = fit ] || '
-    '{ sh -n "$0" && echo "a shell that reads it ends there" >&2; exit 1; }',
-)
-
-
-def _fit(runner: Runner, path: str) -> str:
-    """What is wrong with a file that /etc/rc reads; an empty string when nothing is."""
-    result = runner.query([*_SHELL, path])
-    if result.rc == 0:
-        return ""
-    return (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
+def _checked(runner: Runner, files: Sequence[File], sources: Mapping[str, Optional[str]]) -> List[str]:
+    """What the judges of single files say, where they need nothing that only comes with the configuration."""
+    problems = []
+    for file in files:
+        if file.path == MASTER:
+            result = runner.query(["pwd_mkdb", "-C", str(sources[file.path])])
+            if result.rc != 0:
+                said = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
+                problems.append("{0}: pwd_mkdb says: {1}".format(file.path, said))
+    return problems
 
 
 def _private(path: str) -> Any:
@@ -409,6 +398,8 @@ class Configuration:
         if self.installed:
             return self._write_both([*files, *self._adopted()], hostname)
         with self._mounted():
+            if not self.runner.check_mode and os.listdir(self.places.cfg):
+                judge(self.runner, files, self.places)  # together with what a pool of before has there
             # in check mode the dataset is not mounted, and nobody knows what is in it
             there = os.devnull if self.runner.check_mode else self.places.cfg
             todo = [file for file in files if not is_right(file, there)]

@@ -17,6 +17,8 @@ import re
 import zlib
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 
 #: bytes of all files together: they are in /cfg, and at every start in the memory disk of /etc as well
@@ -43,16 +45,6 @@ PRIVATE = (
 #: names that look like one of these and are for everybody
 _PUBLIC = ("passwd", "nsswitch.conf", "*.pub", "pam.d/*")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
-
-#: what only the image or the machine has: the early hook and `nanozfs save` leave it out as well
-NOT_OURS = {
-    "fstab": "the image has its own, and the hook leaves another one out",
-    "zfs/zpool.cache": "the early boot hook imports the pool",
-    "hostid": "every machine makes its own",
-    "machine-id": "every machine makes its own",
-    "extract": "it is the early boot hook's own",
-    "md_size": "it belongs to the image (image_etc_size)",
-}
 
 _SAFE = "nothing was changed"
 _KEYS = {"content", "mode", "owner", "group"}
@@ -86,13 +78,13 @@ def check_path(path: object, source: str) -> str:
             safe=_SAFE,
             todo="give it relative to /etc, as in rc.conf.d/sshd, without . or .. and line ends",
         )
-    if parts[0] in (".zfs", ".nanozfs.save", "nanozfs.tmp"):
+    if parts[0] in (".zfs", STAGING, "nanozfs.tmp"):
         raise Refused("{0}: {1} is a place of the collection itself".format(source, text), safe=_SAFE)
-    if text in NOT_OURS:
+    if any(fnmatch.fnmatchcase(text, pattern) for pattern in rules.IMAGE_ONLY):
         raise Refused(
-            "{0}: {1} cannot be given to a host: {2}".format(source, text, NOT_OURS[text]),
+            "{0}: {1} cannot be given to a host: only the image has it, or the machine makes it".format(source, text),
             safe=_SAFE,
-            todo="take it out",
+            todo="take it out, or put it into an overlay of the image",
         )
     if text == RC_CONF:
         raise Refused(

@@ -10,23 +10,22 @@ the modules for the single steps call. The same on a host that is installed brin
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, ensure_dataset
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import Job, Kind
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration, datasets
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Configuration, File, Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Configuration, File
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, Entry, merged
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection, transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import (
@@ -37,8 +36,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
     root_of,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
-
-INSTALL = Kind("install", "installed")
 
 #: what comes next on a host
 MEDIUM, HOST = "medium", "install"
@@ -171,14 +168,14 @@ class Installation:
     """One call for one host.
 
     :param places: where its trees are.
-    :param tmpdir: a folder for what is judged before it is written.
+    :param root: what stands before the places of datasets; for tests.
     """
 
-    def __init__(self, runner: Runner, wish: Wish, places: Places, tmpdir: Optional[str] = None) -> None:
+    def __init__(self, runner: Runner, wish: Wish, places: Places, root: str = "") -> None:
         self.runner = runner
         self.wish = wish
         self.places = places
-        self.tmpdir = tmpdir
+        self.top = root
         self.zfs = Zfs(runner)
         self.root = root_of(wish.pool)
 
@@ -199,7 +196,7 @@ class Installation:
 
         :raises FleetError: at the first that fails.
         """
-        with self._alone():
+        with leases.locked(self.runner.check_mode):
             return self._done(_host.survey(self.runner, self.wish.pool, True, ["running"]))
 
     def _done(self, host: Dict[str, Any]) -> Outcome:
@@ -214,22 +211,6 @@ class Installation:
         self._configure(files, installed, outcome)
         outcome.restart = not installed
         return outcome
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """With the lock of the host; what looks only needs none."""
-        if self.runner.check_mode:
-            yield
-            return
-        job = Job("host", INSTALL)
-        if not job.lock():
-            raise Refused(
-                "another play is installing this host at this moment", safe="that one goes on", todo="wait for it"
-            )
-        try:
-            yield
-        finally:
-            job.unlock()
 
     def _wanted(self) -> Tuple[List[datasets.Wanted], List[Entry]]:
         """The datasets and files that are wanted, whatever host it is.
@@ -257,10 +238,9 @@ class Installation:
         if host["pool"] is not None:
             datasets.refuse_orphans(items, there)
         if host["state"] == NORMAL:
-            datasets.refuse_covering(datasets.unmounted(self.zfs, wish.pool, items, self.places.root))
+            datasets.refuse_covering(datasets.unmounted(self.zfs, wish.pool, items, self.top))
         files = configuration.resolve(entries)
-        with tempfile.TemporaryDirectory(dir=self.tmpdir) as folder:
-            configuration.judge(self.runner, files, folder)
+        configuration.judge(self.runner, files, self.places)
         self._examine_pool(host, items)
         return items, files
 
@@ -341,7 +321,7 @@ class Installation:
             was = "" if before is None else told + _shown(before)
             outcome.note(before is None or bool(after), was, told + _shown(after))
         if installed:
-            for item, path in datasets.unmounted(self.zfs, pool, items, self.places.root):
+            for item, path in datasets.unmounted(self.zfs, pool, items, self.top):
                 outcome.note(self._mount(item.full(pool), path), "", "{0}: mounted at {1}".format(item.name, path))
 
     def _mount(self, dataset: str, path: str) -> bool:

@@ -14,10 +14,12 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import given, merged, pack
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.modules import host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
+from ansible_collections.nanozfs.fleet.tests.unit.agent import HOOK
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
 
 ROOT = "tank/nanozfs"
@@ -48,10 +50,11 @@ class Target:
         self.folder = os.path.join(folder, "root")
         host.machine.kernel = Linking()
         etc, base, cfg = (os.path.join(self.folder, each) for each in ("etc", "base", "cfg"))
-        self.places = Places(etc, base, cfg, self.folder)
+        self.places = Places(etc, base, cfg, HOOK)
         for place in (self.places.etc, self.places.base, self.places.cfg, self.at("var")):
             os.makedirs(place)
         monkeypatch.setattr(host_install, "PLACES", self.places)
+        monkeypatch.setattr(host_install, "ROOT", self.folder)
         plain = host._run_command
 
         def run_command(argv: Sequence[str], data: Optional[str] = None, **kwargs: Any) -> Tuple[int, str, str]:
@@ -182,6 +185,12 @@ class TestNew:
         result = target.run(vdevs=[])
         assert "pool tank: imported" in result["done"] and target.host.read(ROOT + "/var", "marker") == "data"
 
+    def test_a_pool_whose_configuration_is_broken(self, target: Target) -> None:
+        target.run()
+        target.host.write(ROOT + "/cfg", "rc.conf.local", "x=$((08))\n")
+        target.run(rc_conf={"a": "b"})  # it is left out at a start, and not by us
+        assert 'a="b"' in str(target.cfg("rc.conf"))
+
     def test_a_pool_of_another_host(self, target: Target) -> None:
         target.run()
         target.host.machine.load()
@@ -237,7 +246,7 @@ class TestFiles:
             ({"/etc/motd": "x"}, "no path of a file in /etc"),
             ({"a\nb": "x"}, "no path of a file in /etc"),
             ({"a//b": "x"}, "no path of a file in /etc"),
-            ({"fstab": "x"}, "the image has its own"),
+            ({"fstab": "x"}, "only the image has it"),
             ({"rc.conf": "x"}, "deploy_rc_conf"),
             ({"motd": 8}, "must be text, and is int"),
             ({"motd": {"text": "x"}}, "of which content is needed"),
@@ -273,6 +282,7 @@ class TestFiles:
             ({"x": "a\nb"}, "line feed"),
             ({"hostname": "other"}, "deploy_hostname"),
             ({"IFS": "x"}, "IFS"),
+            ({"root_rw_mount": True}, "set by the layout itself"),
         ],
     )
     def test_no_settings(self, target: Target, rc_conf: Any, says: str) -> None:
@@ -296,7 +306,6 @@ class TestInstalled:
             assert running.get(tree, "local/db.key") == "s3cret\n" and running.mode(tree, "local/db.key") == 0o600
             assert 'motto="new"' in str(running.get(tree, "rc.conf"))
         assert result["actions"][0].startswith("mount -u -o rw") and result["actions"][1].startswith("mount -u -o ro")
-        assert result["actions"][2] == "cap_mkdb /etc/login.conf"
         assert "  motto: as deploy_rc_conf says" in result["diff"]["after"] and "new" not in result["diff"]["after"]
         assert result["warnings"] == []
         assert not running.run(files=files, rc_conf={"motto": "new"})["changed"]
@@ -402,14 +411,11 @@ class TestRefused:
         assert result["failed"] and "its early boot hook goes on with that" in result["msg"]
         assert 'a="b"' not in str(target.cfg("rc.conf"))
 
-    def test_another_play(self, target: Target) -> None:
-        from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import Job  # noqa: PLC0415
-        from ansible_collections.nanozfs.fleet.plugins.module_utils._install.install import INSTALL  # noqa: PLC0415
-
-        other = Job("host", INSTALL)
-        assert other.lock()
-        result = target.host.run("host_install", **target.wish)
-        assert result["failed"] and "another play is installing" in result["msg"]
+    def test_another_play(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(leases, "PATIENCE", 0)
+        with leases.locked():
+            result = target.host.run("host_install", **target.wish)
+        assert result["failed"] and "another call is at work" in result["msg"]
 
     def test_up(self, running: Target) -> None:
         running.host.command("sysctl", "kern.hostname=web-1")
