@@ -108,5 +108,6 @@ class ActionModule(LeasingAction):
         if good:
             self.say(text)
             return shown
-        why = ended.get("refused") or ended.get("why") or story.get("what")
-        return dict(shown, failed=True, msg="{0} failed on {1}: {2}. {3}".format(what, self._host, why, text))
+        why = ended.get("refused") or ended.get("why")
+        failed = "{0} failed on {1}".format(what, self._host) + (": {0}. ".format(why) if why else ": ")
+        return dict(shown, failed=True, msg=failed + text[0].upper() + text[1:] if why else failed + text)

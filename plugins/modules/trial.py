@@ -145,6 +145,8 @@ from typing import Any, Dict, List, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import LEASE, check_positive, play_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import attempt
@@ -174,6 +176,7 @@ def attempt_of(runner: Runner, params: Dict[str, Any]) -> Attempt:
             params["trial_timeout"] * 3 // 4,
         ),
         clock=time.time,
+        judge=lambda folder: rehearse(runner, Places(cfg=folder), {}).problems(),
     )
 
 

@@ -29,7 +29,7 @@ def _started(pid: int) -> str:
 
 
 def holder(variables: Mapping[str, Any]) -> Dict[str, str]:
-    """This play.
+    """Who this play is.
 
     :param variables: those of the host: AWX says in them which job this is, and whose.
     """

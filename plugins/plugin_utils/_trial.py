@@ -46,7 +46,7 @@ class Times:
 
     @property
     def patience(self) -> float:
-        """How long a host may give no answer: it tries the new system, goes back by its timer, and starts the old one."""
+        """How long a host may give no answer: it tries the new system, goes back by its timer, starts the old one."""
         return self.trial + 2 * self.boot
 
 
@@ -80,7 +80,7 @@ class Follow:
         :param step: where to begin.
         :param reason: for a trial that is only to be taken back.
         :param boot: the start of the host that was looked at, where that is known.
-        :returns: the last answer; with ``why`` where the trial was taken back, ``silent`` where the host gave no answer.
+        :returns: the last answer; with ``why`` where it was taken back, ``silent`` where the host gave no answer.
         :raises Failed: when the host refuses.
         """
         why, changed = reason, False

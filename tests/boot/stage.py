@@ -27,7 +27,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ARMED, UPGRADE, JournalStore
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (Step, branch_of, put_back, try_plan, undo, with_reserve)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (
+    Step,
+    branch_of,
+    put_back,
+    try_plan,
+    undo,
+    with_reserve,
+)
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
 from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
@@ -276,13 +283,13 @@ class Stage:
         """Keep everything that a power cut leaves."""
         for name, folder in (("home", self.home), ("shelf", paths.SHELF)):
             shutil.rmtree(os.path.join(where, name), ignore_errors=True)
-            shutil.copytree(folder, os.path.join(where, name))
+            shutil.copytree(folder, os.path.join(where, name), symlinks=True)
 
     def restore(self, where: str) -> None:
         """Be again what was kept."""
         for name, folder in (("home", self.home), ("shelf", paths.SHELF)):
             shutil.rmtree(folder)
-            shutil.copytree(os.path.join(where, name), folder)
+            shutil.copytree(os.path.join(where, name), folder, symlinks=True)
 
     # what goes wrong
 
@@ -298,7 +305,10 @@ class Stage:
 
         :param number: how many such commands are carried out before.
         """
-        words = [["zfs", verb] for verb in ("allow", "clone", "create", "hold", "inherit", "promote", "rename", "set", "snapshot")]
+        words = [
+            ["zfs", verb]
+            for verb in ("allow", "clone", "create", "hold", "inherit", "promote", "rename", "set", "snapshot")
+        ]
         self.faults.append({"do": "panic", "argv": words, "after": number})
 
     # starting

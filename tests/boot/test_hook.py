@@ -155,6 +155,7 @@ def test_import_that_hangs(stage: Stage) -> None:
     assert up.reason == "the pool tank did not come up in 2 seconds"
     assert up.kenv["nanozfs.import"] == "hung"
     assert up.files["/etc/rc.conf"].endswith('zfs_enable="NO"\n'), "rc.d/zfs would hang"
+    stage.setting("NZ_POOL_TIMEOUT=60")
     assert is_itself(stage.boot()), "it does not try again"
 
 
@@ -410,7 +411,8 @@ def test_two_trials_in_a_row(stage: Stage) -> None:
     stage.boot()
     assert is_itself(stage.boot())
     stage.command("gpart", "unset", "-a", "bootfailed", "-i", "5", "ada0")
-    stage.command("zfs", "destroy", "tank/nanozfs/reserve")
+    stage.command("zfs", "release", "nanozfs", "tank/nanozfs/reserve@nz-0001-bbbbbbbb")
+    stage.command("zfs", "destroy", "-r", "tank/nanozfs/reserve")
     stage.arm()
     trial = stage.boot()
     assert (trial.label, stage.journal("phase"), stage.journal("txn")) == ("nz-b", "trial", "0002-bbbbbbbb")

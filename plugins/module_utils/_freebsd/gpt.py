@@ -72,9 +72,9 @@ class Entry:
     @classmethod
     def unpack(cls, raw: bytes) -> Optional[Entry]:
         """The entry in *raw*, or ``None`` for an unused one."""
-        kind = uuid.UUID(bytes_le=raw[:16])
-        if kind.int == 0:
+        if not any(raw[:16]):
             return None
+        kind = uuid.UUID(bytes_le=raw[:16])
         first, last, attributes = struct.unpack_from("<QQQ", raw, 32)
         label = raw[56:128].decode("utf-16-le", "replace").split("\0", 1)[0]
         return cls(kind, uuid.UUID(bytes_le=raw[16:32]), first, last, attributes, label)

@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
     operations,
     preflight,
     restart,
+    staging,
     transaction,
     words,
 )
@@ -45,6 +46,7 @@ class Attempt:
 
     :param pool: the system pool; by default the one that the running image names.
     :param clock: seconds since the epoch, by which what is old is pruned.
+    :param judge: says what is wrong with a configuration in a folder: what the next start would make of it.
     """
 
     runner: Runner
@@ -56,6 +58,7 @@ class Attempt:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
+    judge: Callable[[str], List[str]] = lambda folder: []
 
     def _look(self) -> Situation:
         return look(self.runner, self.pool)
@@ -82,6 +85,7 @@ class Attempt:
             here = self._look()
             if here.journal.phase == journals.ARMED:  # an earlier call, whose answer was lost
                 here = Operation(here, self.play).run(machine.DISARM).situation
+            self._judge(here)
             try:
                 done = Operation(here, self.play, self.data).run(machine.ARM)
             except FleetError:
@@ -89,6 +93,20 @@ class Attempt:
                 raise
         before = self._restart(journals.ARMED, self._refused)
         return self._answer(WAIT, done.situation, changed=True, boot_id=before, warnings=done.warnings)
+
+    def _judge(self, here: Situation) -> None:
+        """Refuse a staged configuration with which the new system would not come up as itself.
+
+        :raises Refused: with what the next start would say.
+        """
+        folder = staging.mounted_at(self.runner, here.root) if here.journal.staged else None
+        problems = self.judge(folder) if folder else []
+        if problems:
+            raise Refused(
+                "the configuration for the new system would not do: {0}".format("; ".join(problems)),
+                safe="the trial was not begun, and the configuration in force was not changed",
+                todo="mend the tasks in upgrade_cfg_tasks, and run the play again",
+            )
 
     def _restart(self, phase: str, refused: Callable[[str], None]) -> str:
         """Restart in a moment, unless somebody has taken over by then."""

@@ -84,6 +84,12 @@ def seconds_left(lease: Lease, now: Moment) -> float:
     return max(0.0, heard + lease.seconds - now.uptime)
 
 
+def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two holders are one process of one machine: a play that begins anew has not to wait for itself."""
+    keys = ("node", "pid", "started")
+    return all(one.get(key) and one.get(key) == other.get(key) for key in keys)
+
+
 def claim(
     journal: Journal,
     now: Moment,
@@ -101,7 +107,8 @@ def claim(
     :raises Refused: when another one works on it.
     """
     old = journal.lease
-    if old is not None and old.token != token and not take_over and seconds_left(old, now) > 0:
+    mine = old is not None and (old.token == token or _same(old.holder, holder))
+    if old is not None and not mine and not take_over and seconds_left(old, now) > 0:
         raise Refused(
             "another play is at work on this host: {0}, since {1}; {2} {3} is in phase {4}".format(
                 describe(old.holder), old.since, journal.kind, journal.txn, journal.phase
@@ -112,7 +119,6 @@ def claim(
             lease=old.as_dict(),
             phase=journal.phase,
         )
-    mine = old is not None and old.token == token
     return Lease(
         token=old.token if old is not None and mine else secrets.token_hex(8),
         holder=dict(holder),

@@ -4,8 +4,8 @@
 
 """The table of the transaction: what it allows, and that nothing is ever lost by it, whenever the power fails.
 
-The second part plays the table itself, action by action, on a host of a few values; so some hundred thousand stories take
-minutes. test_story.py plays the real operations on the model of a host.
+The second part plays the table itself, action by action, on a host of a few values; so some hundred thousand stories
+take minutes. test_story.py plays the real operations on the model of a host.
 """
 
 from __future__ import annotations
@@ -200,7 +200,8 @@ class Host:
 class Stories(RuleBasedStateMachine):
     """What plays, people, power cuts and time can do to a host, in any order.
 
-    ``known`` is the last number that a system wrote which is in charge: the old one, or the new one once it is committed.
+    ``known`` is the last number that a system wrote which is in charge: the old one, or the new one once it is
+    committed.
     """
 
     def __init__(self) -> None:

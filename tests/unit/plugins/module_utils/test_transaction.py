@@ -14,8 +14,9 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import machine, transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.machine import Facts
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
@@ -30,19 +31,36 @@ def wish(running: ImageRef = OLD, target: ImageRef = NEW, **more: Any) -> Wish:
 
 
 def in_phase(phase: str, **more: Any) -> Journal:
-    return Journal(phase=phase, count=1, txn="0001-bbbbbbbb", kind="upgrade", source=OLD, target=NEW, **more)
+    return Journal(phase=phase, count=1, txn="0001-bbbbbbbb-0000", kind="upgrade", source=OLD, target=NEW, **more)
+
+
+def facts(phase: str, running: ImageRef, **more: Any) -> Facts:
+    return Facts(phase, new_runs=running == NEW, **more)
+
+
+def after(journal: Journal, event: str, **more: Any) -> Journal:
+    """What an event makes of a journal, whatever the host is like, if the phase allows it."""
+    row = next(each for each in machine.rows_for(event) if journal.phase in each.phases)
+    return transaction.after(journal, row, **more)
 
 
 def test_the_whole_way() -> None:
     journal = transaction.prepare(Journal(image=OLD), wish(timeout=300))
-    assert (journal.phase, journal.txn, journal.snapshot) == ("prepared", "0001-bbbbbbbb", "nz-0001-bbbbbbbb")
+    assert journal.phase == "prepared" and str(journal.txn).startswith("0001-bbbbbbbb-")
+    assert journal.snapshot == "nz-" + str(journal.txn)
     assert (journal.source, journal.target, journal.timeout) == (OLD, NEW, 300)
-    journal = transaction.arm(transaction.mark_written(journal), [], [STEP])
+    journal = transaction.with_plans(after(journal, machine.WROTE), [], [STEP])
+    journal = after(journal, machine.ARM)
     assert journal.phase == "armed" and journal.revert == (STEP,)
-    journal = transaction.commit(replace(journal, phase="trial"))
+    journal = after(after(replace(journal, phase="trial"), machine.COMMIT), machine.FINISH)
     assert (journal.phase, journal.image, journal.fallback) == ("committed", NEW, OLD)
-    assert journal.fallback_txn == "0001-bbbbbbbb" and journal.revert == ()
-    assert transaction.prepare(journal, wish(NEW, OTHER)).txn == "0002-cccccccc"
+    assert journal.fallback_txn == journal.txn and journal.revert == () and journal.lease is None
+    assert str(transaction.prepare(journal, wish(NEW, OTHER)).txn).startswith("0002-cccccccc-")
+
+
+def test_no_two_transactions_have_one_name() -> None:
+    names = {transaction.prepare(Journal(), wish()).txn for _number in range(50)}
+    assert len(names) > 45
 
 
 @pytest.mark.parametrize(
@@ -55,8 +73,9 @@ def test_the_whole_way() -> None:
         ("idle", NEW, "done"),
         ("prepared", OLD, "write"),
         ("written", OLD, "arm"),
-        ("armed", OLD, "boot"),
+        ("armed", OLD, "arm"),
         ("trial", NEW, "check"),
+        ("committing", NEW, "check"),
         ("trial", OLD, "revert"),
         ("reverting", OLD, "revert"),
         ("reverting", NEW, "revert"),
@@ -64,69 +83,50 @@ def test_the_whole_way() -> None:
     ],
 )
 def test_where_an_interrupted_play_goes_on(phase: str, running: ImageRef, step: str) -> None:
-    assert transaction.next_step(in_phase(phase), wish(running)) == step
+    assert transaction.next_step(in_phase(phase), facts(phase, running), wish(running)) == step
+
+
+def test_armed_and_tried_goes_back() -> None:
+    assert transaction.next_step(in_phase("armed"), facts("armed", OLD, touched=True), wish(OLD)) == "revert"
 
 
 @pytest.mark.parametrize("phase", ["prepared", "written"])
 def test_a_medium_that_was_replaced_meanwhile(phase: str) -> None:
     with pytest.raises(Refused, match="somebody replaced the OS medium") as refused:
-        transaction.next_step(in_phase(phase), wish(NEW))
+        transaction.next_step(in_phase(phase), facts(phase, NEW), wish(NEW))
     assert "nanozfs.fleet.abandon" in str(refused.value)
-    assert transaction.next_step(transaction.abandon(in_phase(phase)), wish(NEW)) == "done"
-
-
-def test_steps_can_be_repeated() -> None:
-    prepared = in_phase("prepared")
-    assert transaction.prepare(prepared, wish()) is prepared
-    written = in_phase("written")
-    assert transaction.mark_written(written) is written
-    committed = in_phase("committed")
-    assert transaction.commit(committed) is committed
-    reverting = in_phase("reverting")
-    assert transaction.revert(reverting, "again") is reverting
+    given_up = after(in_phase(phase), machine.ABANDON)
+    assert transaction.next_step(given_up, facts("idle", NEW), wish(NEW)) == "done"
 
 
 def test_a_second_transaction_is_refused() -> None:
-    with pytest.raises(Refused, match=r"open on this host already: upgrade 0001-bbbbbbbb to 1.1 .* phase written"):
-        transaction.prepare(in_phase("written"), wish(OLD, OTHER))
+    with pytest.raises(Refused, match=r"open on this host already: upgrade 0001-bbbbbbbb-0000 to 1.1 .* phase written"):
+        transaction.next_step(in_phase("written"), facts("written", OLD), wish(OLD, OTHER))
 
 
 def test_a_bad_image_is_refused_unless_asked_for() -> None:
     journal = Journal(bad=(NEW.id,), reason="it did not boot")
     with pytest.raises(Refused, match="taken back \\(it did not boot\\)"):
-        transaction.next_step(journal, wish())
+        transaction.next_step(journal, facts("idle", OLD), wish())
     assert transaction.prepare(journal, wish(allow_bad=True)).bad == ()
-
-
-@pytest.mark.parametrize(
-    "move, phase",
-    [
-        (transaction.mark_written, "armed"),
-        (transaction.mark_written, "idle"),
-        (transaction.commit, "armed"),
-        (transaction.commit, "reverted"),
-        (lambda journal: transaction.arm(journal, [], []), "prepared"),
-        (lambda journal: transaction.revert(journal, "x"), "committed"),
-        (transaction.abandon, "trial"),
-        (transaction.abandon, "reverting"),
-    ],
-)
-def test_steps_in_the_wrong_order_are_refused(move: Any, phase: str) -> None:
-    with pytest.raises(Refused):
-        move(in_phase(phase))
 
 
 def test_giving_up_before_the_trial() -> None:
     for phase in ("prepared", "written", "armed"):
-        given_up = transaction.abandon(in_phase(phase, revert=(STEP,)))
+        given_up = after(in_phase(phase, revert=(STEP,), staged=True), machine.ABANDON)
         assert given_up.phase == "idle" and given_up.revert == () and phase in given_up.reason
-    idle = in_phase("committed")
-    assert transaction.abandon(idle) is idle
+        assert not given_up.staged
 
 
-def test_a_revert_puts_the_image_on_the_bad_list() -> None:
-    journal = transaction.revert(in_phase("trial", bad=("d" * 64,)), "the service died")
-    assert journal.bad == (NEW.id, "d" * 64) and journal.reason == "the service died"
+def test_only_what_the_host_found_puts_an_image_on_the_bad_list() -> None:
+    row = next(row for row in machine.rows_for(machine.REVERT) if row.to == "reverting")
+    trial = in_phase("trial", bad=("d" * 64,))
+    found = transaction.after(trial, row, reason="the service died", bad=True)
+    assert found.bad == (NEW.id, "d" * 64) and found.reason == "the service died"
+    lost = transaction.after(trial, row, reason="the controller lost patience")
+    assert lost.bad == ("d" * 64,) and lost.reason == "the controller lost patience"
+    again = transaction.after(found, row, reason="again")
+    assert again.reason == "the service died", "the first reason counts"
 
 
 def test_the_bad_list_does_not_grow_for_ever() -> None:
@@ -155,7 +155,7 @@ def test_a_rollback_that_is_run_again_does_not_go_forward() -> None:
     assert transaction.rollback_target(upgraded, NEW) == OLD
     rolled_back = Journal(phase="committed", kind="rollback", target=OLD, image=OLD, fallback=NEW)
     assert transaction.rollback_target(rolled_back, OLD) == OLD
-    assert transaction.next_step(rolled_back, Wish("rollback", OLD, OLD)) == "done"
+    assert transaction.next_step(rolled_back, Facts("committed", new_runs=True), Wish("rollback", OLD, OLD)) == "done"
 
 
 class TestForm:
@@ -176,7 +176,9 @@ class TestForm:
         "key, value, said",
         [
             ("format", "2", "format 2"),
-            ("phase", "dancing", "unknown phase"),
+            ("phase", "dancing", "'dancing' as its phase, which makes no sense"),
+            ("lease", "{}", "as its lease"),
+            ("timeout", "soon", "as its timeout"),
             ("to", "zzz", "no image id"),
             ("revert.000", "format\tc:", "no step"),
         ],
@@ -195,5 +197,5 @@ def test_a_plan_of_too_many_steps_is_refused() -> None:
     """They are done in the order of their names, which have three digits."""
     steps = tuple(Step("create", ("tank/{0}".format(number),)) for number in range(1001))
     with pytest.raises(Refused, match="more than 1000 steps"):
-        transaction.arm(Journal(phase="written"), (), steps)
-    assert transaction.arm(Journal(phase="written"), (), steps[1:]).phase == "armed"
+        transaction.with_plans(Journal(phase="written"), (), steps)
+    assert transaction.with_plans(Journal(phase="written"), (), steps[1:]).revert == steps[1:]
