@@ -138,7 +138,7 @@ class Step:
     ``reset NAME KEY ...``: forget what was set.
     ``limit NAME KEY=VALUE ...``: set limits and reservations, as far as there is room for them.
     ``allow NAME ARGUMENT ...``: delegate permissions (zfs-allow(8)).
-    ``seal NAME``: let nothing mount NAME and what is below it, or write to it, and let it reserve nothing, if it is there.
+    ``seal NAME``: let nothing mount what is called NAME, or below it, or write to it, and let it reserve nothing.
     """
 
     verb: str
