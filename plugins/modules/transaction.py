@@ -180,9 +180,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import (
     RESERVE,
-    Branch,
     Step,
-    branch_of,
     put_back,
     try_plan,
     undo,
@@ -255,11 +253,6 @@ class Transaction:
                 todo="take it first (zfs_snapshot, recursive, hold=nanozfs)",
             )
 
-    def branches(self, tag: str) -> List[Branch]:
-        """The datasets that go back, as they were in a snapshot."""
-        names = ["{0}/{1}".format(self.root, name) for name in self.params["datasets"]]
-        return [branch_of(self.zfs, name, tag, base=self.root) for name in names]
-
     def plans(self, journal: Journal) -> Dict[str, List[Step]]:
         """What happens to the data at the trial boot, and what if it fails."""
         aside = "{0}/failed/{1}".format(self.root, journal.txn)
@@ -276,7 +269,7 @@ class Transaction:
                 todo="roll back the system only (rollback_data=keep)",
             )
         tag = snapshot_tag(journal.fallback_txn)
-        branches = self.branches(tag)
+        branches = try_plan(self.zfs, self.root, self.params["datasets"], restore=tag)
         undone = undo(branches, tag, aside, aside + "-undone")
         return {"apply": put_back(branches, tag, aside), "revert": with_reserve(undone, reserve)}
 
