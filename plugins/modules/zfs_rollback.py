@@ -183,8 +183,8 @@ class _Plan:
 
     def keep(self, snapshot: str, steps: List[Step]) -> None:
         """Write a plan, in one transaction group; its first step makes the dataset that it is written to."""
-        perform(self._zfs, steps[:1])
         values = {"{0}{1:03d}".format(self._prefix, number): step.encode() for number, step in enumerate(steps[1:])}
+        perform(self._zfs, steps[:1])
         self._zfs.set(self._aside, dict(values, **{self._prefix + "snapshot": snapshot}))
 
 

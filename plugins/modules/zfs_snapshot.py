@@ -63,7 +63,8 @@ options:
     type: int
   older_than:
     description:
-      - Only prune snapshots that are older than this many seconds by the clock of the host.
+      - Only prune snapshots that are older than this many seconds by the clock of the host. The newest one always stays
+        then. Nothing is pruned when the clock has jumped by years, now or between two snapshots; RV(kept) says so.
     type: int
 """
 

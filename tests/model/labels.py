@@ -301,6 +301,11 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> None:
         raise Fail("")
     if reason:
         raise Fail("{0}: {1}".format(action, reason), out="\tDestroy and re-create the pool from\n\ta backup source.\n")
+    if record["properties"].get("multihost") == "on" and not hostid(pools.machine):
+        raise Fail(
+            "cannot import '{0}': pool has the multihost property on and the\n"
+            "system's hostid is not set. Set a unique system hostid with the zgenhostid(8) command.\n\n".format(name)
+        )
     if not options.dry_run:
         _run(pool, options._replace(name=name, settings=settings))
 

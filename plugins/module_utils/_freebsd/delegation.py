@@ -14,7 +14,7 @@ from __future__ import annotations
 import grp
 import pwd
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 #: the arguments of one ``zfs allow``, without the dataset
 Arguments = Tuple[str, ...]
@@ -89,7 +89,7 @@ def parse(text: str, dataset: str) -> Tuple[List[Arguments], List[str]]:
     return found, strange
 
 
-def covers(given: List[Arguments], wanted: Arguments) -> bool:
+def covers(given: Sequence[Arguments], wanted: Arguments) -> bool:
     """Whether permissions are there already: all those that are *wanted*, for the same ones in the same place."""
     have: Dict[Arguments, List[str]] = {}
     for each in given:

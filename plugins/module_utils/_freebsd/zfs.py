@@ -260,30 +260,31 @@ class Zfs:
 
         Values of user properties, and of some native ones, may hold tabs and line ends. All are asked for in one
         command, in one column. As every value ends a line, there are as many lines as values only where no value holds
-        a line end; otherwise each is asked for by itself.
+        a line end; otherwise each half is asked for by itself.
         """
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return {}
-        lines = self._column(wanted, name).split("\n")[:-1]
+        argv = ["zfs", "get", "-Hp", "-o", "value", ",".join(wanted), name]
+        text = self.runner.ask(argv, "read properties of {0}".format(name)).out[:-1]
+        if len(wanted) == 1:
+            return {wanted[0]: text}
+        lines = text.split("\n")
         if len(lines) == len(wanted):
             return dict(zip(wanted, lines))
-        return {key: self.value(name, key) for key in wanted}
+        half = len(wanted) // 2
+        return dict(self.values(name, wanted[:half]), **self.values(name, wanted[half:]))
 
     def value(self, name: str, key: str) -> str:
         """One property of an object, exactly as it is."""
-        return self._column([key], name)[:-1]
-
-    def _column(self, keys: Sequence[str], name: str) -> str:
-        argv = ["zfs", "get", "-Hp", "-o", "value", ",".join(keys), name]
-        return self.runner.ask(argv, "read properties of {0}".format(name)).out
+        return self.values(name, [key])[key]
 
     def table(
         self, scope: Sequence[str], keys: Sequence[str], names: Sequence[str], root: str
     ) -> Dict[Tuple[str, str], Value]:
         """Some properties of several objects, by name and property.
 
-        Like :meth:`values`: one command for all, and one for each where that could be misread.
+        Like :meth:`values`: one command for all, and more where that could be misread.
 
         :param scope: options of zfs get that choose these objects.
         :param names: what they are called, in the order of zfs.
@@ -293,11 +294,15 @@ class Zfs:
         expected = [[name, key] for name in names for key in keys]
         if [row[:2] for row in rows[:-1]] == expected:
             return {(row[0], row[1]): Value(row[2], row[3]) for row in rows[:-1]}
-        return {(name, key): Value(self._source(name, key), self.value(name, key)) for name, key in expected}
-
-    def _source(self, name: str, key: str) -> str:
-        argv = ["zfs", "get", "-H", "-o", "source", key, name]
-        return self.runner.ask(argv, "see who set {0} of {1}".format(key, name)).out[:-1]
+        if len(names) > 1:
+            found: Dict[Tuple[str, str], Value] = {}
+            for name in names:
+                found.update(self.table([], keys, [name], name))
+            return found
+        argv = ["zfs", "get", "-H", "-o", "source", ",".join(keys), names[0]]
+        sources = self.runner.ask(argv, "see who set properties of {0}".format(names[0])).out.split("\n")
+        values = self.values(names[0], keys)
+        return {(names[0], key): Value(source, values[key]) for key, source in zip(keys, sources)}
 
     def delegations(self, dataset: str) -> str:
         """What zfs-allow(8) says of a dataset: its own permissions and those that come from above."""

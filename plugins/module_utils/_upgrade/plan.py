@@ -138,8 +138,7 @@ class Step:
     ``reset NAME KEY ...``: forget what was set.
     ``limit NAME KEY=VALUE ...``: set limits and reservations, as far as there is room for them.
     ``allow NAME ARGUMENT ...``: delegate permissions (zfs-allow(8)).
-    ``seal NAME``: let nothing mount NAME and what is below it, or write to it, and let it reserve nothing, if it is
-    there.
+    ``seal NAME``: let nothing mount what is called NAME, or below it, or write to it, and let it reserve nothing.
     """
 
     verb: str
@@ -463,17 +462,21 @@ def try_plan(
     names: Sequence[str],
     tag: Optional[str] = None,
     aside: Optional[str] = None,
+    restore: Optional[str] = None,
 ) -> List[Branch]:
     """Try the plan that would put datasets back after a trial, as far as that can be done without beginning it.
+
+    Also the one of a rollback that puts them back to a snapshot of before, which is to be undone after its trial.
 
     :param names: of datasets, below *root*.
     :param tag: what the snapshot will be called, without dataset and @; it must not be there.
     :param aside: below which the failed state will be kept; it must not be there.
+    :param restore: the part after the @ of the snapshot that data is put back to by a rollback.
     :returns: how they would be put back.
     :raises Refused: with the first thing that could not be put back.
     """
     check_names(root, names)
-    branches = [branch_of(zfs, "{0}/{1}".format(root, name), base=root) for name in names]
+    branches = [branch_of(zfs, "{0}/{1}".format(root, name), restore, base=root) for name in names]
     if aside is not None and zfs.dataset(aside) is not None:
         raise _refuse("{0} is there already".format(aside), "prune what failed before, or rename it")
     snapshots = zfs.snapshots(root, recursive=True)
@@ -487,7 +490,7 @@ def try_plan(
         tags.setdefault(each.dataset, []).append(each.tag)
     for branch in branches:
         for member in branch.members:
-            moved = branch.moved(aside) + member.name[len(branch.name) :]
+            moved = branch.moved(aside + "-undone") + member.name[len(branch.name) :]
             _check_length(member.name, moved, [tag, *tags.get(member.name, ())])
     _check_room(zfs, root)
     return branches
@@ -502,7 +505,7 @@ def _check_steps(branches: Sequence[Branch], tag: str, aside: str) -> None:
                         "the property {0} of {1} is too long to be kept in a plan".format(key, member.name),
                         "shorten it, or set nanozfs:rollback=keep on the dataset",
                     )
-    for step in put_back(branches, tag, aside):
+    for step in put_back(branches, tag, aside) + undo(branches, tag, aside, aside + "-undone"):
         decode(step.encode())
 
 

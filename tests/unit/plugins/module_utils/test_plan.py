@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Data plans on datasets as people have them: they lose nothing, they never fail half way, or they are refused before."""
+"""Data plans on datasets as people have them: they lose nothing and end, or are refused before."""
 
 from __future__ import annotations
 
@@ -192,10 +192,7 @@ class TestGoesBack:
         reserved = site.zfs.value(VAR + "/vm", "refreservation")
         assert int(reserved) > free // 2
         assert failed_trial(site) == []
-        assert site.zfs.values(VAR + "/vm", ["type", "refreservation"]) == {
-            "type": "volume",
-            "refreservation": reserved,
-        }
+        assert list(site.zfs.values(VAR + "/vm", ["type", "refreservation"]).values()) == ["volume", reserved]
         assert site.zfs.value(ASIDE + "/var/vm", "refreservation") == "0"
 
     @pytest.mark.parametrize("note", ["first line\nsecond line", "a\tb", "\n", "x\nquota\t1", "\\012", " é ", "-", ""])
@@ -439,8 +436,10 @@ class TestRefused:
 class TestPermissions:
     def test_all_kinds(self) -> None:
         text = (
-            "---- Permissions on t/my a ------\nPermission sets:\n\t@s create,mount\nCreate time permissions:\n\tmount\n"
-            "Local permissions:\n\tuser root send\n\tgroup (unknown: 12) hold\nDescendent permissions:\n\teveryone diff\n"
+            "---- Permissions on t/my a ------\n"
+            "Permission sets:\n\t@s create,mount\nCreate time permissions:\n\tmount\n"
+            "Local permissions:\n\tuser root send\n\tgroup (unknown: 12) hold\n"
+            "Descendent permissions:\n\teveryone diff\n"
             "Local+Descendent permissions:\n\tuser (unknown: 1001) @s\n"
             "---- Permissions on t ------\nLocal permissions:\n\tuser root send\n"
         )
