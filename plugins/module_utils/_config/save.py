@@ -234,6 +234,7 @@ class Cfg:
                 staged = os.path.join(staging, str(number))
                 _copy(self.etc.at("etc", change.path), staged)
                 target = os.path.join(self.place, change.path)
+                self._refuse_links(change.path)
                 if os.path.isdir(target) and not os.path.islink(target):
                     raise OSError(errno.EISDIR, "a folder is in the way", target)
                 renames.append((staged, target))
@@ -257,6 +258,14 @@ class Cfg:
             )
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _refuse_links(self, path: str) -> None:
+        """No file is put into whatever folder a link in /cfg leads to."""
+        parts = path.split("/")[:-1]
+        for number in range(len(parts)):
+            folder = os.path.join(self.place, *parts[: number + 1])
+            if os.path.islink(folder):
+                raise OSError(errno.ENOTDIR, "a link is in the way, take it out first", folder)
 
     def _make_folders(self, path: str) -> None:
         """The folders on the way to a file, with the owners and modes that they have in /etc."""

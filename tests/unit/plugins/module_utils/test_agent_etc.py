@@ -280,6 +280,15 @@ class TestSave:
         assert answer.rc == 3 and "a folder is in the way" in answer.err and "/cfg is as it was" in answer.err
 
 
+def test_no_file_goes_through_a_link_in_cfg(agent: AgentHost, tmp_path: Any) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    os.symlink(str(tmp_path / "elsewhere"), agent.places.cfg + "/unbound")
+    agent.put("etc", "unbound/forward.conf", "x\n")
+    answer = agent.run("save", "unbound")
+    assert answer.rc == 3 and "a link is in the way" in answer.err and "/cfg is as it was" in answer.err
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
 def test_a_file_that_goes_while_one_looks(agent: AgentHost, monkeypatch: pytest.MonkeyPatch) -> None:
     agent.put("etc", "fleeting", "x\n")
     real = os.lstat

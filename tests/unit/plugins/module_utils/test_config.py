@@ -129,6 +129,21 @@ class TestRcConf:
         host.put(host.cfg, {"rc.conf": NAME + "sleep 50\n"})
         assert rehearse(Runner(run), places, {}).broken == "/cfg/rc.conf is broken: it does not end"
 
+    def test_a_broken_file_of_the_image_is_none_of_cfg(self, host: Host) -> None:
+        host.put(host.base, {"rc.conf.d/x": "exit\n", "rc.conf.d/y": "y=1\n"})
+        assert host.starts({"rc.conf.d/y": "exit\n"}) == Outcome(
+            "", [("rc.conf.d/y", "it is broken: it ends the shell")]
+        )
+
+    def test_no_watchdog_is_patted(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a host that runs, nobody would quieten it again."""
+        for name in ("kenv", "watchdog"):
+            (host.top / name).write_text("#!/bin/sh\necho >> {0}/{1}.ran; echo 1\n".format(host.top, name))
+            (host.top / name).chmod(0o755)
+        monkeypatch.setenv("PATH", "{0}:{1}".format(host.top, os.environ["PATH"]))
+        assert host.start() == Outcome("", [])
+        assert not (host.top / "watchdog.ran").exists() and not (host.top / "kenv.ran").exists()
+
     def test_none(self, host: Host) -> None:
         (host.cfg / "rc.conf").unlink()
         assert host.start().broken == "the configuration has no rc.conf"

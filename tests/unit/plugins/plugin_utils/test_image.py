@@ -286,6 +286,24 @@ class TestContents:
         assert tree.get("conf/recovery/etc/master.passwd").content().startswith(b"root:$6$a$b:0:0")
         assert tree.get("conf/base/etc/master.passwd").content().decode() == self.USERS
 
+    def test_a_login_conf_of_an_overlay_counts(self, images: Images, tmp_path: Any) -> None:
+        """login_cap(3) goes by login.conf.db where there is one, and base.txz has one, of its own login.conf."""
+        source = tmp_path / "login" / "etc"
+        source.mkdir(parents=True)
+        (source / "login.conf").write_text("default:\\\n\t:umask=027:\n")
+        (source / "login.conf.db").write_text("of another login.conf")
+        tree, _warnings = self.plan(
+            images, tmp_path, overlays=[*images.definition("1.1", 11).overlays, str(tmp_path / "login")]
+        )
+        assert "027" in tree.get("conf/base/etc/login.conf").content().decode()
+        assert "etc/login.conf.db" not in tree and "conf/base/etc/login.conf.db" not in tree
+
+    def test_what_the_layout_rests_on_is_read_last(self, images: Images, tmp_path: Any) -> None:
+        tree, _warnings = self.plan(images, tmp_path)
+        vendor = tree.get("conf/base/etc/defaults/vendor.conf").content().decode()
+        assert 'rc_conf_files="/etc/rc.conf /etc/rc.conf.local /etc/defaults/nanozfs.conf"' in vendor
+        assert 'root_rw_mount="NO"' in tree.get("conf/base/etc/defaults/nanozfs.conf").content().decode()
+
     def test_metalog(self, images: Images, tmp_path: Any) -> None:
         folder = tmp_path / "kernel"
         folder.mkdir()
