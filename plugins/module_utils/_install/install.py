@@ -332,7 +332,7 @@ class Installation:
             os.makedirs(path, exist_ok=True)
         before = os.stat(path) if os.path.isdir(path) else None
         self.runner.change(["mount", "-t", "zfs", dataset, path], "mount {0}".format(dataset))
-        if before is not None and not self.runner.check_mode:  # whom the folder belonged to
+        if before is not None and not self.runner.check_mode and not os.listdir(path):  # for whom the folder was
             os.chown(path, before.st_uid, before.st_gid)
             os.chmod(path, before.st_mode & 0o7777)
         return True
