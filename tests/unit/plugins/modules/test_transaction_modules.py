@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules of a transaction on a host: what they do, what they refuse, and that nothing is lost between two calls."""
+"""The modules of a transaction: what they do, what they refuse, and that nothing is lost between two calls."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ class TestTwoPlays:
             assert second.trial("check")["story"]["result"] == "committed"
         before = fleet.host.fingerprint()
         calls: List[Callable[[], Dict[str, Any]]] = [
-            lambda: first.write(),
+            first.write,
             lambda: first._call("transaction", state="staged"),
             lambda: first._call("transaction", state="abandoned"),
             lambda: first.trial("begin"),
