@@ -185,6 +185,15 @@ def test_recovery_mode_of_an_image_replaces_another_kind_too(stage: Stage) -> No
     assert up.files["/etc/localtime"] == up.files["/etc/rc.d/site"] == "for recovery\n"
 
 
+def test_recovery_mode_with_a_broken_rc_conf(stage: Stage) -> None:
+    """A prompt would wait for somebody just where nobody can get in any more."""
+    stage.add("conf/recovery/etc/rc.conf", 'hostname="recovery"\r\nsshd_enable="YES"\r\n')
+    up = stage.boot()
+    assert is_recovery(up), up.console
+    assert 'sshd_enable="YES"\n' in up.files["/etc/rc.conf"] and "\r" not in up.files["/etc/rc.conf"]
+    assert noted(up)[0].startswith("/conf/recovery/etc/rc.conf is broken: its lines end with CR;")
+
+
 # local.conf
 
 
