@@ -4,8 +4,8 @@
 
 """docs/transaction.md and its drawing, made from the table in ``module_utils/_upgrade/machine.py``.
 
-The drawing is made with no other program: phases are boxes on a grid, each way between two of them is one arrow with the
-events that lead there.
+The drawing is made with no other program: phases are boxes on a grid, each way between two of them is one arrow with
+the events that lead there.
 """
 
 from __future__ import annotations

@@ -93,10 +93,10 @@ POWER_CUTS = (
     (
         [
             Cut("while the host goes down for the trial", "console", r"Shutdown NOW|shutting down|Stopping sshd"),
-            Cut("between the two halves of the commit", "play", r"TASK .*Close the transaction"),
+            Cut("while it is checked and kept", "play", r"checks the new system"),
         ],
-        # a play that finds the host up again in time takes it back: nobody told it that the commit was under way
-        {"1.1": ("trial", "committed"), "1.0": ("reverted",)},
+        # what was decided is finished by the host itself
+        {"1.1": ("trial", "committing", "committed"), "1.0": ("reverted",)},
     ),
 )
 
@@ -273,16 +273,20 @@ class Lane(Walkthrough):
         self.is_itself({"1.0": ["committed"]}, ["first", "first"])
         self.shows("its data is of schema 1 again", self.data(HOST)["schema"] == 1, self.data(HOST))
 
-    def _fails(self, says: str, *more: str) -> None:
-        """An upgrade to the version that does not work."""
+    def _fails(self, says: str, *more: str, bad: bool = True) -> None:
+        """An upgrade to the version that does not work.
+
+        :param bad: the host itself has found the image wrong, or its trial has ended without a word twice.
+        """
         out = self.upgrade("1.2", "-e", "upgrade_allow_bad=true", *more, fails=True)
         said = " ".join(out.split())
         found = re.search(r"the upgrade to web-1.2 failed on (.*?)\. Safe now:", said)
         self.shows("the play failed: {0}".format(found and found.group(1)), bool(re.search(says, said)), said)
         host = self.is_itself({"1.0": ["reverted"]}, ["first", "first"])
         self.shows("its data is of schema 1", self.data(HOST)["schema"] == 1, self.data(HOST))
-        bad = host["journal"]["bad"]
-        self.shows("1.2 is on its list of bad images", self.site.published("1.2")["id"] in bad, bad)
+        listed = self.site.published("1.2")["id"] in host["journal"]["bad"]
+        words = "1.2 is on its list of bad images" if bad else "1.2 may be tried once more"
+        self.shows(words, listed == bad, host["journal"])
 
     def service(self) -> None:
         """A trial whose service does not start."""
@@ -293,14 +297,14 @@ class Lane(Walkthrough):
         """A trial whose kernel panics."""
         self.mischief("panic")
         since = self.guest.console.end
-        self._fails("1.2 did not come up: 1.0 runs")
+        self._fails("was restarted before it was committed", bad=False)
         self.shows("the kernel did panic", self.guest.console.find("panic: ", since) is not None)
 
     def hang(self) -> None:
         """A trial that hangs before anybody can log in; its timer ends it."""
         self.mischief("hang")
         since = self.guest.console.end
-        self._fails("1.2 did not come up: 1.0 runs", "-e", "upgrade_trial_timeout=180")
+        self._fails("was restarted before it was committed", "-e", "upgrade_trial_timeout=180")
         self.shows("it did hang", self.guest.console.find("mischief: hang", since) is not None)
         self.mischief("none")
 
@@ -367,7 +371,9 @@ class Lane(Walkthrough):
         host = self.host()
         self.shows("it is up in recovery mode: {0}".format(host["reason"]), host["state"] == "recovery", host)
         out = self.upgrade("1.1", fails=True)
-        self.shows("an upgrade is refused, nothing is changed", "Nothing was changed" in " ".join(out.split()), out)
+        self.shows(
+            "an upgrade is refused, nothing is changed", "nothing was changed" in " ".join(out.split()).lower(), out
+        )
         self.guest.cut()
         self.guest.hardware = self.machine.hardware()
         self.start()

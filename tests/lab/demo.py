@@ -134,7 +134,7 @@ class Demo(Walkthrough):
         before = {name: (self.markers(name), self.data(name)) for name in ("web-2", "web-3")}
         out = self.play("upgrade", "-l", "site-b", "-e", "upgrade_version=1.2", fails=True)
         said = " ".join(out.split())
-        reason = re.search(r"the upgrade to web-1.2 failed on (\S+): (.*?)\s*\(task", said)
+        reason = re.search(r"the upgrade to web-1.2 failed on (\S+?): (.*?)\. The upgrade to", said)
         self.shows("the play failed and says why: {0}".format(reason and reason.group(2)), reason is not None, out)
         assert reason is not None
         canary = reason.group(1)

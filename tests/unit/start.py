@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A start of a host on the model, in Python: the boot code, the import, and the rows of the table that belong to a start.
+"""A start of a host on the model, in Python: the boot code, the import, the rows of the table that belong to a start.
 
 For tests that start a host some thousand times. That the real early hook does the same is tested in tests/boot.
 """
