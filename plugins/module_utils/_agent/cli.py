@@ -65,10 +65,12 @@ class Agent:
         return FINE
 
     def revert(self, given: argparse.Namespace) -> int:
-        """Take it back, and restart."""
+        """Take it back, and restart where that is needed."""
         runner = self.runner()
-        self.screen.say(trial.revert(runner, given.reason))
-        runner.change(["shutdown", "-r", "now"], "restart", safe="the host goes back at its next start")
+        done = trial.revert(runner, given.reason)
+        self.screen.say(done.says)
+        if done.restart:
+            runner.change(["shutdown", "-r", "now"], "restart", safe="the host goes back at its next start")
         return FINE
 
     def reconcile(self, given: argparse.Namespace) -> int:

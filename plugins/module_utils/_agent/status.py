@@ -83,8 +83,7 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
 def _half_committed(host: Dict[str, Any]) -> bool:
     target = _dig(host, "journal", "to", "build")
     return (
-        _dig(host, "journal", "phase") == journals.TRIAL
-        and host["state"] == NORMAL
+        _dig(host, "journal", "phase") == journals.COMMITTING
         and target is not None
         and target == _dig(host, "running", "build")
     )

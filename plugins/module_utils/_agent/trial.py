@@ -10,7 +10,7 @@ at work; to keep one he has to say that he takes over from a play that is.
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -90,10 +90,16 @@ def reconcile(runner: Runner, clock: Clock) -> Optional[str]:
         return "finished an interrupted commit: " + _kept(here, clock, Play(lease.token if lease else None))
 
 
-def revert(runner: Runner, reason: str) -> str:
+class Reverted(NamedTuple):
+    """What there is to say of a trial that is taken back, and whether the host has to be restarted for it."""
+
+    says: str
+    restart: bool
+
+
+def revert(runner: Runner, reason: str) -> Reverted:
     """Take the trial back. The restart is up to the caller.
 
-    :returns: what there is to say before it.
     :raises Refused: when there is nothing to take back.
     """
     medium = read_medium(runner)
@@ -105,10 +111,13 @@ def revert(runner: Runner, reason: str) -> str:
     except FleetError as error:
         if isinstance(error, Refused) or not medium.on_trial():
             raise
-        return "the journal cannot be reached ({0}); a restart ends the trial all the same".format(error.what)
+        return Reverted(
+            "the journal cannot be reached ({0}); a restart ends the trial all the same".format(error.what), True
+        )
     target, source = here.journal.target, here.journal.source
-    if done.journal.phase == journals.WRITTEN:
-        return "the trial of {0} will not begin: the next start is that of {1} again".format(target, source)
+    restart = machine.RESTART in done.row.actions
+    if not restart:
+        return Reverted("the trial of {0} will not begin: {1} goes on".format(target, source), restart)
     if not here.runs_target:
-        return "the trial of {0} is given up; the data is put back at the next start".format(target)
-    return "{0} is taken back; {1} starts, and finds its data as it was".format(target, source)
+        return Reverted("the trial of {0} is given up; the data is put back at the next start".format(target), restart)
+    return Reverted("{0} is taken back; {1} starts, and finds its data as it was".format(target, source), restart)

@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Dict, List, Tuple
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal, JournalStore
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.state import remember
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, boot_mbr, make_mbr_medium
+from ansible_collections.nanozfs.fleet.tests.unit.transactions import Fleet
 
 ROOT = "tank/nanozfs"
 
@@ -28,22 +31,14 @@ class Upgrade:
         self.refs = {
             version: {key: built[key] for key in ("id", "build", "version")} for version, built in images.built.items()
         }
-        with agent.host.open_device("/dev/gpt/nz-b", writable=True) as device:
-            device.write(0, images.content("1.1"))
-        arguments: Dict[str, Any] = {"running": self.refs["1.0"], "target": self.refs["1.1"], "min_free": MIB}
-        plan = self.move("planned", **arguments)
-        agent.host.ok("zfs_snapshot", dataset=ROOT, name=plan["snapshot"], recursive=True, hold="nanozfs")
-        self.move("prepared", **arguments)
-        self.move("written")
-        self.move("armed", trial_timeout=600)
-
-    def move(self, state: str, **arguments: Any) -> Dict[str, Any]:
-        return self.agent.host.ok("transaction", pool="tank", state=state, **arguments)
+        self.fleet = Fleet(agent.host, images)
+        self.play = self.fleet.play(lease_seconds=0)
+        self.txn = self.play.until_armed()
 
     def try_it(self) -> AgentHost:
         """Start the new system on trial, as the early boot hook does it."""
-        self.agent.restart("nz-b", on_trial=True)
-        self.agent.host.command("zfs", "set", "nanozfs:phase=trial", ROOT)
+        assert self.fleet.start() == "nz-b" and self.journal().phase == "trial"
+        self.agent.mount_cfg()
         return self.agent
 
     def journal(self) -> Journal:
@@ -79,17 +74,25 @@ class TestCommit:
         before = agent.host.fingerprint()
         assert "is committed already" in agent.ok("commit")
         assert agent.host.fingerprint() == before
-        assert upgrade.move("planned", running=upgrade.refs["1.1"], target=upgrade.refs["1.1"])["step"] == "done"
+        assert upgrade.fleet.play().look()["step"] == "done"
 
-    def test_the_flags_go_first(self, upgrade: Upgrade) -> None:
-        """A cut between the two leaves a system that boots, and a journal that the agent can finish."""
+    def test_the_decision_goes_first_then_the_flags(self, upgrade: Upgrade) -> None:
+        """A cut after the decision leaves what the agent can finish."""
         agent = upgrade.try_it()
         agent.ok("commit")
         changing = [argv for argv in agent.ran if argv[:2] in (("gpart", "commit"), ("zfs", "set"))]
-        assert [argv[0] for argv in changing] == ["gpart", "zfs"]
+        assert [argv[0] for argv in changing] == ["zfs", "gpart", "zfs"]
+        assert "nanozfs:phase=committing" in changing[0] and "nanozfs:phase=committed" in changing[2]
+
+    def test_not_while_a_play_is_at_work(self, upgrade: Upgrade) -> None:
+        agent = upgrade.try_it()
+        other = upgrade.fleet.play()
+        other.open()
+        assert "another play is at work on this host: alice" in agent.refused("commit")
+        assert "is committed" in agent.ok("commit", "--take-over")
 
     def test_only_a_trial(self, agent: AgentHost) -> None:
-        assert "there is no trial to commit: the host runs web-1.0 from nz-a" in agent.refused("commit")
+        assert "the journal is in phase idle; to commit it would have to be in phase" in agent.refused("commit")
 
     def test_not_before_the_trial(self, upgrade: Upgrade) -> None:
         assert "  OTHER      web-1.1 in slice nz-b" in upgrade.agent.run("status").out
@@ -99,7 +102,7 @@ class TestCommit:
         agent = upgrade.try_it()
         with agent.host.open_device("/dev/gpt/nz-b", writable=True) as device:
             device.write(0, images.content("1.2"))
-        assert "which is on trial" in agent.refused("commit")
+        assert "the new system does not run" in agent.refused("commit")
 
     def test_not_a_system_that_did_not_find_its_data(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()
@@ -110,16 +113,33 @@ class TestCommit:
         agent = upgrade.try_it()
         agent.replies["gpart"] = lambda argv: (1, "", "gpart: Input/output error\n")
         assert "the boot flags on ada0 are as they were" in agent.refused("commit")
-        assert upgrade.journal().phase == "trial"
+        assert upgrade.journal().phase == "committing"
+        del agent.replies["gpart"]
+        assert "finished an interrupted commit" in agent.ok("reconcile")
 
 
 class TestReconcile:
     def half(self, upgrade: Upgrade) -> AgentHost:
         """The power fails between the two halves of a commit."""
         agent = upgrade.try_it()
+        agent.host.command("zfs", "set", "nanozfs:phase=committing", ROOT)
         agent.host.ok("gpart_slice", slice="running", state="active")
         agent.restart("nz-b")
         return agent
+
+    def test_flags_alone_are_no_commit(self, upgrade: Upgrade) -> None:
+        """Somebody turned them by hand: nobody has checked anything."""
+        agent = upgrade.try_it()
+        agent.host.ok("gpart_slice", slice="running", state="active")
+        agent.restart("nz-b")
+        assert agent.ok("reconcile", "--quiet") == "" and upgrade.journal().phase == "trial"
+
+    def test_a_medium_that_was_replaced_is_no_commit(self, upgrade: Upgrade) -> None:
+        agent = self.half(upgrade)
+        with agent.host.open_device("/dev/gpt/nz-state", writable=True) as device:
+            device.write(0, bytes(MIB))
+        assert agent.ok("reconcile", "--quiet") == "" and upgrade.journal().phase == "committing"
+        assert "nobody has tried this system" in agent.refused("commit")
 
     def test_finishes_a_commit(self, upgrade: Upgrade) -> None:
         agent = self.half(upgrade)
@@ -150,7 +170,7 @@ class TestReconcile:
         agent = self.half(upgrade)
         agent.kenv("nanozfs.state=recovery")
         agent.ok("reconcile")
-        assert upgrade.journal().phase == "trial"
+        assert upgrade.journal().phase == "committing"
 
     def test_without_a_pool(self, agent: AgentHost) -> None:
         agent.lose_pool("ada1", "ada2")
@@ -167,6 +187,8 @@ class TestMbr:
         boot_mbr(agent.host.machine, "nz-b")
         agent.host.command("zpool", "import", "-f", "-N", "-o", "cachefile=none", "tank")
         agent.mount_cfg()
+        medium = read_medium(Runner(agent.host.machine.execute))
+        assert remember(medium, {"armed": upgrade.txn}) == ""
         return agent
 
     @pytest.mark.parametrize("done", [(), ("active",), ("active", "default")])
@@ -176,9 +198,11 @@ class TestMbr:
             agent.host.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
         if "default" in done:
             agent.host.command("boot0cfg", "-s", "3", "ada0")
-        # active alone may be a trial that the hook could not set back: nobody has checked it
+        if done:
+            agent.host.command("zfs", "set", "nanozfs:phase=committing", ROOT)
+        # without the decision in the journal nobody has checked it
         said = agent.ok("reconcile", "--quiet")
-        assert "finished" in said if "default" in done else said == ""
+        assert "finished" in said if done else said == ""
         agent.ok("commit")
         assert "active" in agent.host.flags()["ada0s3"] and upgrade.journal().phase == "committed"
         assert agent.host.machine.hardware["disks"]["ada0"]["boot0"] == 3
@@ -227,10 +251,9 @@ class TestRevert:
 
     def test_armed_but_not_started(self, upgrade: Upgrade) -> None:
         agent = upgrade.agent
-        agent.host.command("gpart", "set", "-a", "bootonce", "-i", "5", "ada0")
-        agent.ok("revert")
-        assert upgrade.journal().phase == "reverting" and upgrade.flags() == [["bootme"], []]
-        assert self.restarts(agent)
+        said = agent.ok("revert")
+        assert "will not begin" in said and upgrade.journal().phase == "written"
+        assert upgrade.flags() == [["bootme"], []] and not self.restarts(agent), "live data is not touched"
 
     def test_without_its_pool_a_restart_is_all_it_takes(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()
@@ -238,4 +261,4 @@ class TestRevert:
         assert "a restart ends the trial all the same" in agent.ok("revert") and self.restarts(agent)
 
     def test_nothing_to_take_back(self, agent: AgentHost) -> None:
-        assert "nothing to take back" in agent.refused("revert")
+        assert "the journal is in phase idle; to revert it would have to be in phase" in agent.refused("revert")

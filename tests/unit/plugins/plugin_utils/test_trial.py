@@ -1,0 +1,135 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Following a trial: what the host says is done, and what it does not say is asked again."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Optional, Union
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _play
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times
+
+Reply = Union[Dict[str, Any], Exception]
+
+RESTARTS = {"next": "wait", "changed": True, "boot_id": "one"}
+COMMITTED = {"next": "end", "changed": True, "story": {"result": "committed"}}
+REVERTED = {"next": "end", "changed": False, "story": {"result": "reverted"}}
+SILENCE = NotThere("no route to host")
+
+
+class Host:
+    """A host that gives the answers it was told to, and a clock that only sleeping moves."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies: List[Reply] = list(replies)
+        self.asked: List[str] = []
+        self.more: List[Dict[str, Any]] = []
+        self.said: List[str] = []
+        self.resets = 0
+        self.now = 0.0
+
+    def ask(self, step: str, **more: Any) -> Dict[str, Any]:
+        self.asked.append(step)
+        self.more.append(more)
+        self.now += 1
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return dict(reply)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def follow(self, step: str = "begin", reason: str = "", boot: str = "one") -> Dict[str, Any]:
+        follow = Follow(self.ask, self.reset, self.said.append, Times(boot=10, trial=20), lambda: self.now, self.sleep)
+        return follow.run(step, reason, boot)
+
+
+def test_a_good_one() -> None:
+    host = Host(RESTARTS, SILENCE, SILENCE, {"next": "check"}, COMMITTED)
+    ended = host.follow()
+    assert host.asked == ["begin", "look", "look", "look", "check"]
+    assert ended["story"]["result"] == "committed" and ended["changed"] and ended["why"] == ""
+    assert host.said == ["restarts", "checks the new system"] and host.resets == 2
+    assert host.more[1]["boot_id"] == "one" and host.more[1]["wait"] > 0, "a look that waits on the host"
+
+
+def test_one_that_fails_its_checks() -> None:
+    fails = {"next": "revert", "reason": "not running: nginx", "bad": True}
+    host = Host(RESTARTS, {"next": "check"}, fails, dict(RESTARTS, boot_id="two"), SILENCE, REVERTED)
+    ended = host.follow()
+    assert host.asked == ["begin", "look", "check", "revert", "look", "look"]
+    assert host.more[3] == {"reason": "not running: nginx", "bad": True}
+    assert ended["why"] == "not running: nginx" and host.more[4]["boot_id"] == "two"
+
+
+def test_an_answer_that_was_lost_is_asked_for_again() -> None:
+    """Whether the restart was begun is for the host to say."""
+    host = Host(SILENCE, {"next": "wait", "boot_id": "one"}, {"next": "check"}, SILENCE, {"next": "check"}, COMMITTED)
+    ended = host.follow()
+    assert host.asked == ["begin", "look", "look", "check", "look", "check"]
+    assert ended["story"]["result"] == "committed"
+
+
+def test_a_host_that_never_comes_back() -> None:
+    host = Host(RESTARTS, SILENCE)
+    ended = host.follow()
+    assert "no route" in ended["silent"] and ended["changed"]
+    assert 40 <= host.now <= 60, "its timer, and two restarts"
+
+
+def test_a_host_that_does_not_restart() -> None:
+    host = Host(RESTARTS, {"next": "wait", "boot_id": "one"})
+    assert host.follow()["silent"] == "it does not restart"
+
+
+def test_what_is_refused_ends_it() -> None:
+    with pytest.raises(Failed, match="lost its lease"):
+        Host(Failed("this play has lost its lease")).follow()
+
+
+def test_a_check_that_breaks_down_is_no_verdict() -> None:
+    host = Host(Failed("gpart: Input/output error"), dict(RESTARTS, boot_id="two"), REVERTED)
+    ended = host.follow("check")
+    assert host.asked == ["check", "revert", "look"] and host.more[1]["bad"] is False
+    assert "Input/output error" in ended["why"]
+
+
+def test_a_revert_whose_answer_was_lost() -> None:
+    host = Host(SILENCE, RESTARTS, REVERTED)
+    host.follow("revert", "an earlier play left it", boot="")
+    assert host.asked == ["revert", "revert", "look"]
+    assert host.more[1]["reason"] == "an earlier play left it"
+
+
+class TestHolder:
+    def test_awx_is_in_the_name(self) -> None:
+        found = _play.holder({"awx_job_id": 4711, "awx_user_name": "olga"})
+        assert (found["job"], found["user"]) == ("4711", "olga")
+        assert found["pid"] == str(os.getppid()) and found["node"]
+
+    def test_a_live_play_is_not_gone(self) -> None:
+        assert not _play.is_gone(_play.holder({}))
+
+    @pytest.mark.parametrize(
+        "changes, gone",
+        [
+            ({"pid": "999999999"}, True),
+            ({"started": "1"}, True),
+            ({"node": "elsewhere", "pid": "999999999"}, False),
+            ({"started": None}, False),
+            ({"pid": "x"}, False),
+        ],
+    )
+    def test_a_dead_one_of_this_machine_is(self, changes: Dict[str, Optional[str]], gone: bool) -> None:
+        holder = {key: value for key, value in {**_play.holder({}), **changes}.items() if value is not None}
+        assert _play.is_gone(holder) is gone
