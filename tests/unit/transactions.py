@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import Outcome
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import restart, staging
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal, JournalStore
+from ansible_collections.nanozfs.fleet.plugins.modules import trial
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
 from ansible_collections.nanozfs.fleet.tests.unit.start import start
@@ -89,6 +91,9 @@ class Fleet:
         host.machine.save()
         host.monkeypatch.setattr(restart, "begin", self._restart)
         host.monkeypatch.setattr(staging, "_entries", lambda folder: [])
+        #: what the rehearsal of the next start says of a staged configuration
+        self.outcome = Outcome("", [])
+        host.monkeypatch.setattr(trial, "rehearse", lambda *arguments: self.outcome)
 
     def _restart(self, runner: Runner, *arguments: Any, **more: Any) -> str:
         """Instead of a process in the background: what it would do is kept for the test."""

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import Outcome
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -161,6 +162,7 @@ class TestUpgrade:
         fleet.host.monkeypatch.setattr("secrets.token_hex", lambda size: "ab" * size)
         now = lease.Moment("boot", 1.0)
         fleet.host.monkeypatch.setattr(lease, "moment", lambda runner: now)
+        fleet.host.monkeypatch.setattr("time.strftime", lambda *arguments: "now")
         arguments: Dict[str, Any] = {"running": fleet.refs["1.0"], "target": fleet.refs["1.1"], "min_free": MIB}
         before = fleet.host.fingerprint()
         would = fleet.host.ok("transaction", check=True, state="opened", **arguments)
@@ -188,6 +190,14 @@ class TestConfiguration:
         assert found["path"] in mounted
         assert not play.trial("begin")["failed"]
         assert found["path"] not in fleet.host.command("mount", "-p"), "nobody changes it any more"
+
+    def test_one_with_which_the_host_would_not_come_up_is_refused(self, fleet: Fleet) -> None:
+        play, found = self.staged(fleet)
+        fleet.outcome = Outcome("/cfg/rc.conf is broken: Syntax error", [("motd", "it is a fifo")])
+        refused = play.trial("begin")
+        assert refused["failed"] and "rc.conf is broken: Syntax error; motd: it is a fifo" in refused["msg"]
+        assert "upgrade_cfg_tasks" in refused["msg"] and fleet.journal.phase == "written" and not fleet.restarts
+        assert found["path"] in fleet.host.command("mount", "-p"), "it can be mended"
 
     def test_giving_up_throws_it_away(self, fleet: Fleet) -> None:
         play, _found = self.staged(fleet)
