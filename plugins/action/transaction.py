@@ -6,19 +6,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
-
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import PlainLeasingAction
 
 
-class ActionModule(LeasingAction):
+class ActionModule(PlainLeasingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.transaction"
-
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Ask the host; returns the result of the module."""
-        result = super().run(tmp, task_vars)
-        self.begin(task_vars)
-        result.update(self.leased(self._task.args, task_vars))
-        return result

@@ -16,11 +16,11 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
 
 
-class ActionModule(PushingAction):
+class ActionModule(LeasingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.upgrade_info"
@@ -28,6 +28,7 @@ class ActionModule(PushingAction):
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         """Look; returns the result of the module."""
         result = super().run(tmp, task_vars)
+        self.begin(task_vars)
         arguments = dict(self._task.args)
         found = self._tasks(arguments.get("cfg_tasks"), task_vars or {})
         if found:
@@ -35,7 +36,7 @@ class ActionModule(PushingAction):
         if boolean(arguments.get("push", False), strict=False):
             result.update(self._pushed(arguments, task_vars))
         else:
-            result.update(self.module(arguments, task_vars))
+            result.update(self.leased(arguments, task_vars))
         if found:
             result["cfg_tasks"] = found
         return result
@@ -65,7 +66,7 @@ class ActionModule(PushingAction):
             try:
                 for name, content in supply.small_files():
                     self.put(folder, name, content)
-                return self.module(dict(arguments, repository=folder, image=supply.ident), task_vars)
+                return self.leased(dict(arguments, repository=folder, image=supply.ident), task_vars)
             finally:
                 self._remove_tmp_path(folder)
         except FleetError as error:

@@ -200,10 +200,23 @@ options:
     description: Also where the OS medium has an MBR, which cannot boot a slice once.
     type: bool
     default: false
+"""
+
+    # of the one look before a trial; the arguments are _arguments.LOOKING
+    LOOKING = r"""
+options:
+  commands:
+    description: The commands that will check the new system, to see that they are some. Lists, or text in shell words.
+    type: list
+    elements: raw
+    default: []
   take_over:
     description: Do not refuse a host that another play is at work on.
     type: bool
     default: false
+  holder:
+    description: Who asks, as in M(nanozfs.fleet.transaction). The action of the module fills it in.
+    type: dict
 """
 
     # of a transfer; the arguments are _arguments.TRANSFER

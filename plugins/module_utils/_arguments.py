@@ -56,7 +56,13 @@ LIMITS: Dict[str, Dict[str, Any]] = {
     "min_free": {"type": "int", "default": 67108864},
     "allow_degraded": {"type": "bool", "default": False},
     "allow_mbr": {"type": "bool", "default": False},
+}
+
+#: of the one look before a trial; documented in the fragment ``common.looking``
+LOOKING: Dict[str, Dict[str, Any]] = {
+    "commands": {"type": "list", "elements": "raw", "default": []},
     "take_over": {"type": "bool", "default": False},
+    "holder": {"type": "dict"},
 }
 
 #: of a transfer (``_image/choice.py``); documented in the fragment ``common.transfer``

@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.info
   - nanozfs.fleet.common.limits
+  - nanozfs.fleet.common.looking
 options:
   data:
     description:
@@ -23,12 +24,6 @@ options:
     type: str
     choices: [keep, restore]
     default: keep
-  commands:
-    description: The commands that will check the older system, to see that they are some. Lists, or text in shell
-      words.
-    type: list
-    elements: raw
-    default: []
 """
 
 EXAMPLES = r"""
@@ -85,7 +80,12 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import LIMITS, check_positive, limits_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    LIMITS,
+    LOOKING,
+    check_positive,
+    limits_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
@@ -101,7 +101,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         words_of(command)
     limits = limits_of(params, "rollback")
     here = preflight.fit(runner, limits, params["pool"])
-    preflight.refuse_busy(here, limits, params["take_over"])
+    preflight.refuse_busy(here, limits, leases.holder_of(params["holder"] or {}), params["take_over"])
     running = preflight.running_ref(here)
     wish = preflight.rollback_wish(here, running, params["trial_timeout"], params["data"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
@@ -121,8 +121,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             LIMITS,
+            **LOOKING,
             data={"type": "str", "choices": ["keep", "restore"], "default": "keep"},
-            commands={"type": "list", "elements": "raw", "default": []},
         ),
         supports_check_mode=True,
     )

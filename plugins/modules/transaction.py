@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.lease
+  - nanozfs.fleet.common.limits
 options:
   state:
     description:
@@ -36,9 +37,6 @@ options:
     type: str
     choices: [upgrade, rollback]
     default: upgrade
-  pool:
-    description: Name of the system pool. By default the one that the running image names.
-    type: str
   running:
     description:
       - The image that runs, as M(nanozfs.fleet.upgrade_info) and M(nanozfs.fleet.host_info) say it.
@@ -70,29 +68,8 @@ options:
   boot_id:
     description: The start of the host that was looked at. When it was restarted since, the call is refused.
     type: str
-  datasets:
-    description: The datasets below C(<pool>/nanozfs) that are put back when the trial fails.
-    type: list
-    elements: str
-    default: [cfg, var]
-  trial_timeout:
-    description: Seconds after which a host on trial that nobody commits goes back by itself.
-    type: int
-    default: 600
-  min_free:
-    description: Bytes that the pool must have available.
-    type: int
-    default: 67108864
   allow_bad:
     description: Try an image again that was taken back before.
-    type: bool
-    default: false
-  allow_degraded:
-    description: Go on although the pool has lost its redundancy.
-    type: bool
-    default: false
-  allow_mbr:
-    description: Also where the OS medium has an MBR, which cannot boot a slice once.
     type: bool
     default: false
 """
@@ -276,7 +253,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             LEASE,
-            **{key: value for key, value in LIMITS.items() if key != "take_over"},
+            **LIMITS,
             state={"type": "str", "required": True, "choices": list(STATES)},
             kind={"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
             running={"type": "dict", "options": IMAGE},

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.trust
   - nanozfs.fleet.common.push
   - nanozfs.fleet.common.limits
+  - nanozfs.fleet.common.looking
   - nanozfs.fleet.common.transfer
 options:
   allow_bad:
@@ -32,11 +33,6 @@ options:
       - The file with tasks that the site wants to run for the new system. The action of this module sees that it is
         there, beside the playbook or in C(tasks) there, and returns its full path.
     type: path
-  commands:
-    description: The commands that will check the new system, to see that they are some. Lists, or text in shell words.
-    type: list
-    elements: raw
-    default: []
 """
 
 EXAMPLES = r"""
@@ -125,6 +121,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     LIMITS,
+    LOOKING,
     PUSH,
     TRANSFER,
     TRUST,
@@ -172,7 +169,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         words_of(command)
     limits = limits_of(params, "upgrade")
     here = preflight.fit(runner, limits, params["pool"])
-    preflight.refuse_busy(here, limits, params["take_over"])
+    preflight.refuse_busy(here, limits, leases.holder_of(params["holder"] or {}), params["take_over"])
     repository = repository_of(params)
     slot = here.medium.get(here.medium.inactive.label if here.medium.inactive else "")
     trusted = find_for(
@@ -212,10 +209,10 @@ def main() -> None:
             TRUST,
             **PUSH,
             **LIMITS,
+            **LOOKING,
             **TRANSFER,
             allow_bad={"type": "bool", "default": False},
             cfg_tasks={"type": "path"},
-            commands={"type": "list", "elements": "raw", "default": []},
         ),
         supports_check_mode=True,
     )

@@ -26,3 +26,14 @@ class LeasingAction(WatchingAction):
             )
             found = self.module(dict(given, take_over=True), task_vars)
         return found
+
+
+class PlainLeasingAction(LeasingAction):
+    """One whose module does all of the work in one call."""
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        """Ask the host; returns the result of the module."""
+        result = super().run(tmp, task_vars)
+        self.begin(task_vars)
+        result.update(self.leased(self._task.args, task_vars))
+        return result

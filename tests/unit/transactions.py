@@ -46,7 +46,7 @@ class Play:
     def look(self, version: str = "1.1", **more: Any) -> Dict[str, Any]:
         """What the role's first task does."""
         known = {key: value for key, value in self.more.items() if key in ("take_over", "allow_bad")}
-        return self.fleet.host.run("upgrade_info", **self.fleet.wanted(version), **dict(known, **more))
+        return self.fleet.host.run("upgrade_info", holder=self.who, **self.fleet.wanted(version), **dict(known, **more))
 
     def open(self, source: str = "1.0", target: str = "1.1", **more: Any) -> Dict[str, Any]:
         """Open the transaction; a failure is returned as one."""

@@ -190,13 +190,15 @@ def check_features(here: Situation, step: str, target: ImageRef, features: Optio
     return []
 
 
-def refuse_busy(here: Situation, limits: Demands, take_over: bool) -> None:
+def refuse_busy(here: Situation, demands: Demands, holder: Mapping[str, str], take_over: bool) -> None:
     """Refuse while another play is at work, already when one only looks.
 
+    :param holder: who asks.
     :raises Refused: with who that is.
     """
     if here.journal.is_open and not take_over:
-        leases.claim(here.journal, leases.moment(here.runner), {}, 0, how="-e {0}_take_over=true".format(limits.role))
+        how = "-e {0}_take_over=true".format(demands.role)
+        leases.claim(here.journal, leases.moment(here.runner), holder, 0, how=how)
 
 
 def rollback_wish(here: Situation, running: ImageRef, timeout: int, data: str) -> Wish:
