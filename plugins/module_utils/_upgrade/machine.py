@@ -252,6 +252,8 @@ def decide(facts: Facts, event: str) -> Row:
 
 
 def _unmet(facts: Facts, rows: Sequence[Row]) -> str:
-    """What is the matter, by the row that comes closest."""
+    """What is the matter, by the rows that come closest."""
     unmet = [[name for name in row.guards if not GUARDS[name].holds(facts)] for row in rows]
-    return "; ".join(GUARDS[name].otherwise for name in min(unmet, key=len))
+    fewest = min(len(names) for names in unmet)
+    names = dict.fromkeys(name for names in unmet if len(names) == fewest for name in names)
+    return "; ".join(GUARDS[name].otherwise for name in names)

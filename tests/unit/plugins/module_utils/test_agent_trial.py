@@ -112,7 +112,8 @@ class TestCommit:
     def test_gpart_fails(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()
         agent.replies["gpart"] = lambda argv: (1, "", "gpart: Input/output error\n")
-        assert "the boot flags on ada0 are as they were" in agent.refused("commit")
+        failed = agent.run("commit")
+        assert failed.rc == 3 and "the boot flags on ada0 are as they were" in failed.err
         assert upgrade.journal().phase == "committing"
         del agent.replies["gpart"]
         assert "finished an interrupted commit" in agent.ok("reconcile")
