@@ -27,10 +27,10 @@ WORLD = os.path.join(HOOK, "../../../../../../tests/lab/world/etc")
 #: forms of rc.conf that people have
 FORMS = r"""# $Site$
 hostname=web-1.example.org   # no quotation marks
-ifconfig_em0='inet 192.0.2.2/24'	;	ifconfig_em0_ipv6="inet6 accept_rtadv"
+ifconfig_em0='inet 192.0.2.2/24'<tab>;<tab>ifconfig_em0_ipv6="inet6 accept_rtadv"
 growfs_enable=YES
 cloned_interfaces="lo1 bridge0 \
-	tap0"
+<tab>tap0"
 jail_list="${jail_list} www"
 local_startup="${local_startup} /opt/etc/rc.d"
 : ${my_default:="x y"}
@@ -42,7 +42,7 @@ between="a~b"
 sshd_flags="-o 'Banner none'"
 mistyped_enable = YES
 last_line="no line end"
-""".replace("~", "\u00a0")
+""".replace("<tab>", "\t").replace("~", "\u00a0")
 
 
 def run(argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
