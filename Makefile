@@ -11,7 +11,7 @@ setup: ## install packages (as root) and the virtual environment
 demo: setup ## build, deploy, upgrade, a failing upgrade, rollback, a dead medium, a lost pool (as root; under 5 minutes)
 	@tools/demo
 
-test: ## everything that CI runs (as root; under 30 minutes)
+test: ## everything that CI runs (as root; under 45 minutes)
 	@tools/test
 
 lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint

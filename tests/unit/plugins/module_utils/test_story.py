@@ -34,8 +34,8 @@ from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
 from ansible_collections.nanozfs.fleet.tests.unit.start import PowerCut, Supply, start
 from ansible_collections.nanozfs.fleet.tests.unit.transactions import ALICE, BOB, CFG, ROOT, VAR
 
-#: how many stories are played; tools/test asks for more, by NANOZFS_STORIES
-STORIES = int(os.environ.get("NANOZFS_STORIES", "30"))
+#: how many stories are played; tools/test asks for more, by NANOZFS_HOST_STORIES
+STORIES = int(os.environ.get("NANOZFS_HOST_STORIES", "16"))
 
 #: the plays, and the one that takes over from whoever is at work
 PLAYS = ("alice", "bob")
