@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+sys.path.insert(0, "/usr/local/lib/nanozfs")  # where the agent's code is on an image
+
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, machine
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Operation, Play
