@@ -94,10 +94,12 @@ class Situation:
         )
 
     def _is_armed_medium(self, on_trial: bool) -> bool:
-        """A freshly written medium has never been armed, and is not on trial."""
-        if self.medium.state is None:
-            return on_trial
-        return self.remembered.values.get(ARMED_FOR, "") == (self.journal.txn or "-")
+        """A freshly written medium has never been armed, and is not on trial.
+
+        One that is on trial was armed, also where it could not remember that: a worn nz-state stops no commit.
+        """
+        armed = self.remembered.values.get(ARMED_FOR, "")
+        return armed == (self.journal.txn or "-") or (on_trial and not armed)
 
     def _fell(self) -> bool:
         if self.journal.txn and self.remembered.values.get(TRIED, "") == self.journal.txn:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import Outcome
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -423,6 +424,23 @@ class TestMedium:
         given_up = play._call("transaction", state="abandoned")
         assert not given_up["failed"] and fleet.journal.phase == "idle"
         assert fleet.files() == ["old"] * 3
+
+    def test_one_that_cannot_be_written_stops_nothing(self, fleet: Fleet) -> None:
+        real = fleet.host.open_device
+
+        def failing(path: str, writable: bool = False) -> Any:
+            if writable and path.endswith("nz-state"):
+                raise FleetError("{0} cannot be opened for writing: Input/output error".format(path))
+            return real(path, writable)
+
+        opened = "ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device.open_device"
+        fleet.host.monkeypatch.setattr(opened, failing)
+        play = fleet.play()
+        assert "Input/output error" in play.open()["warnings"][0]
+        play.write()
+        play.trial("begin")
+        fleet.start()
+        assert play.trial("check")["story"]["result"] == "committed"
 
     def test_it_knows_the_transaction_and_the_pool(self, fleet: Fleet) -> None:
         txn = fleet.play().until_armed()
