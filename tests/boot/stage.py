@@ -36,10 +36,11 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import
     with_reserve,
 )
 from ansible_collections.nanozfs.fleet.tests.boot import host as inside
-from ansible_collections.nanozfs.fleet.tests.lab import firmware, paths
+from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, sh
 from ansible_collections.nanozfs.fleet.tests.lab.supervisor import RESTARTED, Clock
 from ansible_collections.nanozfs.fleet.tests.model import geom, pools
+from ansible_collections.nanozfs.fleet.tests.model.gptboot import GptBoot
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.harness import make_mbr_medium, make_medium
 
@@ -343,7 +344,7 @@ class Stage:
             self.machine.load()
             active = [part for part in geom.layouts(self.machine)["ada0"].parts if "active" in part.flags]
             return MBR_LABELS[active[0].index]
-        walk = firmware.GptBoot(self.machine.image("ada0"), self.machine.hardware["disks"]["ada0"]["size"] // 512)
+        walk = GptBoot(self.machine.image("ada0"), self.machine.hardware["disks"]["ada0"]["size"] // 512)
         index = walk.next()
         assert index is not None, "gptboot finds nothing to boot"
         return LABELS[index]

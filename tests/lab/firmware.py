@@ -14,16 +14,14 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Optional
 
 from dissect.ffs import FFS
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests.lab import slices
+from ansible_collections.nanozfs.fleet.tests.model.gptboot import UFS, GptBoot
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
-
-UFS = gpt.TYPES["freebsd-ufs"]
-ME, ONCE, FAILED = (gpt.ATTRIBUTES[name] for name in ("bootme", "bootonce", "bootfailed"))
 
 #: what the loader reads of a slice
 _LOADER_FILES = ("/boot/nanozfs/image.conf", "/boot/kernel/kernel", "/boot/lua/local.lua")
@@ -37,59 +35,6 @@ class Stopped(Exception):
 
 class Restarted(Exception):
     """The machine restarts by itself, before its system is up."""
-
-
-class GptBoot:
-    """gptboot's walk over a partition table. Every change of it is written to the disk at once."""
-
-    def __init__(self, image: str, sectors: int) -> None:
-        self._image = image
-        with open(image, "rb") as file:
-            self.table = gpt.read_table(file, sectors)
-        self._once = True
-        self._current = 0
-        self._first = True
-        tried = [entry for entry in self.table.entries.values() if entry.attributes & (ME | ONCE | FAILED) == ONCE]
-        for entry in tried:
-            # tried before and not committed: gptbootconv
-            entry.attributes = entry.attributes & ~ONCE | FAILED
-        if tried:
-            self._write()
-
-    def _write(self) -> None:
-        corrupt = self.table.corrupt
-        with open(self._image, "r+b") as file:
-            gpt.write_table(file, self.table)
-        self.table.corrupt = corrupt
-
-    def _ufs(self) -> List[int]:
-        return [index for index, entry in sorted(self.table.entries.items()) if entry.kind == UFS]
-
-    def next(self) -> Optional[int]:
-        """The index of the next partition to try."""
-        first, self._first = self._first, False
-        if self._once:
-            for index in self._ufs():
-                entry = self.table.entries[index]
-                if index > self._current and entry.attributes & ME and entry.attributes & ONCE:
-                    self._current = index
-                    entry.attributes &= ~ME
-                    self._write()
-                    return index
-            self._once, self._current = False, 0
-        for index in self._ufs():
-            attributes = self.table.entries[index].attributes
-            if index > self._current and attributes & ME and not attributes & ONCE:
-                self._current = index
-                return index
-        return next(iter(self._ufs()), None) if first else None
-
-    def failed(self, index: int) -> None:
-        """Nothing to boot in that partition."""
-        entry = self.table.entries[index]
-        if entry.attributes & ONCE:
-            entry.attributes = entry.attributes & ~ONCE | FAILED
-            self._write()
 
 
 @dataclass(frozen=True)

@@ -42,25 +42,23 @@ def rounds(site: Site, count: int, chance: random.Random, longest: float) -> Lis
     """
     ends = []
     for number in range(count):
-        running = site.look(HOST)[HOST]["running"]["version"]
-        target = "1.1" if running == "1.0" else "1.0"
         marker = "round {0}".format(number)
         site.ssh(HOST, "echo '{0}' >> /var/db/marker; echo '{0}' >> /var/log/marker".format(marker))
         offset = chance.uniform(0, longest)
-        arguments = ["-l", HOST, "-e", "upgrade_version=" + target, "-e", "upgrade_allow_older=true"]
-        arguments += ["-e", "upgrade_allow_bad=true"]
+        arguments = ["-l", HOST, "-e", "upgrade_version=1.1"]
         first = site.start("upgrade", *arguments)
         time.sleep(offset)
         second = site.start("upgrade", *arguments)
         said = [process.communicate()[0] for process in (first, second)]
         codes = [first.returncode, second.returncode]
-        ends.append((offset, judge(site, target, marker, codes, said)))
+        ends.append((offset, judge(site, marker, codes, said)))
+        site.play("rollback", "-l", HOST, "-e", "rollback_data=restore")
         sys.stdout.write("{0:3} at {1:5.1f} s: {2}\n".format(number + 1, *ends[-1]))
         sys.stdout.flush()
     return ends
 
 
-def judge(site: Site, target: str, marker: str, codes: List[int], said: List[str]) -> str:
+def judge(site: Site, marker: str, codes: List[int], said: List[str]) -> str:
     """How a round has ended.
 
     :raises NotAsItShouldBe: when that is not as if one had been refused.
@@ -68,7 +66,7 @@ def judge(site: Site, target: str, marker: str, codes: List[int], said: List[str
     host: Dict[str, Any] = site.look(HOST)[HOST]
     found = (host["running"]["version"], host["state"], host["journal"]["phase"], host["journal"]["lease"])
     problems = []
-    if found != (target, "normal", "committed", None):
+    if found != ("1.1", "normal", "committed", None):
         problems.append("the host is {0}".format(found))
     if marker not in site.ssh(HOST, "cat /var/db/marker"):
         problems.append("its data is gone")
@@ -90,8 +88,9 @@ def main(arguments: List[str]) -> int:
     site = Site(os.path.join(paths.HOME, "site"))
     site.play("deploy", "-l", HOST)
     began = time.monotonic()
-    site.play("upgrade", "-l", HOST, "-e", "upgrade_version=1.1", "-e", "upgrade_allow_bad=true")
+    site.play("upgrade", "-l", HOST, "-e", "upgrade_version=1.1")
     longest = time.monotonic() - began
+    site.play("rollback", "-l", HOST, "-e", "rollback_data=restore")
     sys.stdout.write("one play alone took {0:.0f} s; seed {1}\n".format(longest, seed))
     try:
         ends = rounds(site, count, random.Random(seed), longest)

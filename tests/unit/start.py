@@ -19,7 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import mach
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import perform
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import TRIED, Situation
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.state import remember
-from ansible_collections.nanozfs.fleet.tests.lab import firmware
+from ansible_collections.nanozfs.fleet.tests.model.gptboot import GptBoot
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
 
@@ -78,7 +78,7 @@ class Supply:
 def boot_code(host: ModuleHost) -> str:
     """What gptboot takes; it may write to the disk."""
     disk = host.machine.hardware["disks"]["ada0"]
-    index = firmware.GptBoot(host.machine.image("ada0"), disk["size"] // 512).next()
+    index = GptBoot(host.machine.image("ada0"), disk["size"] // 512).next()
     assert index is not None, "gptboot finds nothing to boot"
     return LABELS[index]
 
