@@ -389,7 +389,7 @@ def _check_reserved_again(pool: Pool, datasets: List[str], action: str) -> None:
     space = Space(pool)
     for dataset in datasets:
         wanted = min(int(pool.value(dataset, "refreservation")), space.dataset_written(dataset))
-        if wanted > space.room(dataset):
+        if wanted > max(0, space.room(dataset)):
             raise Fail("{0}: out of space".format(action))
 
 
