@@ -254,14 +254,17 @@ class Stage:
         zfs, store = Zfs(runner), JournalStore(Zfs(runner), "tank")
         old, new = ImageRef("a" * 64, OLD, "1.0"), ImageRef("b" * 64, NEW, "1.1")
         journal = transaction.prepare(store.read(), transaction.Wish(UPGRADE, old, new, timeout, allow_bad=True))
-        journal = replace(journal, txn=TXN, phase=ARMED, staged=staged is not None, **more)
+        txn = "{0:04d}{1}".format(journal.count, TXN[4:])  # of which nothing is drawn: tests name what it leaves
+        journal = replace(journal, txn=txn, phase=ARMED, staged=staged is not None, **more)
         if staged is not None:
             self.command("zfs", "create", "-o", "mountpoint=legacy", "-o", "canmount=noauto", "tank/nanozfs/next")
             for name, text in staged.items():
                 self.write("tank/nanozfs/next", name, text)
-        tag, aside = str(journal.snapshot), "tank/nanozfs/failed/" + TXN
+        tag, aside = str(journal.snapshot), "tank/nanozfs/failed/" + txn
         branches = try_plan(zfs, "tank/nanozfs", ["cfg", "var"], tag, aside)
-        self.command("zfs", "create", "-o", "reservation=32M", "-o", "mountpoint=none", "tank/nanozfs/reserve")
+        if self.machine.run(["zfs", "list", "tank/nanozfs/reserve"]).rc != 0:
+            self.command("zfs", "create", "-o", "mountpoint=none", "tank/nanozfs/reserve")
+        self.command("zfs", "set", "reservation=32M", "tank/nanozfs/reserve")
         plans: Tuple[List[Step], List[Step]] = [], put_back(branches, tag, aside)
         if restore:
             names = ["tank/nanozfs/" + name for name in ("cfg", "var")]
@@ -269,7 +272,7 @@ class Stage:
             plans = put_back(branches, restore, aside), undo(branches, restore, aside, aside + "-undone")
         journal = transaction.with_plans(journal, plans[0], with_reserve(plans[1], "tank/nanozfs/reserve"))
         store.write(journal)
-        self.remember(**dict(_state.mirror(journal, self.guid()), armed=TXN))
+        self.remember(**dict(_state.mirror(journal, self.guid()), armed=txn))
         if self.mbr:
             self.command("gpart", "set", "-a", "active", "-i", "3", "ada0")
         else:
@@ -284,13 +287,13 @@ class Stage:
         """Keep everything that a power cut leaves."""
         for name, folder in (("home", self.home), ("shelf", paths.SHELF)):
             shutil.rmtree(os.path.join(where, name), ignore_errors=True)
-            shutil.copytree(folder, os.path.join(where, name), symlinks=True)
+            sh("cp", "-a", folder, os.path.join(where, name))  # fifos as well
 
     def restore(self, where: str) -> None:
         """Be again what was kept."""
         for name, folder in (("home", self.home), ("shelf", paths.SHELF)):
             shutil.rmtree(folder)
-            shutil.copytree(os.path.join(where, name), folder, symlinks=True)
+            sh("cp", "-a", os.path.join(where, name), folder)
 
     # what goes wrong
 
