@@ -445,14 +445,14 @@ class Lab:
     def stutter(self, name: str, fuse: int, seconds: float = 120) -> int:
         """Switch a host on, again and again, the power failing in each early boot, until it comes up all the same.
 
-        :param fuse: see :meth:`Host.on`.
+        :param fuse: see :meth:`Host.on`; one command more in each boot, because those that set a property are done anew.
         :returns: how often the power failed.
         """
         end = time.monotonic() + seconds
         host = self.host(name)
         for failures in range(100):
             before = host.machine.running["boot_id"]
-            host.on(fuse)
+            host.on(fuse + failures)
             while host.is_on:
                 running = host.machine.running
                 if running["boot_id"] != before and "nanozfs.state" in running["kenv"]:
