@@ -49,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
         verb(name, text).add_argument("host", nargs="+")
     stutter = verb("stutter", "switch a host on until it comes up, the power failing in each early boot")
     stutter.add_argument("host")
-    stutter.add_argument("commands", type=int, help="how many commands that change a dataset the first boot may do; each later one does one more")
+    stutter.add_argument(
+        "commands",
+        type=int,
+        help="how many commands that change a dataset the first boot may do; each later one does one more",
+    )
     until = verb("await", "wait until a host runs from a slice in state normal, without asking it")
     until.add_argument("host")
     until.add_argument("slice")

@@ -445,7 +445,7 @@ class Lab:
     def stutter(self, name: str, fuse: int, seconds: float = 120) -> int:
         """Switch a host on, again and again, the power failing in each early boot, until it comes up all the same.
 
-        :param fuse: see :meth:`Host.on`; one command more in each boot, because those that set a property are done anew.
+        :param fuse: see :meth:`Host.on`; one more in each boot, for commands that set a property are done anew.
         :returns: how often the power failed.
         """
         end = time.monotonic() + seconds
