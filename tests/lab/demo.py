@@ -214,7 +214,9 @@ class Demo(Walkthrough):
         self.shows("and what is there: {0}".format(after["importable"][0]["state"]), bool(after["importable"]), after)
         refused = self.play("upgrade", "-l", "web-1", "-e", "upgrade_version=1.1", fails=True)
         self.shows(
-            "an upgrade is refused, nothing is changed", "Nothing was changed" in " ".join(refused.split()), refused
+            "an upgrade is refused, nothing is changed",
+            "Safe now: nothing was changed" in " ".join(refused.split()),
+            refused,
         )
         host.cut()
         host.plug("ada2", "ada3")
