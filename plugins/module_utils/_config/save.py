@@ -10,28 +10,27 @@ Sources: pwd_mkdb(8), sshd(8).
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import fnmatch
+import functools
 import os
 import shutil
 import stat
 from dataclasses import dataclass
 from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
     CHANGED,
     DELETED,
     NEW,
     NOTHING,
-    STAGING,
     Change,
     Etc,
     Places,
     files,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
@@ -198,86 +197,23 @@ class Cfg:
 
         :raises Refused: when another save is at work.
         """
-        lock = os.open(self.place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Refused("another save is at work", safe=NOTHING, todo="wait for it and run this again")
-            self.runner.change(
-                ["mount", "-u", "-o", "rw", self.place], "open {0} for writing".format(self.place), safe=NOTHING
-            )
-            try:
-                yield
-            finally:
-                self.runner.change(
-                    ["mount", "-u", "-o", "ro", self.place],
-                    "make {0} read-only again".format(self.place),
-                    safe="what was saved is complete",
-                    todo="`mount -u -o ro {0}`".format(self.place),
-                )
-        finally:
-            os.close(lock)
+        with alone(self.place, NOTHING, "run this again"), writable(self.runner, self.place, NOTHING):
+            yield
 
     def write(self, chosen: Sequence[Change]) -> None:
-        """Put the files in place: all staged and on the disk first, then all renames in one burst.
+        """Put the files in place, and take out those that are not in /etc any more.
 
-        :raises FleetError: when something fails; before the renames nothing in /cfg has changed.
+        :raises FleetError: when something fails; the error says what /cfg is then.
         """
-        staging = os.path.join(self.place, STAGING)
-        safe = NOTHING
-        try:
-            shutil.rmtree(staging, ignore_errors=True)  # of a save that the power was cut from
-            os.mkdir(staging, 0o700)
-            renames: List[Tuple[str, str]] = []
-            for number, change in enumerate(each for each in chosen if each.kind != DELETED):
-                staged = os.path.join(staging, str(number))
-                _copy(self.etc.at("etc", change.path), staged)
-                target = os.path.join(self.place, change.path)
-                self._refuse_links(change.path)
-                if os.path.isdir(target) and not os.path.islink(target):
-                    raise OSError(errno.EISDIR, "a folder is in the way", target)
-                renames.append((staged, target))
-            for change in chosen:
-                if change.kind != DELETED:
-                    self._make_folders(os.path.dirname(change.path))
-            _flush(staging)
-            safe = "every file in {0} is either the old or the new one".format(self.place)
-            for staged, target in renames:
-                os.rename(staged, target)
-            for change in chosen:
-                if change.kind == DELETED:
-                    os.unlink(os.path.join(self.place, change.path))
-            for folder in sorted({os.path.dirname(os.path.join(self.place, each.path)) for each in chosen}):
-                _flush(folder)
-        except OSError as error:
-            raise FleetError(
-                "could not save to {0}: {1} ({2})".format(self.place, error.strerror, error.filename),
-                safe=safe,
-                todo="run this again",
-            )
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        sources = [each.path for each in chosen if each.kind != DELETED]
+        files = {path: functools.partial(_copy, self.etc.at("etc", path)) for path in sources}
+        gone = [each.path for each in chosen if each.kind == DELETED]
+        Tree(self.place, self._like).replace(files, gone, NOTHING, "run this again")
 
-    def _refuse_links(self, path: str) -> None:
-        """No file is put into whatever folder a link in /cfg leads to."""
-        parts = path.split("/")[:-1]
-        for number in range(len(parts)):
-            folder = os.path.join(self.place, *parts[: number + 1])
-            if os.path.islink(folder):
-                raise OSError(errno.ENOTDIR, "a link is in the way, take it out first", folder)
-
-    def _make_folders(self, path: str) -> None:
-        """The folders on the way to a file, with the owners and modes that they have in /etc."""
-        done = ""
-        for part in path.split("/") if path else ():
-            done = os.path.join(done, part)
-            target = os.path.join(self.place, done)
-            if not os.path.isdir(target):
-                info = os.lstat(self.etc.at("etc", done))
-                os.mkdir(target, 0o700)
-                os.chown(target, info.st_uid, info.st_gid)
-                os.chmod(target, stat.S_IMODE(info.st_mode))
+    def _like(self, folder: str) -> Tuple[int, int, int]:
+        """Mode and owners that a folder has in /etc."""
+        info = os.lstat(self.etc.at("etc", folder))
+        return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
 
 
 def _copy(source: str, target: str) -> None:
@@ -295,14 +231,6 @@ def _copy(source: str, target: str) -> None:
         os.fchmod(handle, stat.S_IMODE(info.st_mode))
         os.utime(handle, ns=(info.st_atime_ns, info.st_mtime_ns))
         os.fsync(handle)
-
-
-def _flush(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def refuse_recovery(runner: Runner) -> None:

@@ -36,6 +36,12 @@ NEVER = rules.MADE + (STAGING + "/*",)
 NOTHING = "nothing was written, /cfg is as it was"
 
 
+def parents(path: str) -> List[str]:
+    """The folders on the way to a path, the outermost first."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: number + 1]) for number in range(len(parts))]
+
+
 @dataclass(frozen=True)
 class Places:
     """Where the trees are, and the early hook's own files."""

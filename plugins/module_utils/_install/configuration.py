@@ -5,37 +5,36 @@
 """Writing the configuration of a host to /cfg, and on one that is installed to the running /etc as well.
 
 Both, because /etc is what ``nanozfs save`` keeps: what stood in /cfg alone would be taken for undone there, and the
-next save would undo it. Files are staged beside their places first and renamed in one burst: a power cut finds each of
-them old or new, and never half.
+next save would undo it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
+import functools
 import grp
 import os
 import pwd
 import re
-import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf, rules
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, Places
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of, parents
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
 
 HOST_KEY = "ssh/ssh_host_ed25519_key"
 
 _HEAD = "# Written by nanozfs.fleet.deploy; changes belong into the inventory.\n"
 _SAFE = "nothing was changed"
+_AGAIN = "run the play again"
 
 MASTER = "master.passwd"
 
@@ -227,76 +226,7 @@ def difference(file: File, root: str) -> Dict[str, str]:
     return {"before": before, "after": after}
 
 
-class Tree:
-    """A tree that files are put into: /cfg, or /etc.
-
-    :param root: where it is.
-    :param base: where the modes of folders are taken from that the image has as well.
-    """
-
-    def __init__(self, root: str, base: str) -> None:
-        self.root = root
-        self.base = base
-
-    def at(self, path: str) -> str:
-        return os.path.join(self.root, path)
-
-    def put(self, files: Sequence[File]) -> None:
-        """Put files in place: all staged and on the disk first, then all renames in one burst.
-
-        :raises FleetError: when something fails; before the renames nothing has changed.
-        """
-        staging = self.at(STAGING)
-        safe = "no file of {0} was changed".format(self.root)
-        try:
-            shutil.rmtree(staging, ignore_errors=True)  # of a write that the power was cut from
-            os.mkdir(staging, 0o700)
-            for number, file in enumerate(files):
-                self._check_way(file.path)
-                _write(os.path.join(staging, str(number)), file)
-            for file in files:
-                self.make_folders(file.path)
-            _flush(staging)
-            safe = "every file in {0} is either the old or the new one".format(self.root)
-            for number, file in enumerate(files):
-                os.rename(os.path.join(staging, str(number)), self.at(file.path))
-            for folder in sorted({os.path.dirname(self.at(file.path)) for file in files}):
-                _flush(folder)
-        except OSError as error:
-            raise FleetError(
-                "could not write to {0}: {1} ({2})".format(self.root, error.strerror, error.filename),
-                safe=safe,
-                todo="mend that and run the play again",
-            )
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-    def _check_way(self, path: str) -> None:
-        """Refuse to write over a folder, or through a file or a link."""
-        for parent in parents(path):
-            full = self.at(parent)
-            if os.path.lexists(full) and (os.path.islink(full) or not os.path.isdir(full)):
-                raise OSError(errno.ENOTDIR, "there is something else in the way of {0}".format(path), full)
-        full = self.at(path)
-        if os.path.isdir(full) and not os.path.islink(full):
-            raise OSError(errno.EISDIR, "a folder is in the way", full)
-
-    def make_folders(self, path: str) -> None:
-        """The folders on the way to a file; as the image has them, where it does: at a start they go over its own."""
-        for parent in parents(path):
-            target = self.at(parent)
-            if os.path.isdir(target):
-                continue
-            os.mkdir(target, 0o700)
-            mode = 0o700 if parent == os.path.dirname(KEYS) else 0o755
-            with contextlib.suppress(OSError):
-                info = os.stat(os.path.join(self.base, parent))
-                mode = stat.S_IMODE(info.st_mode)
-                os.chown(target, info.st_uid, info.st_gid)
-            os.chmod(target, mode)
-
-
-def _write(path: str, file: File) -> None:
+def _write(file: File, path: str) -> None:
     """One file with its owner and mode, and on the disk."""
     with _private(path) as new:
         new.write(file.content)
@@ -306,14 +236,6 @@ def _write(path: str, file: File) -> None:
             os.fchown(new.fileno(), file.uid, file.gid)
         os.fchmod(new.fileno(), file.mode)
         os.fsync(new.fileno())
-
-
-def _flush(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass
@@ -337,47 +259,32 @@ class Configuration:
         self.places = places
         self.dataset = root_of(pool) + "/cfg"
         self.installed = installed
-        self.cfg = Tree(places.cfg, places.base)
-        self.etc = Tree(places.etc, places.base)
+        self.cfg = Tree(places.cfg, self._like)
+        self.etc = Tree(places.etc, self._like)
+
+    def _like(self, folder: str) -> Tuple[int, int, int]:
+        """Mode and owners of a folder: as the image has it, where it does, for at a start it goes over its own."""
+        try:
+            info = os.stat(os.path.join(self.places.base, folder))
+        except OSError:
+            return 0o700 if folder == os.path.dirname(KEYS) else 0o755, -1, -1
+        return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
 
     @contextlib.contextmanager
     def _mounted(self) -> Iterator[None]:
         """/cfg open for writing. Whatever happens, it ends as it was."""
         place = self.places.cfg
         if self.installed:
-            with self._alone():
-                self.runner.change(["mount", "-u", "-o", "rw", place], "open {0} for writing".format(place), _SAFE)
-                try:
-                    yield
-                finally:
-                    self.runner.change(
-                        ["mount", "-u", "-o", "ro", place],
-                        "make {0} read-only again".format(place),
-                        safe="what was written is complete",
-                        todo="`mount -u -o ro {0}`".format(place),
-                    )
+            # in check mode nothing is written, and a save is in nobody's way
+            lock = contextlib.nullcontext() if self.runner.check_mode else alone(place, _SAFE, _AGAIN)
+            with lock, writable(self.runner, place, _SAFE):
+                yield
             return
         self.runner.change(["mount", "-t", "zfs", self.dataset, place], "mount {0}".format(self.dataset))
         try:
             yield
         finally:
             self.runner.change(["umount", place], "unmount {0}".format(place), safe="what was written is complete")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """With the lock that ``nanozfs save`` takes as well."""
-        if self.runner.check_mode:
-            yield
-            return
-        lock = os.open(self.places.cfg, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Refused("a `nanozfs save` is at work", safe=_SAFE, todo="wait for it and run the play again")
-            yield
-        finally:
-            os.close(lock)
 
     def _adopted(self) -> List[File]:
         """The key that an installed host made at this start and that nobody has kept."""
@@ -423,7 +330,7 @@ class Configuration:
         written.changed = written.changed or bool(behind)
         written.overwritten += unsaved
         if behind and not self.runner.check_mode:
-            self.etc.put(behind)
+            self._replace(self.etc, behind)
         for file in behind:
             if file.path in _DERIVED:
                 self.runner.change(_DERIVED[file.path], "put {0} in force".format(file.path))
@@ -444,10 +351,15 @@ class Configuration:
         after = "".join(side["after"] for side in sides) + ("{0}: made on the host\n".format(HOST_KEY) if made else "")
         return Written(bool(todo) or made, "".join(side["before"] for side in sides), after, [])
 
+    @staticmethod
+    def _replace(tree: Tree, files: Sequence[File]) -> None:
+        makers = {file.path: functools.partial(_write, file) for file in files}
+        tree.replace(makers, (), "no file of {0} was changed".format(tree.root), "mend that and run the play again")
+
     def _put(self, todo: Sequence[File], key: bool, hostname: str) -> None:
         if not self.runner.check_mode:
             if todo:
-                self.cfg.put(todo)
+                self._replace(self.cfg, todo)
             if key:
                 self.cfg.make_folders(HOST_KEY)
         if key:

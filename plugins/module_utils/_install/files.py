@@ -18,7 +18,7 @@ import zlib
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, parents
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 
 #: bytes of all files together: they are in /cfg, and at every start in the memory disk of /etc as well
@@ -199,12 +199,6 @@ def merged(entries: Sequence[Entry]) -> List[Entry]:
             todo="put what is large into the image, or into a dataset of its own",
         )
     return [last[path] for path in sorted(last)]
-
-
-def parents(path: str) -> List[str]:
-    """The folders on the way to a path, the outermost first."""
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: number + 1]) for number in range(len(parts))]
 
 
 # travelling
