@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping
 
-from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleError
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, given, merged, pack
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_files import folder_entries
 
 #: what is packed, and what it must be
@@ -34,30 +34,20 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ModuleAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.host_install"
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Pack, and run the module; returns its result."""
-        result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        beside = str((task_vars or {}).get("inventory_dir") or "")
-        try:
-            parts = {key: self._part(arguments.pop(key, None), key) for key in PACKED}
-            if arguments.get("state") != "up":
-                entries = given(parts["files"]) + self._folders(parts["folders"], beside)
-                more = {key: parts[key] for key in ("rc_conf", "authorized_keys")}
-                arguments["packed"] = pack(merged(entries), more)
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
-        result.update(self._execute_module(module_name=self.MODULE, module_args=arguments, task_vars=task_vars))
-        return result
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Pack, and run the module; its result."""
+        beside = str(self._vars.get("inventory_dir") or "")
+        parts = {key: self._part(arguments.pop(key, None), key) for key in PACKED}
+        if arguments.get("state") != "up":
+            entries = given(parts["files"]) + self._folders(parts["folders"], beside)
+            more = {key: parts[key] for key in ("rc_conf", "authorized_keys")}
+            arguments["packed"] = pack(merged(entries), more)
+        return self.module(arguments)
 
     @staticmethod
     def _part(value: Any, key: str) -> Any:

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
 
@@ -21,22 +19,10 @@ class ActionModule(PushingAction):
 
     MODULE = "nanozfs.fleet.image_info"
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Look; returns the result of the module."""
-        result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Look; the result of the module."""
         if not boolean(arguments.get("push", False), strict=False):
-            result.update(self.module(arguments, task_vars))
-            return result
-        try:
-            supply = supply_of(arguments)
-            folder = self._make_tmp_path()
-            try:
-                for name, content in supply.manifest_files():
-                    self.put(folder, name, content)
-                result.update(self.module(dict(arguments, repository=folder, image=supply.ident), task_vars))
-            finally:
-                self._remove_tmp_path(folder)
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
-        return result
+            return self.module(arguments)
+        supply = supply_of(arguments)
+        with self.folder(supply.manifest_files()) as folder:
+            return self.module(dict(arguments, repository=folder, image=supply.ident))

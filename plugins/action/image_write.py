@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -29,21 +28,11 @@ class ActionModule(WatchingAction):
 
     MODULE = "nanozfs.fleet.image_write"
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Write; returns the result of the module."""
-        result = super().run(tmp, task_vars)
-        self.begin(task_vars)
-        arguments = dict(self._task.args)
-        try:
-            if boolean(arguments.get("push", False), strict=False):
-                result.update(self._push(arguments))
-            elif self._task.check_mode:
-                result.update(self.module(arguments, self._vars))
-            else:
-                result.update(self._watch(arguments))
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
-        return result
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Write; the result of the module."""
+        if boolean(arguments.get("push", False), strict=False):
+            return self._push(arguments)
+        return self.module(arguments) if self._task.check_mode else self._watch(arguments)
 
     def _watch(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Start or take over a write, and tell how far it is until it is over.
@@ -63,14 +52,9 @@ class ActionModule(WatchingAction):
     def _push(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Bring what the target needs, chunk by chunk."""
         supply = supply_of(arguments)
-        folder = self._make_tmp_path()
-        try:
-            for name, content in supply.small_files():
-                self.put(folder, name, content)
+        with self.folder(supply.small_files()) as folder:
             here = dict(arguments, repository=folder, image=supply.ident, push=False)
             return self._rounds(supply, folder, here)
-        finally:
-            self._remove_tmp_path(folder)
 
     def _rounds(self, supply: Supply, folder: str, here: Dict[str, Any]) -> Dict[str, Any]:
         """Bring what is missing until nothing is; then have all of it read back."""
@@ -102,7 +86,7 @@ class ActionModule(WatchingAction):
                 if length:
                     self.put(folder, name + ".part", supply.read(name, offset, length))
                 part = {"file": name, "offset": offset, "length": length}
-                found = self.module(dict(here, part=part), self._vars)
+                found = self.module(dict(here, part=part))
                 if found.get("failed"):
                     return found
                 written, fetched = written + found["written"], fetched + length
@@ -136,6 +120,6 @@ class ActionModule(WatchingAction):
         before = self._task.check_mode
         self._task.check_mode = True
         try:
-            return self.module(arguments, self._vars)
+            return self.module(arguments)
         finally:
             self._task.check_mode = before

@@ -14,9 +14,9 @@ import contextlib
 import getpass
 import os
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
@@ -48,24 +48,21 @@ class ActionModule(WatchingAction):
 
     MODULE = "nanozfs.fleet.nanobsd_build"
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Build; returns the result of the module, with the path of the archive here."""
-        result = super().run(tmp, task_vars)
-        # customise scripts are arguments of the module, which would be written into the log of the build host
-        self.begin(dict(task_vars or {}, ansible_no_target_syslog=True))
-        arguments = dict(self._task.args)
+    def variables(self, task_vars: Mapping[str, Any]) -> Dict[str, Any]:
+        """Customise scripts are arguments of the module, which would be written into the log of the build host."""
+        return dict(task_vars, ansible_no_target_syslog=True)
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Build; the result of the module, with the path of the archive here."""
         dest = arguments.pop("dest", None)
-        try:
-            arguments["scripts"] = scripts_of([str(each) for each in arguments.pop("customise", None) or []])
-            if self._task.check_mode:
-                result.update(self.module(arguments, self._vars))
-            else:
-                result.update(self._watch(dict(arguments, reader=self._reader())))
-                self._explain(result)
-            if dest is not None and not result.get("failed"):
-                self._fetch(result, os.path.expanduser(str(dest)))
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
+        arguments["scripts"] = scripts_of([str(each) for each in arguments.pop("customise", None) or []])
+        if self._task.check_mode:
+            result = self.module(arguments)
+        else:
+            result = self._watch(dict(arguments, reader=self._reader()))
+            self._explain(result)
+        if dest is not None and not result.get("failed"):
+            self._fetch(result, os.path.expanduser(str(dest)))
         return result
 
     def _reader(self) -> Optional[str]:

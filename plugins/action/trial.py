@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
@@ -27,14 +26,10 @@ class ActionModule(LeasingAction):
 
     MODULE = "nanozfs.fleet.trial"
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Follow the trial; the result of the task."""
-        result = super().run(tmp, task_vars)
-        self.begin(task_vars)
-        arguments = dict(self._task.args)
         if self._task.check_mode:
-            result.update(changed=True, skipped=True, msg="a trial is only made when this is no check mode")
-            return result
+            return {"changed": True, "skipped": True, "msg": "a trial is only made when this is no check mode"}
         follow = Follow(
             self._ask(arguments),
             self._drop,
@@ -43,16 +38,12 @@ class ActionModule(LeasingAction):
             time.monotonic,
             time.sleep,
         )
-        try:
-            ended = follow.run(
-                str(arguments.get("step") or "begin"),
-                str(arguments.get("reason") or ""),
-                str(arguments.get("boot_id") or ""),
-            )
-        except FleetError as error:
-            raise AnsibleActionFail(str(error))
-        result.update(self._told(ended, str(arguments.get("what") or "the trial")))
-        return result
+        ended = follow.run(
+            str(arguments.get("step") or "begin"),
+            str(arguments.get("reason") or ""),
+            str(arguments.get("boot_id") or ""),
+        )
+        return self._told(ended, str(arguments.get("what") or "the trial"))
 
     def _ask(self, arguments: Dict[str, Any]) -> Any:
         """How the host is asked: one call of the module."""
@@ -60,7 +51,7 @@ class ActionModule(LeasingAction):
         def ask(step: str, **more: Any) -> Dict[str, Any]:
             call = dict(arguments, step=step, holder=holder(self._vars), **more)
             try:
-                found = self.module(call, self._vars)
+                found = self.module(call)
             except AnsibleConnectionFailure as error:
                 raise NotThere(str(error))
             except AnsibleError as error:  # a host that goes down kills what runs there

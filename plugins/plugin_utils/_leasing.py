@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder, is_gone
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import WatchingAction
@@ -15,25 +15,22 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import Watchi
 class LeasingAction(WatchingAction):
     """An action that says who it is, and takes over from a play of this machine that is dead."""
 
-    def leased(self, arguments: Mapping[str, Any], task_vars: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    def leased(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
         """Run the module; once more, taking over, where the other play was one of this machine and has ended."""
-        given = dict(arguments, holder=holder(task_vars or {}))
-        found = self.module(given, task_vars)
+        given = dict(arguments, holder=holder(self._vars))
+        found = self.module(given)
         other = (found.get("lease") or {}) if found.get("failed") else {}
         if isinstance(other, dict) and is_gone(other.get("holder") or {}):
             self.say(
                 "takes over from a play of this machine that has ended (process {0})".format(other["holder"]["pid"])
             )
-            found = self.module(dict(given, take_over=True), task_vars)
+            found = self.module(dict(given, take_over=True))
         return found
 
 
 class PlainLeasingAction(LeasingAction):
     """One whose module does all of the work in one call."""
 
-    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Ask the host; returns the result of the module."""
-        result = super().run(tmp, task_vars)
-        self.begin(task_vars)
-        result.update(self.leased(self._task.args, task_vars))
-        return result
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Ask the host; the result of the module."""
+        return self.leased(arguments)

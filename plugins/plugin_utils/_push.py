@@ -6,26 +6,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from typing import Any, Dict, Optional
+from typing import Iterable, Iterator, Tuple
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 
 
-class PushingAction(ActionBase):
+class PushingAction(ModuleAction):
     """An action that can put files into a folder of the target."""
 
-    #: the module that does the work
-    MODULE = ""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    def module(self, arguments: Dict[str, Any], task_vars: Optional[Dict[str, Any]]) -> Dict[str, Any]:
-        """Run the module."""
-        return self._execute_module(module_name=self.MODULE, module_args=arguments, task_vars=task_vars)
+    @contextlib.contextmanager
+    def folder(self, files: Iterable[Tuple[str, bytes]]) -> Iterator[str]:
+        """A folder of the target with files in it, for as long as it is needed."""
+        folder = str(self._make_tmp_path())
+        try:
+            for name, content in files:
+                self.put(folder, name, content)
+            yield folder
+        finally:
+            self._remove_tmp_path(folder)
 
     def put(self, folder: str, name: str, content: bytes) -> None:
         """Put a file into a folder of the target that only the user of the play can read."""

@@ -54,14 +54,6 @@ def watch(
 class WatchingAction(PushingAction):
     """An action whose module works in the background, and whose operator sees how far that is."""
 
-    def begin(self, task_vars: Optional[Dict[str, Any]]) -> None:
-        """Keep what is known of the host.
-
-        :param task_vars: the variables that the module is run with.
-        """
-        self._vars = task_vars or {}
-        self._host = str(self._vars.get("inventory_hostname", "the host"))
-
     def say(self, text: str) -> None:
         """A line about the host."""
         display.display("  {0}: {1}".format(self._host, text))
@@ -76,7 +68,7 @@ class WatchingAction(PushingAction):
         :raises FleetError: that one.
         """
         return watch(
-            lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job), self._vars),
+            lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job)),
             lambda progress: self.say(line(progress)),
             int(arguments.get("interval") or 5),
             died,

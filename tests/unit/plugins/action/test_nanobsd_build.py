@@ -18,7 +18,6 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.action.nanobsd_build import ActionModule, scripts_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 
 CONTENT = b"the tree"
 RESULT = {"archive": "/usr/obj/nanozfs/web/tree.tar.xz", "sha256": hashlib.sha256(CONTENT).hexdigest(), "size": 8}
@@ -99,13 +98,13 @@ def test_scripts(tmp_path: Any) -> None:
 def test_scripts_are_not_logged_on_the_build_host(monkeypatch: pytest.MonkeyPatch) -> None:
     given: List[Any] = []
 
-    def module(_arguments: Any, task_vars: Any) -> Dict[str, Any]:
+    def execute(task_vars: Any, **_more: Any) -> Dict[str, Any]:
         given.append(task_vars)
         return {}
 
     found = action(Connection(), check=True)
     found._task.args = {"name": "web"}
-    monkeypatch.setattr(PushingAction, "run", lambda *_arguments: {})
-    monkeypatch.setattr(found, "module", module)
+    monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *_arguments: {})
+    monkeypatch.setattr(found, "_execute_module", execute)
     found.run(None, {"inventory_hostname": "forge"})
     assert constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=given[0]) is True

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What actions have in common that run a module on the host."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+
+
+class ModuleAction(ActionBase):
+    """Arguments, work, the module, and the one place where errors end."""
+
+    #: the module that does the work on the host
+    MODULE = ""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Do it; the result of the task.
+
+        :param arguments: those of the task, to do with as one likes.
+        :raises FleetError: which the task fails with.
+        """
+        raise NotImplementedError
+
+    def variables(self, task_vars: Mapping[str, Any]) -> Dict[str, Any]:
+        """Those that the module is run with."""
+        return dict(task_vars)
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        """What Ansible calls."""
+        result = super().run(tmp, task_vars)
+        self._vars = self.variables(task_vars or {})
+        self._host = str(self._vars.get("inventory_hostname", "the host"))
+        try:
+            result.update(self.work(dict(self._task.args)))
+        except FleetError as error:
+            raise AnsibleActionFail(str(error))
+        return result
+
+    def module(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+        """Run the module once; its result."""
+        found: Dict[str, Any] = self._execute_module(
+            module_name=self.MODULE, module_args=dict(arguments), task_vars=self._vars
+        )
+        return found
