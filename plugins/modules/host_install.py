@@ -177,6 +177,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import files, install
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
@@ -236,14 +237,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {
-                    "type": {
-                        "type": "str",
-                        "choices": ["stripe", "mirror", "raidz", "raidz1", "raidz2", "raidz3"],
-                        "default": "raidz",
-                    },
-                    "disks": {"type": "list", "elements": "str", "required": True},
-                },
+                "options": pools.VDEV,
             },
             "pool_properties": {"type": "dict", "default": {}},
             "filesystem_properties": {"type": "dict", "default": {}},

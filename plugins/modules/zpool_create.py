@@ -106,14 +106,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
-                "options": {
-                    "type": {
-                        "type": "str",
-                        "choices": ["stripe", "mirror", "raidz", "raidz1", "raidz2", "raidz3"],
-                        "default": "raidz",
-                    },
-                    "disks": {"type": "list", "elements": "str", "required": True},
-                },
+                "options": pools.VDEV,
             },
             "properties": {"type": "dict", "default": {}},
             "filesystem_properties": {"type": "dict", "default": {}},

@@ -14,6 +14,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import check_dataset_name, property_texts
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
+    VDEV_TYPES,
     Candidate,
     ImportOptions,
     Pool,
@@ -22,6 +23,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool impor
     choose,
     vdev_words,
 )
+
+#: a vdev as a module takes it
+VDEV: Dict[str, Dict[str, Any]] = {
+    "type": {"type": "str", "choices": list(VDEV_TYPES), "default": "raidz"},
+    "disks": {"type": "list", "elements": "str", "required": True},
+}
 
 
 class Done(NamedTuple):

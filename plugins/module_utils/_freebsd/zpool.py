@@ -22,6 +22,9 @@ LIST_FIELDS = ("name", "guid", "health", "size", "allocated", "free", "capacity"
 #: health states of a pool that still serves its data
 USABLE = ("ONLINE", "DEGRADED")
 
+#: types of vdevs for the data of a pool; a stripe has no word of its own (zpoolconcepts(7))
+VDEV_TYPES = ("stripe", "mirror", "raidz", "raidz1", "raidz2", "raidz3")
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -449,7 +452,7 @@ def vdev_words(vdevs: Sequence[Mapping[str, object]]) -> List[str]:
     for vdev in vdevs:
         kind = str(vdev.get("type") or "stripe")
         disks = vdev.get("disks")
-        if kind not in ("stripe", "mirror", "raidz", "raidz1", "raidz2", "raidz3"):
+        if kind not in VDEV_TYPES:
             raise FleetError("{0!r} is no type of vdev for the data of a pool".format(kind))
         if not isinstance(disks, (list, tuple)) or not disks:
             raise FleetError("a vdev of type {0} without disks".format(kind))
