@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import HOLD_TAG, MADE_BY, MAKER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import machine, operations, situation
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import perform
@@ -130,7 +131,11 @@ def _nothing(here: Situation) -> None:
 
 
 def _snapshot(here: Situation) -> None:
-    for argv in operations.held_snapshot(here.root, str(here.journal.txn)):
+    name = "{0}@{1}".format(here.root, journals.snapshot_tag(str(here.journal.txn)))
+    for argv in (
+        ["zfs", "snapshot", "-r", "-o", "{0}={1}".format(MADE_BY, MAKER), name],
+        ["zfs", "hold", "-r", HOLD_TAG, name],
+    ):
         here.runner.change(argv, "take the snapshot of the trial")
 
 

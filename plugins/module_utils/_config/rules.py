@@ -4,14 +4,12 @@
 
 """What of /etc is not the host's to say: what only the image has, what every start makes anew, what the layout needs.
 
-The early hook has the same list of files (``unwanted`` in ``boot/nanozfs/cfg.subr``; a unit test compares them), and
-reads the settings from the file that is made here.
+The early hook has the same list of files (``unwanted`` in ``boot/nanozfs/cfg.subr``; a unit test compares them), which
+judges on the host; here it is for the controller, before any host is asked. The hook reads the settings from the file
+that is made here.
 """
 
 from __future__ import annotations
-
-import fnmatch
-import os
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
 
@@ -42,9 +40,6 @@ IMAGE_ONLY = (
     "nanozfs.notes",
     "nanozfs.tmp",
 )
-
-#: scripts of the image, where a site may have further ones
-SCRIPTS = "rc.d/"
 
 #: what belongs to the machine or is made anew at every start (rc.d/hostid_save, rc.d/zfs, zfs share, the early hook):
 #: no difference to anybody, and never saved
@@ -85,17 +80,6 @@ CONF_FILES = "/etc/rc.conf /etc/rc.conf.local /etc/" + LAST
 
 #: another name of the same file: ``source_rc_confs`` reads each name once
 _AGAIN = "/etc/defaults/./nanozfs.conf"
-
-
-def only_the_image(path: str, base: str) -> bool:
-    """Whether /cfg is not asked about a file, whatever is in it.
-
-    :param path: relative to /etc.
-    :param base: the folder with the image's /etc.
-    """
-    if path.startswith(SCRIPTS) and os.path.lexists(os.path.join(base, path)):
-        return True
-    return any(fnmatch.fnmatchcase(path, pattern) for pattern in IMAGE_ONLY)
 
 
 def last_words() -> str:

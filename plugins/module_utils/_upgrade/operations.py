@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import HOLD_TAG, MADE_BY, MAKER, ensure_dataset
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import HOLD_TAG, ensure_dataset
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
@@ -355,12 +355,3 @@ def record(here: Situation, running: ImageRef) -> Journal:
     if after != here.journal:
         here.store.write(after)
     return after
-
-
-def held_snapshot(root: str, txn: str) -> List[List[str]]:
-    """The commands with which the early hook takes the snapshot of a trial; for tests and documentation."""
-    name = "{0}@{1}".format(root, snapshot_tag(txn))
-    return [
-        ["zfs", "snapshot", "-r", "-o", "{0}={1}".format(MADE_BY, MAKER), name],
-        ["zfs", "hold", "-r", HOLD_TAG, name],
-    ]

@@ -228,8 +228,6 @@ class TestFiles:
         left = host.starts({**dict.fromkeys(names, "if then\n"), "rc.d/site": "", "defaults/devfs.rules": ""}).left
         expected = {("mtree" if name == "mtree/x" else name, "only the image has it") for name in names}
         assert set(left) == expected
-        assert all(rules.only_the_image(path, str(host.base)) for path, _why in left)
-        assert not rules.only_the_image("rc.d/site", str(host.base))
 
     def test_the_hook_and_python_have_the_same_list(self) -> None:
         text = Path(HOOK, "cfg.subr").read_text()
