@@ -15,12 +15,16 @@ from typing import Callable, NamedTuple, Optional
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import read_medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import USABLE, Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import machine, operations
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Keep, Operation, Play
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import RECOVERY, TRIAL, state_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import (
+    RECOVERY,
+    TRIAL,
+    pool_problem,
+    state_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import Situation, look
 
 _NOTHING = "nothing was changed"
@@ -61,10 +65,10 @@ def _refuse_unfit(here: Situation) -> None:
             safe=_BACK,
             todo="`nanozfs revert`, or just restart the host",
         )
-    pool = Zpool(here.runner).pool(here.pool)
-    if pool is None or pool.health not in USABLE:
+    problem = pool_problem(here.runner, here.pool)
+    if problem:
         raise Refused(
-            "the pool {0} is {1}".format(here.pool, pool.health if pool else "not imported"),
+            problem,
             safe=_BACK,
             todo="repair the pool, or take the trial back with `nanozfs revert`",
         )

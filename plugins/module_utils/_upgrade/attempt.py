@@ -17,7 +17,6 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import read_medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import USABLE, Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
@@ -230,9 +229,9 @@ class Attempt:
         state, reason = preflight.state_of(self.runner, here.medium)
         if state not in (preflight.TRIAL, preflight.NORMAL):
             return ["it came up in state {0} ({1})".format(state, reason or "no reason given")]
-        pool = Zpool(self.runner).pool(here.pool)
-        if pool is None or pool.health not in USABLE:
-            return ["the pool {0} is {1}".format(here.pool, pool.health if pool else "not imported")]
+        problem = preflight.pool_problem(self.runner, here.pool)
+        if problem:
+            return [problem]
         return failures(self.runner, self.checks, self.sleep, self.monotonic)
 
     # taking back

@@ -14,7 +14,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import GPT, Medium
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import USABLE, Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import read_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Inside, check_readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
@@ -75,6 +75,14 @@ def state_of(runner: Runner, medium: Optional[Medium]) -> Tuple[str, str]:
     if state == NORMAL and medium is not None and medium.on_trial():
         return TRIAL, reason
     return (state if state in (NORMAL, RECOVERY) else UNKNOWN), reason
+
+
+def pool_problem(runner: Runner, name: str) -> str:
+    """Why a pool does not serve its data; empty while it does."""
+    pool = Zpool(runner).pool(name)
+    if pool is not None and pool.health in USABLE:
+        return ""
+    return "the pool {0} is {1}".format(name, pool.health if pool else "not imported")
 
 
 def _unfit(role: str, why: str, todo: str) -> Refused:
