@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any, Dict
 
@@ -32,7 +31,7 @@ class ActionModule(LeasingAction):
             return {"changed": True, "skipped": True, "msg": "a trial is only made when this is no check mode"}
         follow = Follow(
             self._ask(arguments),
-            self._drop,
+            self._connection.reset,
             self.say,
             Times(float(arguments.get("boot_timeout") or 900), float(arguments.get("trial_timeout") or 600)),
             time.monotonic,
@@ -65,11 +64,6 @@ class ActionModule(LeasingAction):
             return dict(found)
 
         return ask
-
-    def _drop(self) -> None:
-        """Have the next call made over a connection of its own: one that is kept to a host that is gone hangs."""
-        with contextlib.suppress(AnsibleError):
-            self._connection.reset()
 
     def _told(self, ended: Dict[str, Any], what: str) -> Dict[str, Any]:
         """The result, in words."""

@@ -45,12 +45,39 @@ def answer_of(run: Callable[[], Mapping[str, Any]]) -> Dict[str, Any]:
     return result
 
 
+class Line:
+    """The line to a host that goes and comes back: it is tried after pauses that grow, over a new connection each time.
+
+    :param reset: drops the connection: one that is kept open to a host that is gone hangs.
+    """
+
+    def __init__(self, reset: Callable[[], None], sleep: Callable[[float], None]) -> None:
+        self._reset = reset
+        self._sleep = sleep
+        self._rest = FIRST
+
+    def drop(self) -> None:
+        """Have the next call made over a connection of its own."""
+        with contextlib.suppress(AnsibleError):  # there was none
+            self._reset()
+
+    def pause(self) -> None:
+        """Before the next try."""
+        self._sleep(self._rest)
+        self._rest = min(self._rest * 1.5, SLOWEST)
+        self.drop()
+
+    def answered(self) -> None:
+        """It is there: the next pause is a short one again."""
+        self._rest = FIRST
+
+
 class Restart:
     """One restart of a host, from the controller.
 
     :param ask: looks at the host; its answer has ``boot_id``, and ``refused`` where the restart did not happen. Raises
         :class:`NotThere` where there is none (see :func:`answer_of`).
-    :param reset: drops the connection to the host: one that is kept open to a host that is gone hangs.
+    :param reset: see :class:`Line`.
     :param name: of the host, for errors.
     """
 
@@ -63,7 +90,7 @@ class Restart:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._ask = ask
-        self._reset = reset
+        self._line = Line(reset, sleep)
         self._name = name
         self._clock = clock
         self._sleep = sleep
@@ -80,9 +107,9 @@ class Restart:
         """
         until = self._clock() + seconds
         self._sleep(delay)
-        pause, last = FIRST, "it was not asked"
+        last = "it was not asked"
+        self._line.drop()
         while True:
-            self._drop()
             try:
                 found = dict(self._ask())
             except NotThere as error:
@@ -104,10 +131,4 @@ class Restart:
                     safe="what was written before the restart is kept",
                     todo="look at its console; once it is up, run the play again",
                 )
-            self._sleep(pause)
-            pause = min(pause * 1.5, SLOWEST)
-
-    def _drop(self) -> None:
-        """Have the next look made over a connection of its own."""
-        with contextlib.suppress(AnsibleError):  # there was none
-            self._reset()
+            self._line.pause()

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import Line, NotThere
 
 BEGIN, LOOK, ADOPT, CHECK, REVERT, WAIT, END = "begin", "look", "adopt", "check", "revert", "wait", "end"
 
 #: how long a look at a host that is about to restart waits there (seconds): few calls, and the restart itself ends it
 LONG_POLL = 25
-
-#: seconds between two tries to reach a host that does not answer: at first, and at most
-FIRST, SLOWEST = 1.0, 5.0
 
 Answer = Dict[str, Any]
 
@@ -54,7 +51,7 @@ class Follow:
     """One trial of one host.
 
     :param ask: runs the module with a step and more arguments; raises :class:`NotThere` without an answer.
-    :param reset: drops the connection.
+    :param reset: see :class:`Line`.
     :param say: a line for the operator.
     """
 
@@ -68,11 +65,10 @@ class Follow:
         sleep: Callable[[float], None],
     ) -> None:
         self._ask = ask
-        self._reset = reset
         self._say = say
         self._times = times
         self._clock = clock
-        self._sleep = sleep
+        self._line = Line(reset, sleep)
 
     def run(self, step: str, reason: str = "", boot: str = "") -> Answer:
         """Go on until the host says that this is the end.
@@ -96,7 +92,7 @@ class Follow:
             except NotThere as error:
                 if self._clock() >= until:
                     return {"next": END, "changed": changed, "silent": str(error), "why": why}
-                self._pause()
+                self._line.pause()
                 # what became of the call nobody knows: the host does. One that restarts is waited for
                 answer = {"next": WAIT if boot else step, "reason": why}
                 continue
@@ -106,7 +102,7 @@ class Follow:
                 # no verdict on the image; should it have been for a lease that was lost, this is refused as well
                 answer = {"next": REVERT, "reason": str(error), "bad": False}
                 continue
-            self._rest = FIRST
+            self._line.answered()
             changed = changed or bool(answer.get("changed"))
             if answer["next"] == WAIT and answer.get("changed"):
                 boot = str(answer["boot_id"])
@@ -115,13 +111,6 @@ class Follow:
             elif answer["next"] == WAIT and self._clock() >= until:
                 return {"next": END, "changed": changed, "silent": "it does not restart", "why": why}
         return dict(answer, changed=changed, why=why)
-
-    _rest = FIRST
-
-    def _pause(self) -> None:
-        self._reset()
-        self._sleep(self._rest)
-        self._rest = min(self._rest * 1.5, SLOWEST)
 
     def _step(self, step: str, answer: Mapping[str, Any], boot: str, why: str) -> Answer:
         if step == WAIT:
