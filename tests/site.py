@@ -36,6 +36,43 @@ BULK = 5 * MIB
 SSH_OPTIONS = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
 
 
+#: what a site to test with has other than the example, and why; a test refuses any other key. What is tested with
+#: settings that no user has is not tested.
+DIFFERENT: Dict[str, str] = {
+    "ansible_control_path_dir": "the sockets of two runs must not meet",
+    "ansible_scp_extra_args": "hosts of the lab are in a network namespace",
+    "ansible_sftp_extra_args": "hosts of the lab are in a network namespace",
+    "ansible_ssh_common_args": "hosts are made anew in every run, and with them their keys",
+    "ansible_ssh_executable": "hosts of the lab are in a network namespace",
+    "ansible_ssh_private_key_file": "the key of the test",
+    "deploy_authorized_keys": "the key of the test",
+    "deploy_pool_vdevs": "the disks of the guest",
+    "deploy_reboot_timeout": "time: the lab is quick, emulation is slow",
+    "image_boot0": "the guest has a serial console only",
+    "image_deltas": "time",
+    "image_output": "where the test serves images from",
+    "image_overlays": "the example's, and an application to upgrade",
+    "image_schemes": "a guest has an MBR later on",
+    "image_signers": "the key of the test",
+    "image_signing_key": "the key of the test",
+    "image_size": "size",
+    "image_sources": "what the test has of FreeBSD",
+    "nanozfs_repository": "address",
+    "rollback_boot_timeout": "time",
+    "rollback_health_delay": "time",
+    "rollback_health_retries": "time",
+    "rollback_min_free": "size",
+    "rollback_trial_timeout": "time",
+    "upgrade_boot_timeout": "time",
+    "upgrade_health_delay": "time",
+    "upgrade_health_retries": "time",
+    "upgrade_min_free": "size",
+    "upgrade_ports": "an application to upgrade",
+    "upgrade_services": "an application to upgrade",
+    "upgrade_trial_timeout": "time",
+}
+
+
 class PlayFailed(Exception):
     """A play ended otherwise than it should have."""
 
@@ -117,12 +154,12 @@ class Site(ABC):
             "ansible_ssh_common_args": " ".join(SSH_OPTIONS),
             "ansible_control_path_dir": os.path.join(os.path.dirname(self.folder), "cp"),
             "image_overlays": [
+                "overlay",  # the example's
                 *overlays,
                 os.path.join(CHECKOUT, "tests", "lab", "overlay"),
-                os.path.join(self.folder, "files", "bulk"),
-                os.path.join(self.folder, "files", "versions", "{{ image_version }}"),
+                "bulk",
+                "versions/{{ image_version }}",
             ],
-            "image_recovery": [os.path.join(self.folder, "files", "recovery")],
             "image_signing_key": os.path.join(self.keys, "release"),
             "image_signers": [
                 'release@lab namespaces="nanozfs-image,nanozfs-channel" '

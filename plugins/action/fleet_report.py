@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict
+from typing import Any, ClassVar, Dict, Mapping
 
 from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import table, write_json
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import answer, table, write_json
 
 display = Display()
 
@@ -20,16 +20,26 @@ class ActionModule(ControllerAction):
     """The action."""
 
     ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {
-        "hosts": {"type": "dict", "required": True},
+        "hosts": {"type": "list", "elements": "str", "required": True},
+        "result": {"type": "str", "required": True},
         "path": {"type": "path"},
         "packages": {"type": "bool", "default": False},
     }
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Print the lines as they are, which a callback would fold or quote. AWX has them in the job's output too."""
-        lines = table(arguments["hosts"], arguments["packages"])
+        hosts = {name: answer(self._of(name).get(arguments["result"])) for name in arguments["hosts"]}
+        lines = table(hosts, arguments["packages"])
         for line in lines:
             display.display(line)
         if arguments["path"]:
-            write_json(arguments["path"], arguments["hosts"])
+            write_json(arguments["path"], hosts)
         return {"changed": False, "lines": lines}
+
+    def _of(self, name: str) -> Mapping[str, Any]:
+        """The variables of a host; none for one that is not in the inventory."""
+        try:
+            found: Mapping[str, Any] = self._vars["hostvars"][name]
+        except KeyError:
+            return {}
+        return found

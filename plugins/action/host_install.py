@@ -10,16 +10,13 @@ call, nothing in it is taken for a template or for JSON once more, and no log sh
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import Any, Dict, List, Mapping
-
-from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, given, merged, pack
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_files import folder_entries
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 
 #: what is packed, and what it must be
 PACKED = {"rc_conf": dict, "authorized_keys": list, "files": dict, "folders": list}
@@ -41,10 +38,9 @@ class ActionModule(ModuleAction):
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Pack, and run the module; its result."""
-        beside = str(self._vars.get("inventory_dir") or "")
         parts = {key: self._part(arguments.pop(key, None), key) for key in PACKED}
         if arguments.get("state") != "up":
-            entries = given(parts["files"]) + self._folders(parts["folders"], beside)
+            entries = given(parts["files"]) + self._folders(parts["folders"])
             more = {key: parts[key] for key in ("rc_conf", "authorized_keys")}
             arguments["packed"] = pack(merged(entries), more)
         return self.module(arguments)
@@ -61,26 +57,10 @@ class ActionModule(ModuleAction):
             )
         return value
 
-    def _folders(self, names: List[Any], beside: str) -> List[Entry]:
+    def _folders(self, names: List[Any]) -> List[Entry]:
         """The files of folders."""
+        site = paths_of(self, self._vars)
         found: List[Entry] = []
         for name in names:
-            found += folder_entries(self._place(str(name), beside), str(name))
+            found += folder_entries(site.need(str(name), "deploy_folders"), str(name))
         return found
-
-    def _place(self, name: str, beside: str) -> str:
-        """Where a folder is: in ``files`` beside the play or beside it, as ``copy`` has it, or so by the inventory.
-
-        A site's playbook that only imports the collection's has nothing beside it, to Ansible.
-        """
-        with contextlib.suppress(AnsibleError):
-            return str(self._find_needle("files", name))
-        for place in (os.path.join(beside, "files", name), os.path.join(beside, name)) if beside else ():
-            if os.path.isdir(place):
-                return place
-        raise Refused(
-            "there is no folder {0}".format(name),
-            safe="nothing was changed",
-            todo="correct deploy_folders; names without / at their beginning are looked for in files/ beside the "
-            "inventory, and beside it",
-        )

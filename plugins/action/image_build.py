@@ -19,6 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog impor
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings, hash_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths, paths_of
 
 display = Display()
 
@@ -64,10 +65,20 @@ class ActionModule(ControllerAction):
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; ``changed`` is false when exactly this image was published before."""
-        built = build.run(self._definition(arguments), self.runner, self._say(arguments))
+        built = build.run(self._definition(self._found(arguments)), self.runner, self._say(arguments))
         for each in built.pop("warnings"):
             display.warning(each)
         return built
+
+    def _found(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """The arguments, with the files and folders of the site where they are."""
+        site = paths_of(self, self._vars)
+        folders = {
+            key: [site.need(str(each), "image_" + key) for each in arguments[key]] for key in ("overlays", "recovery")
+        }
+        inputs = {key: [_found_input(site, each) for each in arguments[key]] for key in ("sources", "packages")}
+        files = {key: arguments[key] and _found_input(site, arguments[key]) for key in ("metalog", "signing_key")}
+        return dict(arguments, **folders, **inputs, **files)
 
     @staticmethod
     def _say(arguments: Dict[str, Any]) -> build.Say:
@@ -107,6 +118,17 @@ class ActionModule(ControllerAction):
             not_after=arguments["not_after"],
             media=media_of(arguments),
         )
+
+
+def _found_input(site: SitePaths, given: Any) -> Any:
+    """What the image is made of, where it is: a path, or a dictionary with one. Of others, and of what is missing, the
+    build says what is wrong.
+    """
+    if isinstance(given, dict) and isinstance(given.get("src"), str):
+        return dict(given, src=_found_input(site, given["src"]))
+    if not isinstance(given, str) or "://" in given:
+        return given
+    return site.find(given) or given
 
 
 def _settings(arguments: Dict[str, Any]) -> Settings:

@@ -13,6 +13,7 @@ from ansible.utils.display import Display
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 
 display = Display()
 
@@ -36,6 +37,11 @@ class ActionModule(ControllerAction):
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Publish; ``changed`` is false when everything was published before."""
+        site = paths_of(self, self._vars)
+        found = {
+            key: arguments[key] and (site.find(arguments[key]) or arguments[key]) for key in ("image", "signing_key")
+        }
+        arguments = dict(arguments, **found)
         order = release.Order(
             image=arguments["image"],
             name=arguments["name"],

@@ -17,10 +17,12 @@ import re
 from typing import Any, Dict, List, Mapping, Optional
 
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.validation import check_type_list
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import build_line
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, WatchingAction
 
 
@@ -33,7 +35,7 @@ def scripts_of(paths: List[str]) -> List[Dict[str, str]]:
     found = []
     for path in paths:
         try:
-            with open(os.path.expanduser(path), encoding="utf-8") as file:
+            with open(path, encoding="utf-8") as file:
                 content = file.read()
         except (OSError, ValueError) as error:
             raise FleetError(
@@ -55,7 +57,9 @@ class ActionModule(WatchingAction):
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; the result of the module, with the path of the archive here."""
         dest = arguments.pop("dest", None)
-        arguments["scripts"] = scripts_of([str(each) for each in arguments.pop("customise", None) or []])
+        site = paths_of(self, self._vars)
+        scripts = [str(each) for each in check_type_list(arguments.pop("customise", None) or [])]
+        arguments["scripts"] = scripts_of([site.need(each, "image_customize") for each in scripts])
         if self._task.check_mode:
             result = self.module(arguments)
         else:

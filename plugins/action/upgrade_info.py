@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 
 
 class ActionModule(LeasingAction):
@@ -26,29 +26,12 @@ class ActionModule(LeasingAction):
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Look; the result of the module."""
-        tasks = self._tasks(arguments.get("cfg_tasks"))
-        if tasks:
-            arguments["cfg_tasks"] = tasks
+        tasks = arguments.get("cfg_tasks")
+        if tasks:  # missing ones are better told now than when the image is written
+            tasks = arguments["cfg_tasks"] = paths_of(self, self._vars).need(str(tasks), "upgrade_cfg_tasks", "tasks")
         pushed = boolean(arguments.get("push", False), strict=False)
         found = self._pushed(arguments) if pushed else self.leased(arguments)
         return dict(found, cfg_tasks=tasks) if tasks else found
-
-    def _tasks(self, given: Any) -> str:
-        """The full path of the site's tasks.
-
-        :raises AnsibleActionFail: when there is no such file; better now than when the image is written.
-        """
-        if not given:
-            return ""
-        folders = [str(self._vars.get(name) or "") for name in ("playbook_dir", "inventory_dir")]
-        folders = [folder for folder in folders if folder] + [self._loader.get_basedir()]
-        try:
-            return str(self._loader.path_dwim_relative_stack(folders, "tasks", str(given)))
-        except AnsibleError:
-            raise AnsibleActionFail(
-                "there is no file {0} for upgrade_cfg_tasks. Safe now: nothing was changed. Next: put it beside the "
-                "playbook or into tasks/ there ({1}), or give its full path.".format(given, ", ".join(folders))
-            )
 
     def _pushed(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Look with a repository that only the controller sees."""

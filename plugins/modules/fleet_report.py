@@ -12,6 +12,8 @@ version_added: 1.0.0
 description:
   - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, with a line for each image that runs, which says
     what it was made from, and writes it to a file if one is named.
+  - A host that does not answer, that could not be looked at, or whose answer makes no sense has a row that says so, and
+    hides no other. Nothing that a host says reaches the terminal as it is.
   - Runs on the controller.
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
@@ -21,12 +23,19 @@ attributes:
 options:
   hosts:
     description:
-      - What M(nanozfs.fleet.host_info) returned as RV(nanozfs.fleet.host_info#module:host), by host name; none for one
-        that did not answer.
-    type: dict
+      - The names of the hosts.
+    type: list
+    elements: str
+    required: true
+  result:
+    description:
+      - The variable in which the result of M(nanozfs.fleet.host_info) was registered for each of them.
+    type: str
     required: true
   path:
-    description: A file on the controller to write it to, as JSON.
+    description:
+      - A file on the controller to write it to, as JSON - by host what M(nanozfs.fleet.host_info) returned as
+        RV(nanozfs.fleet.host_info#module:host), or only C(state) and C(reason) for one that could not be asked.
     type: path
   packages:
     description:
@@ -37,11 +46,16 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show two hosts
+- name: Look at the hosts
+  nanozfs.fleet.host_info:
+  register: found
+
+- name: Show them
   nanozfs.fleet.fleet_report:
-    hosts:
-      web-1: "{{ one.host }}"
-      web-2: "{{ two.host }}"
+    hosts: "{{ ansible_play_hosts_all }}"
+    result: found
+  run_once: true
+  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -54,4 +68,5 @@ lines:
     - HOST   STATE   RUNS     FROM  OTHER         POOL            JOURNAL
     - web-1  normal  web-1.1  nz-b  nz-a web-1.0  tank ONLINE 1%  committed 0001-3fa9c1d2
     - "web-1.1: 13.2-RELEASE-p4 from sets, 34 packages, 2 options"
+    - "1 host: 1 normal"
 """

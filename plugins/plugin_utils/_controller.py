@@ -38,6 +38,7 @@ class ControllerAction(ActionBase):
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         """What Ansible calls."""
         result = super().run(tmp, task_vars)
+        self._vars = task_vars or {}
         _validated, arguments = self.validate_argument_spec(argument_spec=self.ARGUMENTS, **self.RULES)
         try:
             result.update(self.work(arguments))

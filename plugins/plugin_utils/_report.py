@@ -8,11 +8,43 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
 TITLES = ("HOST", "STATE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
+
+#: characters of one cell or remark; what a host says has no limit of its own
+LONGEST = 300
+
+
+def plain(text: object) -> str:
+    """What a host says, on one line, without what a terminal would obey, and not for ever."""
+    line = " ".join(str(text).split())
+    shown = "".join(each if each.isprintable() else "?" for each in line[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def answer(result: object) -> Mapping[str, Any]:
+    """What is known of a host, from the result of ``host_info`` for it.
+
+    :param result: as it was registered; none where nothing was.
+    :returns: what ``host_info`` says of it; for a host that could not be asked only ``state`` and ``reason``.
+    """
+    if not isinstance(result, Mapping):
+        return {"state": "not asked", "reason": "it was not looked at in this run"}
+    if result.get("unreachable"):
+        return {"state": "no answer", "reason": plain(result.get("msg") or "it cannot be reached")}
+    host = result.get("host")
+    if result.get("failed") or not isinstance(host, Mapping):
+        return {"state": "failed", "reason": plain(result.get("msg") or "it could not be looked at")}
+    try:
+        table({"": host}, packages=True)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+        # a module of another version, or a host that lies: its row is its own, and the others have theirs
+        return {"state": "nonsense", "reason": "what it says of itself cannot be read: {0!r}".format(problem)}
+    return host
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
@@ -34,7 +66,9 @@ def _version(image: Optional[Mapping[str, Any]]) -> str:
 
 
 def _pool(host: Mapping[str, Any]) -> str:
-    pool = host.get("pool")
+    if "pool" not in host:
+        return "-"
+    pool = host["pool"]
     if pool:
         return "{0} {1} {2}%".format(pool["name"], pool["health"], pool["capacity"])
     seen = ", ".join("{0} {1}".format(each["name"], each["state"]) for each in host.get("importable") or [])
@@ -74,20 +108,19 @@ def _journal(host: Mapping[str, Any]) -> str:
     return journal["phase"] + (" " + journal["txn"] if journal.get("txn") else "")
 
 
-def row(name: str, host: Optional[Mapping[str, Any]]) -> List[str]:
+def row(name: str, host: Mapping[str, Any]) -> List[str]:
     """One line of the table, as cells."""
-    if not host:
-        return [name, "no answer", "-", "-", "-", "-", "-"]
     running = host.get("running") or {}
-    return [
+    cells = (
         name,
-        str(host.get("state", "-")),
+        host.get("state", "-"),
         _version(running),
-        str(running.get("slice", "-")),
+        running.get("slice", "-"),
         _other(host),
         _pool(host),
         _journal(host),
-    ]
+    )
+    return [plain(cell) for cell in cells]
 
 
 def _counted(count: int, noun: str) -> str:
@@ -107,14 +140,14 @@ def _origin(origin: Optional[Mapping[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def origins(hosts: Mapping[str, Any], packages: bool) -> List[str]:
+def origins(hosts: Mapping[str, Mapping[str, Any]], packages: bool) -> List[str]:
     """Where the images come from that run in the fleet: a line for each of them.
 
     :param packages: with a line for each of its packages, where the hosts were asked for them.
     """
     images: Dict[Tuple[str, str], Mapping[str, Any]] = {}
     for host in hosts.values():
-        running = (host or {}).get("running") or {}
+        running = host.get("running") or {}
         if running.get("name") and "origin" in running:
             images.setdefault((_version(running), str(running.get("build", ""))), running)
     names = [name for name, _build in images]
@@ -126,17 +159,24 @@ def origins(hosts: Mapping[str, Any], packages: bool) -> List[str]:
         if packages:
             known = (image["origin"] or {}).get("packages") or []
             lines += ["  {0} {1}".format(each["name"], each["version"]) for each in known]
-    return lines
+    return [plain(line) if line[:1] != " " else "  " + plain(line) for line in lines]
 
 
-def table(hosts: Mapping[str, Any], packages: bool = False) -> List[str]:
-    """The state of hosts as lines of text: a table, a line for each remark, and one for each image that runs.
+def totals(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many hosts there are, and how many of them in which state."""
+    counts = Counter(plain(host.get("state", "-")) for host in hosts.values())
+    states = ", ".join("{0} {1}".format(count, state) for state, count in sorted(counts.items()))
+    return "{0}: {1}".format(_counted(len(hosts), "host"), states)
 
-    :param hosts: what ``host_info`` says, by host; none for one that did not answer.
+
+def table(hosts: Mapping[str, Mapping[str, Any]], packages: bool = False) -> List[str]:
+    """The state of hosts as lines of text: a table, a line for each remark, one for each image that runs, and totals.
+
+    :param hosts: what :func:`answer` says, by host.
     :param packages: list the packages of the images.
     """
     rows = [list(TITLES)] + [row(name, hosts[name]) for name in sorted(hosts)]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
-    lines += ["{0}: {1}".format(name, text) for name in sorted(hosts) for text in remarks(hosts[name] or {})]
-    return lines + origins(hosts, packages)
+    lines += ["{0}: {1}".format(name, plain(text)) for name in sorted(hosts) for text in remarks(hosts[name])]
+    return [*lines, *origins(hosts, packages), totals(hosts)]

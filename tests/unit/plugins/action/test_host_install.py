@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from typing import Any, Dict, List, Optional
+from unittest.mock import Mock
 
 import pytest
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 
 from ansible_collections.nanozfs.fleet.plugins.action.host_install import ActionModule
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import unpack
@@ -25,18 +26,18 @@ class Task:
         self.async_val = 0
         self.delegate_to: Optional[str] = None
 
+    def get_search_path(self) -> List[str]:
+        return []
+
 
 class Action(ActionModule):
     """The action, without a host."""
 
     def __init__(self, args: Dict[str, Any]) -> None:
         self._task = Task(args)
+        self._loader = Mock()
+        self._loader.get_basedir.return_value = "/nonexistent"
         self.sent: List[Dict[str, Any]] = []
-
-    def _find_needle(self, dirname: str, needle: str) -> str:
-        if os.path.isabs(needle) and os.path.exists(needle):
-            return needle
-        raise AnsibleError("not found")
 
     def _execute_module(self, **more: Any) -> Dict[str, Any]:
         self.sent.append(dict(more["module_args"]))
@@ -89,7 +90,7 @@ def test_a_look_afterwards_needs_none_of_it() -> None:
     [
         ({"files": ["a"]}, "deploy_files must be a mapping"),
         ({"folders": "etc"}, "deploy_folders must be a list"),
-        ({"folders": ["nowhere"]}, "there is no folder nowhere"),
+        ({"folders": ["nowhere"]}, "deploy_folders: there is no nowhere"),
         ({"files": {"../a": "x"}}, "no path of a file"),
     ],
 )

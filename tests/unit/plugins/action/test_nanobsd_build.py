@@ -104,6 +104,8 @@ def test_scripts_are_not_logged_on_the_build_host(monkeypatch: pytest.MonkeyPatc
 
     found = action(Connection(), check=True)
     found._task.args = {"name": "web"}
+    found._task.get_search_path.return_value = []
+    found._loader = Mock(get_basedir=lambda: "")
     monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *_arguments: {})
     monkeypatch.setattr(found, "_execute_module", execute)
     found.run(None, {"inventory_hostname": "forge"})

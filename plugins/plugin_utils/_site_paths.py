@@ -1,0 +1,99 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the files of a site are on the controller.
+
+Files of a site lie beside its playbooks, or beside its inventory. Ansible's own search knows neither when a playbook of
+this collection is run: what it calls the folder of the playbook is then the collection's, and the implicit localhost
+has no ``inventory_dir``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+
+#: this collection: its own folders are no site's
+COLLECTION = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether a folder is one of the collection itself; examples in a checkout are sites like any other."""
+    real = os.path.realpath(folder)
+    return any(
+        real == place or real.startswith(place + os.sep) for place in (COLLECTION + "/roles", COLLECTION + "/playbooks")
+    )
+
+
+def _of_inventories(sources: object) -> Iterator[str]:
+    """The folders of inventories, which may be files, folders, or lists of hosts."""
+    for source in sources if isinstance(sources, (list, tuple)) else ():
+        if os.path.isdir(str(source)):
+            yield str(source)
+        elif os.path.isfile(str(source)):
+            yield os.path.dirname(os.path.abspath(str(source)))
+
+
+class SitePaths:
+    """The folders of a site, in the order in which they are searched.
+
+    :param folders: their paths.
+    """
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        found = [os.path.abspath(folder) for folder in folders if folder and not _is_ours(folder)]
+        self.folders: Sequence[str] = list(dict.fromkeys(found))
+
+    def find(self, name: str, within: str = "files") -> Optional[str]:
+        """The full path of a file or folder; none when it is nowhere.
+
+        :param name: as the site wrote it. With ``/`` or ``~`` at its beginning it is a full path already.
+        :param within: the folder that has its kind in a site: ``files``, ``tasks``.
+        """
+        name = os.path.expanduser(name)
+        places: List[str] = [name] if os.path.isabs(name) else []
+        if not places:
+            places = [
+                path
+                for folder in self.folders
+                for path in (os.path.join(folder, within, name), os.path.join(folder, name))
+            ]
+        return next((os.path.normpath(path) for path in places if os.path.exists(path)), None)
+
+    def need(self, name: str, variable: str, within: str = "files") -> str:
+        """The full path of what must be there.
+
+        :param variable: the role's variable that names it.
+        :raises Refused: when it is nowhere.
+        """
+        found = self.find(name, within)
+        if found is None:
+            where = "it was looked for in {0}/ of, and in: {1}".format(within, ", ".join(self.folders) or "no folder")
+            raise Refused(
+                "{0}: there is no {1}".format(variable, name),
+                safe="nothing was changed",
+                todo="correct the name, or give the full path"
+                if os.path.isabs(os.path.expanduser(name))
+                else "put it beside the playbook or the inventory, or give its full path ({0})".format(where),
+            )
+        return found
+
+
+def paths_of(action: ActionBase, variables: Mapping[str, Any]) -> SitePaths:
+    """Those of the site whose play an action runs in.
+
+    :param variables: those of the task.
+    """
+    return SitePaths(
+        [
+            *action._task.get_search_path(),
+            action._loader.get_basedir(),
+            str(variables.get("inventory_dir") or ""),
+            *_of_inventories(variables.get("ansible_inventory_sources")),
+        ]
+    )
