@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
 
+from ansible import context
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
@@ -28,6 +29,15 @@ def _is_ours(folder: str) -> bool:
     return any(
         real == place or real.startswith(place + os.sep) for place in (COLLECTION + "/roles", COLLECTION + "/playbooks")
     )
+
+
+def _of_playbooks(names: object) -> Iterator[str]:
+    """The folders of the playbooks that were named on the command line; one that only imports the collection's is not
+    known to Ansible any more when a task runs.
+    """
+    for name in names if isinstance(names, (list, tuple)) else ():
+        if os.path.isfile(str(name)):
+            yield os.path.dirname(os.path.abspath(str(name)))
 
 
 def _of_inventories(sources: object) -> Iterator[str]:
@@ -93,6 +103,7 @@ def paths_of(action: ActionBase, variables: Mapping[str, Any]) -> SitePaths:
         [
             *action._task.get_search_path(),
             action._loader.get_basedir(),
+            *_of_playbooks(context.CLIARGS.get("args")),
             str(variables.get("inventory_dir") or ""),
             *_of_inventories(variables.get("ansible_inventory_sources")),
         ]

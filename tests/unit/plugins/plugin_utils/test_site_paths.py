@@ -56,7 +56,7 @@ def test_missing(site: SitePaths, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
         site.need("rootssh", "image_recovery")
 
 
-def test_of_a_play(tmp_path: Any) -> None:
+def test_of_a_play(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with implicit localhost, an inventory elsewhere, and playbooks of the collection."""
     inventory = tmp_path / "stock" / "hosts.yml"
     inventory.parent.mkdir()
@@ -71,6 +71,13 @@ def test_of_a_play(tmp_path: Any) -> None:
     sources = [str(inventory), "web-1,web-2,", str(tmp_path)]
     found = paths_of(action, {"ansible_inventory_sources": sources})
     assert found.folders == ["/plays", str(tmp_path / "stock"), str(tmp_path)]
+    (tmp_path / "plays").mkdir()
+    (tmp_path / "plays" / "build.yml").write_text("[]\n")
+    monkeypatch.setattr(
+        "ansible.context.CLIARGS", {"args": (str(tmp_path / "plays" / "build.yml"), "nanozfs.fleet.build")}
+    )
+    assert paths_of(action, {}).folders == ["/plays", str(tmp_path / "plays")]
+    monkeypatch.setattr("ansible.context.CLIARGS", {})
     action._loader.get_basedir.return_value = "/plays"
     found = paths_of(action, {"ansible_inventory_sources": None, "inventory_dir": "/stock"})
     assert found.folders == ["/plays", "/stock"]

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The example as it is shipped: from any folder, with any inventory, with hosts that are down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import Any, Dict, List, Tuple
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
+
+#: nobody listens there
+DOWN = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=5"}
+LOCAL = {"ansible_connection": "local", "ansible_remote_tmp": "/tmp/.nanozfs-test"}
+#: it answers, and the look fails
+ODD = dict(LOCAL, ansible_python_interpreter="/nonexistent/python3")
+#: it is no host of a fleet
+STRANGE = dict(LOCAL, ansible_python_interpreter=sys.executable)
+#: something in its variables is wrong
+MISSPELT = dict(STRANGE, report_pool="{{ no_such_variable }}")
+
+
+class Example:
+    """A copy of the example."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        shutil.copytree(os.path.join(CHECKOUT, "examples", "site"), self.path("site"))
+        os.makedirs(self.path("elsewhere"))
+
+    def path(self, *names: str) -> str:
+        """A path in the folder."""
+        return os.path.join(self.folder, *names)
+
+    def inventory(self, hosts: Dict[str, Dict[str, Any]]) -> str:
+        """An inventory that is not in the site's folder."""
+        path = self.path("elsewhere", "hosts.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"all": {"hosts": hosts}}, file)
+        return path
+
+    def play(self, *arguments: str, cwd: str = "site") -> Tuple[int, List[str]]:
+        """Run ansible-playbook; its exit status and what it printed."""
+        done = subprocess.run(
+            [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), *arguments],
+            cwd=self.path(cwd),
+            env=dict(os.environ, LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1", HOME=self.folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout.splitlines()
+
+    def status(self, hosts: Dict[str, Dict[str, Any]]) -> Tuple[int, List[str], Dict[str, Any]]:
+        """Look at hosts; what :meth:`play` gives, and the report that was written."""
+        report = self.path("report.json")
+        code, lines = self.play("-i", self.inventory(hosts), "status.yml", "-e", "report_file=" + report)
+        with open(report, encoding="utf-8") as file:
+            return code, lines, json.load(file)
+
+
+@pytest.fixture(name="example")
+def fixture_example(tmp_path: Any) -> Example:
+    return Example(str(tmp_path))
+
+
+@pytest.mark.parametrize("first", ["down", "odd"])
+def test_every_host_has_its_row(example: Example, first: str) -> None:
+    """Also the first one, on which Ansible runs what is done once for all."""
+    hosts: Dict[str, Dict[str, Any]] = {"down": DOWN, "odd": ODD, "strange": STRANGE}
+    code, lines, report = example.status({name: hosts[name] for name in sorted(hosts, key=lambda name: name != first)})
+    assert code == 0, "\n".join(lines)
+    states = {"down": "no answer", "odd": "failed", "strange": "unknown"}
+    at = next(number for number, line in enumerate(lines) if line.startswith("HOST "))
+    assert {line.split()[0]: line[9:].split("  ")[0] for line in lines[at + 1 : at + 4]} == states, "\n".join(lines)
+    assert "3 hosts: 1 failed, 1 no answer, 1 unknown" in lines
+    assert {name: host["state"] for name, host in report.items()} == states
+    assert "Connection refused" in report["down"]["reason"] and "/nonexistent/python3" in report["odd"]["reason"]
+
+
+def test_where_no_host_could_be_looked_at(example: Example) -> None:
+    code, lines, report = example.status({"odd": ODD, "even": ODD})
+    assert code == 0 and "2 hosts: 2 failed" in lines, "\n".join(lines)
+    assert sorted(report) == ["even", "odd"]
+
+
+def test_a_variable_that_is_wrong_is_a_failure_and_hides_nobody(example: Example) -> None:
+    code, lines, report = example.status({"misspelt": MISSPELT, "strange": STRANGE})
+    assert code == 2 and "2 hosts: 1 not asked, 1 unknown" in lines, "\n".join(lines)
+    assert report["misspelt"]["state"] == "not asked" and any("no_such_variable" in line for line in lines)
+
+
+@pytest.mark.parametrize("playbook", ["build.yml", "publish.yml", "image_diff.yml"])
+def test_a_limit_that_leaves_nobody_to_do_it_is_a_failure(example: Example, playbook: str) -> None:
+    code, lines = example.play(playbook, "-l", "site-b", "-e", "image_version=1.0", "-e", "image_seq=10")
+    assert code == 2 and "Nothing was done: the limit site-b leaves out localhost" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("how", "cwd"),
+    [
+        ("{site}/build.yml -i {elsewhere}", "elsewhere"),  # files beside the playbook, variables beside the inventory
+        ("nanozfs.fleet.build -i {site}/inventory.yml", "elsewhere"),  # files beside the inventory
+    ],
+)
+def test_a_build_finds_the_files_of_the_site(example: Example, how: str, cwd: str) -> None:
+    """What it then says is missing comes after overlays and the recovery configuration."""
+    words = how.format(site=example.path("site"), elsewhere=example.inventory({"down": DOWN})).split()
+    shutil.copytree(example.path("site", "group_vars"), example.path("elsewhere", "group_vars"))
+    code, lines = example.play(*words, "-e", "image_version=1.0", "-e", "image_seq=10", cwd=cwd)
+    text = " ".join(" ".join(lines).split())
+    assert code == 2 and "there is no signing key {0}/.ssh/release".format(example.folder) in text, "\n".join(lines)
+    shutil.rmtree(example.path("site", "files", "recovery"))
+    code, lines = example.play(*words, "-e", "image_version=1.0", "-e", "image_seq=10", cwd=cwd)
+    text = " ".join(" ".join(lines).split())
+    assert code == 2 and "image_recovery: there is no recovery. Safe now: nothing was changed." in text
+    assert example.path("site") in text
+
+
+def test_a_build_without_its_variables(example: Example) -> None:
+    """Ansible looks for group_vars beside the inventory, which is another one here."""
+    code, lines = example.play("build.yml", "-i", example.inventory({"down": DOWN}))
+    text = " ".join(" ".join(lines).split())
+    assert code == 2 and "missing required arguments: image_name, image_output, image_seq" in text, text
