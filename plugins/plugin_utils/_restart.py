@@ -14,12 +14,19 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
+#: what ssh(1) says of a host whose key it does not know, or knows as another one (``sshconnect.c``)
+KEY_REFUSED = "Host key verification failed"
+
 #: seconds between two looks at a host that restarts: at first, and at most
 FIRST, SLOWEST = 1.0, 5.0
 
 
 class NotThere(Exception):
     """The host gave no answer. While it restarts, that is what it does."""
+
+
+class OtherKey(FleetError):
+    """The host is up, and its ssh key is none that the controller knows: asking on is of no use."""
 
 
 class RestartRefused(FleetError):
@@ -102,6 +109,7 @@ class Restart:
         :param seconds: how long that may take, from now.
         :param delay: seconds before which nothing can have happened.
         :returns: the first answer of the new start.
+        :raises OtherKey: when a host answers whose ssh key is not the one that is known.
         :raises RestartRefused: when the host says that it does not restart.
         :raises RestartTimedOut: when the time is over.
         """
@@ -113,6 +121,14 @@ class Restart:
             try:
                 found = dict(self._ask())
             except NotThere as error:
+                if KEY_REFUSED in str(error):
+                    raise OtherKey(
+                        "{0} is up again, with another ssh key than the one that is known".format(self._name),
+                        safe="what was written before the restart is kept, and nothing was sent to it",
+                        todo="compare the key with what `nanozfs status` says at its console; if it is the same, have "
+                        "ssh forget the old one (ssh-keygen -R, with the address of the host), accept the new one, and "
+                        "run the play again",
+                    )
                 last = "it gives no answer ({0})".format(" ".join(str(error).split())[:300])
             else:
                 if found["boot_id"] != before:

@@ -9,11 +9,15 @@ Nothing here fails because a part of the host is broken: what cannot be told is 
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, notes, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
@@ -50,6 +54,19 @@ def seconds_left(runner: Runner, host: Dict[str, Any], now: float) -> Optional[i
     return max(0, int(timeout - (now - int(match.group(1)))))
 
 
+def fingerprint(places: Places) -> str:
+    """Of the host's ssh key, as ssh(1) shows it to whoever meets the host first; empty where there is none.
+
+    Source: sshkey_fingerprint of OpenSSH's ``sshkey.c``; sshd(8), the format of public keys.
+    """
+    try:
+        with open(os.path.join(places.etc, HOST_KEY + ".pub"), encoding="ascii") as file:
+            digest = hashlib.sha256(base64.b64decode(file.read().split()[1], validate=True)).digest()
+    except (OSError, ValueError, IndexError):
+        return ""
+    return "SHA256:{0}".format(base64.b64encode(digest).decode("ascii").rstrip("="))
+
+
 def collect(runner: Runner, places: Places, now: float, verify: bool = False) -> Status:
     """Everything that there is to say.
 
@@ -63,6 +80,7 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         "revived": kenv(runner, "nanozfs.revived") == "1",
         "seconds_left": seconds_left(runner, host, now),
         "unsaved": None,
+        "ssh_key": fingerprint(places),
     }
     if host["state"] in (NORMAL, TRIAL):
         changes, problem = unsaved(places)
@@ -228,6 +246,7 @@ def render(status: Status) -> List[str]:
         _other_slice(host),
         ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),
         ("UNSAVED", _unsaved_words(status)),
+        ("SSH KEY", status["ssh_key"]),
     ]
     rows += [("START", each) for each in status["notes"]]
     rows += [("WARNING", each) for each in host["warnings"]]

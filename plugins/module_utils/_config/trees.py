@@ -50,6 +50,7 @@ class Places:
     base: str = "/conf/base/etc"
     cfg: str = "/cfg"
     hook: str = "/boot/nanozfs"
+    recovery: str = "/conf/recovery/etc"
 
 
 class Change(NamedTuple):

@@ -24,13 +24,12 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf, rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
-
-HOST_KEY = "ssh/ssh_host_ed25519_key"
 
 _HEAD = "# Written by nanozfs.fleet.deploy; changes belong into the inventory.\n"
 _SAFE = "nothing was changed"
@@ -286,14 +285,25 @@ class Configuration:
         finally:
             self.runner.change(["umount", place], "unmount {0}".format(place), safe="what was written is complete")
 
-    def _adopted(self) -> List[File]:
-        """The key that an installed host made at this start and that nobody has kept."""
+    def _adopted(self, there: str) -> List[File]:
+        """The key that the running system made at this start, and that nobody has kept: it becomes the host's own.
+
+        On a new host that is the key of recovery mode, which whoever deploys it has accepted: to their ssh the host
+        stays the same one. A key that came with the image would be that of every host, and is none.
+
+        :param there: where /cfg is to be seen.
+        """
+        if os.path.lexists(os.path.join(there, HOST_KEY)):
+            return []
+        key = _content(self.etc.at(HOST_KEY))
+        shipped = [_content(os.path.join(tree, HOST_KEY)) for tree in (self.places.base, self.places.recovery)]
+        if key is None or key in shipped:
+            return []
         found = []
-        if self.installed and not os.path.lexists(self.cfg.at(HOST_KEY)):
-            for path in (HOST_KEY, HOST_KEY + ".pub"):
-                with contextlib.suppress(OSError), open(self.etc.at(path), "rb") as file:
-                    info = os.fstat(file.fileno())
-                    found.append(File(path, file.read(), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
+        for path in (HOST_KEY, HOST_KEY + ".pub"):
+            with contextlib.suppress(OSError), open(self.etc.at(path), "rb") as file:
+                info = os.fstat(file.fileno())
+                found.append(File(path, file.read(), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
         return found
 
     def write(self, files: Sequence[File], hostname: str) -> Written:
@@ -303,12 +313,13 @@ class Configuration:
         every image.
         """
         if self.installed:
-            return self._write_both([*files, *self._adopted()], hostname)
+            return self._write_both([*files, *self._adopted(self.places.cfg)], hostname)
         with self._mounted():
             if not self.runner.check_mode and os.listdir(self.places.cfg):
                 judge(self.runner, files, self.places)  # together with what a pool of before has there
             # in check mode the dataset is not mounted, and nobody knows what is in it
             there = os.devnull if self.runner.check_mode else self.places.cfg
+            files = [*files, *self._adopted(there)]
             todo = [file for file in files if not is_right(file, there)]
             made = not os.path.lexists(os.path.join(there, HOST_KEY)) and HOST_KEY not in [each.path for each in files]
             written = self._told(todo, made, there)

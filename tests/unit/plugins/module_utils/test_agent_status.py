@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import Any, Dict
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard, deadline
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Disks, count_disks, parse_import
 from ansible_collections.nanozfs.fleet.tests import transcripts
@@ -62,6 +64,23 @@ def test_a_host_as_it_should_be(agent: AgentHost) -> None:
 
 def test_hashes_when_asked(agent: AgentHost, images: Images) -> None:
     assert status(agent, "--verify")["host"]["running"]["id"] == images.built["1.0"]["id"]
+
+
+def test_the_key_that_the_host_is_known_by(agent: AgentHost, tmp_path: Any) -> None:
+    """Also in recovery mode, where somebody may meet it for the first time; as ssh shows it."""
+    assert status(agent)["ssh_key"] == ""
+    key = str(tmp_path / "key")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", key], check=True, capture_output=True, text=True).stdout.split()[
+        1
+    ]
+    with open(key + ".pub", encoding="ascii") as file:
+        agent.put("etc", HOST_KEY + ".pub", file.read())
+    agent.lose_pool("ada1", "ada2", "ada3")
+    assert status(agent)["ssh_key"] == shown and "SSH KEY {0}".format(shown) in screen(agent)
+    for nonsense in ("", "ssh-ed25519", "ssh-ed25519 x", "ssh-ed25519 \x1b[2J"):
+        agent.put("etc", HOST_KEY + ".pub", nonsense)
+        assert status(agent)["ssh_key"] == ""
 
 
 def test_what_is_not_saved(agent: AgentHost) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import given, merged, pack
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
@@ -49,8 +50,8 @@ class Target:
         self.host = host
         self.folder = os.path.join(folder, "root")
         host.machine.kernel = Linking()
-        etc, base, cfg = (os.path.join(self.folder, each) for each in ("etc", "base", "cfg"))
-        self.places = Places(etc, base, cfg, HOOK)
+        etc, base, cfg, recovery = (os.path.join(self.folder, each) for each in ("etc", "base", "cfg", "recovery"))
+        self.places = Places(etc, base, cfg, HOOK, recovery)
         for place in (self.places.etc, self.places.base, self.places.cfg, self.at("var")):
             os.makedirs(place)
         monkeypatch.setattr(host_install, "PLACES", self.places)
@@ -113,6 +114,13 @@ class Target:
                     found.append((path, "{0:o} {1!r}".format(os.stat(path).st_mode, file.read())))
         return sorted(found)
 
+    def put(self, tree: str, path: str, content: str, mode: int) -> None:
+        full = os.path.join(getattr(self.places, tree), path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(full, mode)
+
     def get(self, tree: str, path: str) -> Optional[str]:
         full = os.path.join(getattr(self.places, tree), path)
         if not os.path.exists(full):
@@ -166,17 +174,40 @@ class TestNew:
             'sshd_enable="YES"',
         ]
         assert target.cfg("rootssh/authorized_keys") == KEY + "\n"
-        assert "PRIVATE KEY" in str(target.cfg("ssh/ssh_host_ed25519_key"))
+        assert "PRIVATE KEY" in str(target.cfg(HOST_KEY))
         assert target.host.command("zfs", "get", "-H", "-o", "value", "atime", "tank").strip() == "off"
         assert "nanozfs:image" in target.host.command("zfs", "get", "-H", "all", ROOT)
         assert target.host.command("mount", "-p").count("zfs") == 0, "/cfg was left mounted"
 
+    def test_the_key_of_recovery_mode_becomes_its_own(self, target: Target) -> None:
+        """Whoever deploys it has accepted that one."""
+        target.put("etc", HOST_KEY, "PRIVATE KEY of recovery\n", 0o600)
+        target.put("etc", HOST_KEY + ".pub", "ssh-ed25519 AAAA\n", 0o644)
+        told = target.run(check=True)
+        assert "{0}: 0600".format(HOST_KEY) in told["diff"]["after"] and "recovery" not in told["diff"]["after"]
+        target.run()
+        assert (
+            target.cfg(HOST_KEY) == "PRIVATE KEY of recovery\n"
+            and target.cfg(HOST_KEY + ".pub") == "ssh-ed25519 AAAA\n"
+        )
+        assert not target.run()["changed"]
+        # a later start in recovery mode makes another one, and the host keeps its own
+        target.put("etc", HOST_KEY, "PRIVATE KEY of today\n", 0o600)
+        assert not target.run()["changed"] and target.cfg(HOST_KEY) == "PRIVATE KEY of recovery\n"
+
+    @pytest.mark.parametrize("tree", ["base", "recovery"])
+    def test_a_key_that_every_host_has_is_none(self, target: Target, tree: str) -> None:
+        for place in (tree, "etc"):
+            target.put(place, HOST_KEY, "PRIVATE KEY of the image\n", 0o600)
+        target.run()
+        assert "PRIVATE KEY" in str(target.cfg(HOST_KEY)) and "image" not in str(target.cfg(HOST_KEY))
+
     def test_twice_is_once(self, target: Target) -> None:
         target.run()
-        key = target.cfg("ssh/ssh_host_ed25519_key")
+        key = target.cfg(HOST_KEY)
         again = target.run()
         assert not again["changed"] and again["restart"] and again["done"] == []
-        assert target.cfg("ssh/ssh_host_ed25519_key") == key
+        assert target.cfg(HOST_KEY) == key
 
     def test_a_pool_that_is_there_is_kept(self, target: Target) -> None:
         target.run()
@@ -320,10 +351,10 @@ class TestInstalled:
 
     def test_a_key_that_nobody_kept(self, running: Target) -> None:
         for end in ("", ".pub"):
-            os.unlink(os.path.join(running.places.cfg, "ssh/ssh_host_ed25519_key" + end))
-        key = running.get("etc", "ssh/ssh_host_ed25519_key")
+            os.unlink(os.path.join(running.places.cfg, HOST_KEY + end))
+        key = running.get("etc", HOST_KEY)
         running.run()
-        assert running.get("cfg", "ssh/ssh_host_ed25519_key") == key and running.mode("cfg", "ssh") == 0o755
+        assert running.get("cfg", HOST_KEY) == key and running.mode("cfg", "ssh") == 0o755
 
     def test_a_new_dataset_is_mounted(self, running: Target) -> None:
         datasets = [*running.wish["datasets"], {"name": "var/mail", "properties": {"quota": "1G", "atime": False}}]

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import (
     NotThere,
+    OtherKey,
     Restart,
     RestartRefused,
     RestartTimedOut,
@@ -63,6 +64,16 @@ def test_it_is_asked_less_often_in_time_and_not_before_it_can_be() -> None:
     host.wait(delay=7)
     pauses = [later - earlier for earlier, later in zip(host.asked, host.asked[1:])]
     assert host.asked[0] == 7 and pauses == sorted(pauses) and pauses[-1] == 5
+
+
+def test_a_host_with_another_key_is_not_waited_for() -> None:
+    said = "Failed to connect to the host via ssh: @@@ REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed."
+    host = Host(OLD, GONE, GONE, NotThere(said))
+    with pytest.raises(
+        OtherKey, match=r"web-1 is up again, with another ssh key .* nothing was sent to it.*ssh-keygen -R"
+    ):
+        host.wait(900)
+    assert host.now < 10
 
 
 def test_it_may_be_so_quick_that_nobody_sees_it_gone() -> None:
