@@ -67,7 +67,7 @@ def test_it_is_asked_less_often_in_time_and_not_before_it_can_be() -> None:
 
 
 def test_a_host_with_another_key_is_not_waited_for() -> None:
-    said = "Failed to connect to the host via ssh: @@@ REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed."
+    said = "Failed to connect: @@@ REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed."
     host = Host(OLD, GONE, GONE, NotThere(said))
     with pytest.raises(
         OtherKey, match=r"web-1 is up again, with another ssh key .* nothing was sent to it.*ssh-keygen -R"
