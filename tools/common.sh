@@ -38,3 +38,11 @@ use_venv() {
 	export PYTHONPATH=$COLLECTIONS ANSIBLE_COLLECTIONS_PATH=$COLLECTIONS ANSIBLE_HOME=$CACHE/ansible
 	export ANSIBLE_NOCOLOR=1 PYTHONDONTWRITEBYTECODE=1
 }
+
+# Tests make and rename thousands of small files, for which a file system on a disk takes as long as for all the rest.
+# Prints the folder of a file system in memory that has room for them, if there is one.
+memory() {
+	local free
+	free=$(df --output=avail -k /dev/shm 2> /dev/null | tail -n 1) || return 0
+	if [ -w /dev/shm ] && [ "${free:-0}" -gt 4194304 ]; then echo /dev/shm; fi
+}
