@@ -40,9 +40,14 @@ use_venv() {
 }
 
 # Tests make and rename thousands of small files, for which a file system on a disk takes as long as for all the rest.
-# Prints the folder of a file system in memory that has room for them, if there is one.
+# Prints a folder in memory that has room for them and lets programs run, if there is one.
 memory() {
-	local free
+	local free probe
 	free=$(df --output=avail -k /dev/shm 2> /dev/null | tail -n 1) || return 0
-	if [ -w /dev/shm ] && [ "${free:-0}" -gt 4194304 ]; then echo /dev/shm; fi
+	[ -w /dev/shm ] && [ "${free:-0}" -gt 4194304 ] || return 0
+	probe=$(mktemp /dev/shm/nanozfs-probe.XXXXXX) || return 0
+	printf '#!/bin/sh\n' > "$probe"
+	chmod 700 "$probe"
+	if "$probe" 2> /dev/null; then echo /dev/shm; fi
+	rm -f "$probe"
 }

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Mapping
+from typing import Any, ClassVar, Dict
 
 from ansible.utils.display import Display
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import answer, table, write_json
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import SILENT, answer, table, write_json
 
 display = Display()
 
@@ -27,19 +28,23 @@ class ActionModule(ControllerAction):
     }
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
-        """Print the lines as they are, which a callback would fold or quote. AWX has them in the job's output too."""
-        hosts = {name: answer(self._of(name).get(arguments["result"])) for name in arguments["hosts"]}
+        """Print the lines as they are, which a callback would fold or quote. AWX has them in the job's output too.
+
+        :raises FleetError: when there is nothing to tell of any host, or the file cannot be written.
+        """
+        hosts = {name: answer(self._result(name, arguments["result"])) for name in arguments["hosts"]}
         lines = table(hosts, arguments["packages"])
         for line in lines:
             display.display(line)
         if arguments["path"]:
             write_json(arguments["path"], hosts)
+        if hosts and all(host["state"] in SILENT for host in hosts.values()):
+            raise FleetError("there is nothing to tell of any host ({0})".format(lines[-1]))
         return {"changed": False, "lines": lines}
 
-    def _of(self, name: str) -> Mapping[str, Any]:
-        """The variables of a host; none for one that is not in the inventory."""
-        try:
-            found: Mapping[str, Any] = self._vars["hostvars"][name]
-        except KeyError:
-            return {}
-        return found
+    def _result(self, name: str, variable: str) -> object:
+        """What was registered for a host, as it came: a host's words are no templates."""
+        every = self._vars["hostvars"]
+        if name not in every:
+            return None
+        return every.raw_get(name).get(variable)

@@ -10,6 +10,7 @@ call, nothing in it is taken for a template or for JSON once more, and no log sh
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, List, Mapping
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
@@ -62,5 +63,5 @@ class ActionModule(ModuleAction):
         site = paths_of(self, self._vars)
         found: List[Entry] = []
         for name in names:
-            found += folder_entries(site.need(str(name), "deploy_folders"), str(name))
+            found += folder_entries(site.need(str(name), "deploy_folders", kind=os.path.isdir), str(name))
         return found

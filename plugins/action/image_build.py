@@ -54,6 +54,9 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     **TERMS,
 }
 
+#: arguments that are files of the controller, or (the manifest) a URL
+FILES = ("metalog", "manifest", "signing_key")
+
 #: 2024-01-01: any fixed time does, as long as it lies before the unpacking of the sources
 EPOCH = 1704067200
 
@@ -74,10 +77,11 @@ class ActionModule(ControllerAction):
         """The arguments, with the files and folders of the site where they are."""
         site = paths_of(self, self._vars)
         folders = {
-            key: [site.need(str(each), "image_" + key) for each in arguments[key]] for key in ("overlays", "recovery")
+            key: [site.need(str(each), "image_" + key, kind=os.path.isdir) for each in arguments[key]]
+            for key in ("overlays", "recovery")
         }
         inputs = {key: [_found_input(site, each) for each in arguments[key]] for key in ("sources", "packages")}
-        files = {key: arguments[key] and _found_input(site, arguments[key]) for key in ("metalog", "signing_key")}
+        files = {key: arguments[key] and _found_input(site, arguments[key]) for key in FILES}
         return dict(arguments, **folders, **inputs, **files)
 
     @staticmethod

@@ -59,7 +59,7 @@ class ActionModule(WatchingAction):
         dest = arguments.pop("dest", None)
         site = paths_of(self, self._vars)
         scripts = [str(each) for each in check_type_list(arguments.pop("customise", None) or [])]
-        arguments["scripts"] = scripts_of([site.need(each, "image_customize") for each in scripts])
+        arguments["scripts"] = scripts_of([site.need(each, "image_customize", kind=os.path.isfile) for each in scripts])
         if self._task.check_mode:
             result = self.module(arguments)
         else:

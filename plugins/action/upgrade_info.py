@@ -10,6 +10,7 @@ the target.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -28,7 +29,8 @@ class ActionModule(LeasingAction):
         """Look; the result of the module."""
         tasks = arguments.get("cfg_tasks")
         if tasks:  # missing ones are better told now than when the image is written
-            tasks = arguments["cfg_tasks"] = paths_of(self, self._vars).need(str(tasks), "upgrade_cfg_tasks", "tasks")
+            site = paths_of(self, self._vars)
+            tasks = arguments["cfg_tasks"] = site.need(str(tasks), "upgrade_cfg_tasks", "tasks", os.path.isfile)
         pushed = boolean(arguments.get("push", False), strict=False)
         found = self._pushed(arguments) if pushed else self.leased(arguments)
         return dict(found, cfg_tasks=tasks) if tasks else found

@@ -13,7 +13,8 @@ description:
   - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, with a line for each image that runs, which says
     what it was made from, and writes it to a file if one is named.
   - A host that does not answer, that could not be looked at, or whose answer makes no sense has a row that says so, and
-    hides no other. Nothing that a host says reaches the terminal as it is.
+    hides no other. Nothing that a host says gets into the table as it is.
+  - Fails, after it has printed the table, when there is nothing to tell of any host.
   - Runs on the controller.
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller

@@ -19,6 +19,13 @@ TITLES = ("HOST", "STATE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
 LONGEST = 300
 
 
+#: states of a host that could not be asked, or gave no sensible answer
+SILENT = NO_ANSWER, FAILED, NOT_ASKED, NONSENSE = "no answer", "failed", "not asked", "nonsense"
+
+#: remarks of one host that are shown
+REMARKS = 20
+
+
 def plain(text: object) -> str:
     """What a host says, on one line, without what a terminal would obey, and not for ever."""
     line = " ".join(str(text).split())
@@ -30,21 +37,23 @@ def answer(result: object) -> Mapping[str, Any]:
     """What is known of a host, from the result of ``host_info`` for it.
 
     :param result: as it was registered; none where nothing was.
-    :returns: what ``host_info`` says of it; for a host that could not be asked only ``state`` and ``reason``.
+    :returns: what ``host_info`` says of it; for a host that could not be asked only ``state``, one of :data:`SILENT`,
+        and ``reason``.
     """
     if not isinstance(result, Mapping):
-        return {"state": "not asked", "reason": "it was not looked at in this run"}
+        return {"state": NOT_ASKED, "reason": "it was not looked at in this run"}
     if result.get("unreachable"):
-        return {"state": "no answer", "reason": plain(result.get("msg") or "it cannot be reached")}
+        return {"state": NO_ANSWER, "reason": plain(result.get("msg") or "it cannot be reached")}
     host = result.get("host")
     if result.get("failed") or not isinstance(host, Mapping):
-        return {"state": "failed", "reason": plain(result.get("msg") or "it could not be looked at")}
+        return {"state": FAILED, "reason": plain(result.get("msg") or "it could not be looked at")}
     try:
         table({"": host}, packages=True)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
-        # a module of another version, or a host that lies: its row is its own, and the others have theirs
-        return {"state": "nonsense", "reason": "what it says of itself cannot be read: {0!r}".format(problem)}
-    return host
+        known: Mapping[str, Any] = json.loads(json.dumps(host))
+    except Exception as problem:
+        # a module of another version, or a host that lies, in whatever way: the others have their rows
+        return {"state": NONSENSE, "reason": "what it says of itself cannot be read: {0}".format(plain(repr(problem)))}
+    return known
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
@@ -87,7 +96,10 @@ def _other(host: Mapping[str, Any]) -> str:
 
 def remarks(host: Mapping[str, Any]) -> List[str]:
     """What there is to say about a host besides its line in the table."""
-    found: List[str] = list(host.get("warnings") or [])
+    warnings = host.get("warnings") or []
+    if not isinstance(warnings, list):
+        raise TypeError("its warnings are no list")
+    found: List[str] = [str(each) for each in warnings]
     if host.get("reason"):
         found.append(host["reason"])
     journal = host.get("journal") or {}
@@ -98,6 +110,8 @@ def remarks(host: Mapping[str, Any]) -> List[str]:
     kept = len(host.get("failed") or [])
     if kept:
         found.append("{0} failed state{1} kept".format(kept, "" if kept == 1 else "s"))
+    if len(found) > REMARKS:
+        found[REMARKS:] = ["and {0} more".format(len(found) - REMARKS)]
     return found
 
 
@@ -145,21 +159,25 @@ def origins(hosts: Mapping[str, Mapping[str, Any]], packages: bool) -> List[str]
 
     :param packages: with a line for each of its packages, where the hosts were asked for them.
     """
-    images: Dict[Tuple[str, str], Mapping[str, Any]] = {}
-    for host in hosts.values():
+    images: Dict[Tuple[str, str, str], Tuple[Mapping[str, Any], List[str]]] = {}
+    for name, host in sorted(hosts.items()):
         running = host.get("running") or {}
         if running.get("name") and "origin" in running:
-            images.setdefault((_version(running), str(running.get("build", ""))), running)
-    names = [name for name, _build in images]
+            key = (_version(running), str(running.get("build", "")), json.dumps(running["origin"], sort_keys=True))
+            images.setdefault(key, (running, []))[1].append(name)
+    versions = [version for version, _build in {(version, build) for version, build, _origin in images}]
+    builds = [(version, build) for version, build, _origin in images]
     lines: List[str] = []
-    for (name, build), image in sorted(images.items()):
-        # one version in two builds is what somebody should see
-        title = "{0} ({1})".format(name, build) if names.count(name) > 1 else name
-        lines.append("{0}: {1}".format(title, _origin(image["origin"])))
+    for (version, build, _text), (image, names) in sorted(images.items(), key=lambda each: each[0]):
+        # one version in two builds is what somebody should see; and so is one build that two hosts tell differently
+        title = "{0} ({1})".format(version, build) if versions.count(version) > 1 else version
+        if builds.count((version, build)) > 1:
+            title += " as {0} says".format(", ".join(names))
+        lines.append(plain("{0}: {1}".format(title, _origin(image["origin"]))))
         if packages:
             known = (image["origin"] or {}).get("packages") or []
-            lines += ["  {0} {1}".format(each["name"], each["version"]) for each in known]
-    return [plain(line) if line[:1] != " " else "  " + plain(line) for line in lines]
+            lines += ["  " + plain("{0} {1}".format(each["name"], each["version"])) for each in known]
+    return lines
 
 
 def totals(hosts: Mapping[str, Mapping[str, Any]]) -> str:

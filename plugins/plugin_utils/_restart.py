@@ -14,8 +14,9 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
-#: what ssh(1) says of a host whose key it does not know, or knows as another one (``sshconnect.c``)
-KEY_REFUSED = "Host key verification failed"
+#: what ssh(1) says of a host whose key it does not know, or knows as another one (``sshconnect.c``), and what Ansible
+#: makes of that where a password is used (``plugins/connection/ssh.py``)
+KEY_REFUSED = ("Host key verification failed", "Host Key checking is enabled")
 
 #: seconds between two looks at a host that restarts: at first, and at most
 FIRST, SLOWEST = 1.0, 5.0
@@ -121,13 +122,15 @@ class Restart:
             try:
                 found = dict(self._ask())
             except NotThere as error:
-                if KEY_REFUSED in str(error):
+                if any(words in str(error) for words in KEY_REFUSED):
                     raise OtherKey(
-                        "{0} is up again, with another ssh key than the one that is known".format(self._name),
+                        "{0} is up again (or a jump host on the way to it), with another ssh key than the one that is "
+                        "known".format(self._name),
                         safe="what was written before the restart is kept, and nothing was sent to it",
-                        todo="compare the key with what `nanozfs status` says at its console; if it is the same, have "
-                        "ssh forget the old one (ssh-keygen -R, with the address of the host), accept the new one, and "
-                        "run the play again",
+                        todo="look at its console: in recovery mode it has another key at every start, and "
+                        "`nanozfs status` says why it is there, and which key it has. Where that is the same, have ssh "
+                        "forget the old one (ssh-keygen -R, with the address of the host), accept the new one, and run "
+                        "the play again",
                     )
                 last = "it gives no answer ({0})".format(" ".join(str(error).split())[:300])
             else:

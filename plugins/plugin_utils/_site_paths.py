@@ -12,12 +12,18 @@ has no ``inventory_dir``.
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 from ansible import context
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+
+#: the folder of a site that has what goes to hosts and into images
+FILES = "files"
+
+#: tells whether a path is one of the kind that is looked for
+Kind = Callable[[str], bool]
 
 #: this collection: its own folders are no site's
 COLLECTION = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
@@ -31,13 +37,13 @@ def _is_ours(folder: str) -> bool:
     )
 
 
-def _of_playbooks(names: object) -> Iterator[str]:
-    """The folders of the playbooks that were named on the command line; one that only imports the collection's is not
-    known to Ansible any more when a task runs.
+def _of_playbooks(names: object) -> List[str]:
+    """The folder of the playbooks that were named on the command line; one that only imports the collection's is not
+    known to Ansible any more when a task runs. None where they have several: nobody knows whose turn it is.
     """
-    for name in names if isinstance(names, (list, tuple)) else ():
-        if os.path.isfile(str(name)):
-            yield os.path.dirname(os.path.abspath(str(name)))
+    files = [str(name) for name in names if os.path.isfile(str(name))] if isinstance(names, (list, tuple)) else []
+    found = list(dict.fromkeys(os.path.dirname(os.path.abspath(name)) for name in files))
+    return found if len(found) == 1 else []
 
 
 def _of_inventories(sources: object) -> Iterator[str]:
@@ -59,33 +65,33 @@ class SitePaths:
         found = [os.path.abspath(folder) for folder in folders if folder and not _is_ours(folder)]
         self.folders: Sequence[str] = list(dict.fromkeys(found))
 
-    def find(self, name: str, within: str = "files") -> Optional[str]:
+    def find(self, name: str, within: str = FILES, kind: Kind = os.path.exists) -> Optional[str]:
         """The full path of a file or folder; none when it is nowhere.
 
         :param name: as the site wrote it. With ``/`` or ``~`` at its beginning it is a full path already.
         :param within: the folder that has its kind in a site: ``files``, ``tasks``.
+        :param kind: what counts: a folder does not hide a file of its name that comes later.
         """
-        name = os.path.expanduser(name)
+        name = os.path.expanduser(name.strip())
+        if os.path.normpath(name) in (".", "..", "/"):  # an empty name in a list is no wish for everything
+            return None
         places: List[str] = [name] if os.path.isabs(name) else []
-        if not places:
-            places = [
-                path
-                for folder in self.folders
-                for path in (os.path.join(folder, within, name), os.path.join(folder, name))
-            ]
-        return next((os.path.normpath(path) for path in places if os.path.exists(path)), None)
+        for folder in self.folders if not places else ():
+            places += [os.path.join(folder, within, name), os.path.join(folder, name)]
+        return next((path for path in map(os.path.normpath, places) if kind(path)), None)
 
-    def need(self, name: str, variable: str, within: str = "files") -> str:
+    def need(self, name: str, variable: str, within: str = FILES, kind: Kind = os.path.exists) -> str:
         """The full path of what must be there.
 
         :param variable: the role's variable that names it.
         :raises Refused: when it is nowhere.
         """
-        found = self.find(name, within)
+        found = self.find(name, within, kind)
         if found is None:
             where = "it was looked for in {0}/ of, and in: {1}".format(within, ", ".join(self.folders) or "no folder")
+            what = "folder " if kind is os.path.isdir else "file " if kind is os.path.isfile else ""
             raise Refused(
-                "{0}: there is no {1}".format(variable, name),
+                "{0}: there is no {1}{2}".format(variable, what, name if name.strip() else "without a name"),
                 safe="nothing was changed",
                 todo="correct the name, or give the full path"
                 if os.path.isabs(os.path.expanduser(name))

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
+from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_report import deep
 
 #: nobody listens there
 DOWN = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=5"}
@@ -26,6 +27,11 @@ ODD = dict(LOCAL, ansible_python_interpreter="/nonexistent/python3")
 STRANGE = dict(LOCAL, ansible_python_interpreter=sys.executable)
 #: something in its variables is wrong
 MISSPELT = dict(STRANGE, report_pool="{{ no_such_variable }}")
+
+
+def text_of(lines: List[str]) -> str:
+    """What was printed, on one line."""
+    return " ".join(" ".join(lines).split())
 
 
 class Example:
@@ -89,7 +95,7 @@ def test_every_host_has_its_row(example: Example, first: str) -> None:
 
 def test_where_no_host_could_be_looked_at(example: Example) -> None:
     code, lines, report = example.status({"odd": ODD, "even": ODD})
-    assert code == 0 and "2 hosts: 2 failed" in lines, "\n".join(lines)
+    assert code == 2 and "2 hosts: 2 failed" in lines, "\n".join(lines)
     assert sorted(report) == ["even", "odd"]
 
 
@@ -99,10 +105,55 @@ def test_a_variable_that_is_wrong_is_a_failure_and_hides_nobody(example: Example
     assert report["misspelt"]["state"] == "not asked" and any("no_such_variable" in line for line in lines)
 
 
+def test_a_host_that_lies_hides_nobody(example: Example) -> None:
+    """Its interpreter answers whatever is asked: something deep, templates, and what a terminal obeys."""
+    liar = example.path("liar")
+    says = {"changed": False, "host": {"state": "normal", "reason": "{{ 1 / 0 }}\x1b[2J", "extra": deep(300)}}
+    with open(liar, "w", encoding="utf-8") as file:
+        file.write("#!/bin/sh\ncat <<'END'\n{0}\nEND\n".format(json.dumps(says)))
+    os.chmod(liar, 0o755)
+    code, lines, report = example.status({"liar": dict(LOCAL, ansible_python_interpreter=liar), "strange": STRANGE})
+    assert code == 0 and report["strange"]["state"] == "unknown", "\n".join(lines)
+    assert not any("\x1b" in line for line in lines)
+    # what is as deep as that ansible-core 2.21 itself loses on the way
+    assert report["liar"]["state"] in ("normal", "not asked")
+    assert "liar: {0}".format(
+        "{{ 1 / 0 }}?[2J" if report["liar"]["state"] == "normal" else "it was not looked"
+    ) in text_of(lines)
+
+
+def test_names_that_are_in_no_inventory(example: Example) -> None:
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [{"nanozfs.fleet.fleet_report": {"hosts": ["ghost", "strange"], "result": "found"}}],
+        }
+    ]
+    with open(example.path("site", "ghost.yml"), "w", encoding="utf-8") as file:
+        json.dump(play, file)
+    code, lines = example.play("-i", example.inventory({"strange": STRANGE}), "ghost.yml")
+    assert code == 2 and "2 hosts: 2 not asked" in lines, "\n".join(lines)
+
+
 @pytest.mark.parametrize("playbook", ["build.yml", "publish.yml", "image_diff.yml"])
 def test_a_limit_that_leaves_nobody_to_do_it_is_a_failure(example: Example, playbook: str) -> None:
     code, lines = example.play(playbook, "-l", "site-b", "-e", "image_version=1.0", "-e", "image_seq=10")
-    assert code == 2 and "Nothing was done: the limit site-b leaves out localhost" in "\n".join(lines)
+    said = text_of(lines)
+    assert code == 2 and "by localhost, and the limit site-b leaves that out" in said, said
+
+
+def test_a_builder_that_is_in_no_inventory(example: Example) -> None:
+    code, lines = example.play("publish.yml", "-e", "fleet_builder=nobody")
+    assert code == 2 and "no such host is in the inventory: correct fleet_builder" in text_of(lines)
+
+
+def test_a_limit_that_leaves_out_who_builds_from_source(example: Example) -> None:
+    """The image would be made of the system that was built for the version before."""
+    hosts: Dict[str, Dict[str, Any]] = {"localhost": LOCAL, "forge": DOWN}
+    words = ["-i", example.inventory(hosts), "-e", "image_method=nanobsd", "-e", "fleet_source_builder=forge"]
+    code, lines = example.play("build.yml", *words, "-l", "localhost")
+    assert code == 2 and "no build host was reached" in text_of(lines), "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -117,17 +168,17 @@ def test_a_build_finds_the_files_of_the_site(example: Example, how: str, cwd: st
     words = how.format(site=example.path("site"), elsewhere=example.inventory({"down": DOWN})).split()
     shutil.copytree(example.path("site", "group_vars"), example.path("elsewhere", "group_vars"))
     code, lines = example.play(*words, "-e", "image_version=1.0", "-e", "image_seq=10", cwd=cwd)
-    text = " ".join(" ".join(lines).split())
+    text = text_of(lines)
     assert code == 2 and "there is no signing key {0}/.ssh/release".format(example.folder) in text, "\n".join(lines)
     shutil.rmtree(example.path("site", "files", "recovery"))
     code, lines = example.play(*words, "-e", "image_version=1.0", "-e", "image_seq=10", cwd=cwd)
-    text = " ".join(" ".join(lines).split())
-    assert code == 2 and "image_recovery: there is no recovery. Safe now: nothing was changed." in text
+    text = text_of(lines)
+    assert code == 2 and "image_recovery: there is no folder recovery. Safe now: nothing was changed." in text
     assert example.path("site") in text
 
 
 def test_a_build_without_its_variables(example: Example) -> None:
     """Ansible looks for group_vars beside the inventory, which is another one here."""
     code, lines = example.play("build.yml", "-i", example.inventory({"down": DOWN}))
-    text = " ".join(" ".join(lines).split())
+    text = text_of(lines)
     assert code == 2 and "missing required arguments: image_name, image_output, image_seq" in text, text

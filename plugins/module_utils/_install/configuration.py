@@ -37,6 +37,9 @@ _AGAIN = "run the play again"
 
 MASTER = "master.passwd"
 
+#: what the name of a key's public half ends in
+PUBLIC = ".pub"
+
 #: what has to be made anew from a file of /etc, as the early hook does it at a start. login_cap(3) reads login.conf
 #: itself where there is no database of it, and images have none
 _DERIVED = {MASTER: ("pwd_mkdb", "-p", "/etc/master.passwd")}
@@ -285,26 +288,29 @@ class Configuration:
         finally:
             self.runner.change(["umount", place], "unmount {0}".format(place), safe="what was written is complete")
 
-    def _adopted(self, there: str) -> List[File]:
-        """The key that the running system made at this start, and that nobody has kept: it becomes the host's own.
+    def _with_key(self, files: Sequence[File], there: str) -> Tuple[List[File], bool]:
+        """The files with the host's ssh key, where it has none in /cfg and the site gives it none.
 
-        On a new host that is the key of recovery mode, which whoever deploys it has accepted: to their ssh the host
-        stays the same one. A key that came with the image would be that of every host, and is none.
+        What the running system made at this start becomes the host's own: on a new host that is the key of recovery
+        mode, which whoever deploys it has accepted, so that to their ssh the host stays the same one. A key that came
+        with the image would be that of every host, and one that ssh-keygen(1) cannot read would be none.
 
         :param there: where /cfg is to be seen.
+        :returns: and whether a key has to be made.
         """
-        if os.path.lexists(os.path.join(there, HOST_KEY)):
-            return []
-        key = _content(self.etc.at(HOST_KEY))
+        pair = (HOST_KEY, HOST_KEY + PUBLIC)
+        if any(file.path in pair for file in files) or os.path.lexists(os.path.join(there, HOST_KEY)):
+            return list(files), False
+        content = _content(self.etc.at(HOST_KEY))
         shipped = [_content(os.path.join(tree, HOST_KEY)) for tree in (self.places.base, self.places.recovery)]
-        if key is None or key in shipped:
-            return []
-        found = []
-        for path in (HOST_KEY, HOST_KEY + ".pub"):
-            with contextlib.suppress(OSError), open(self.etc.at(path), "rb") as file:
-                info = os.fstat(file.fileno())
-                found.append(File(path, file.read(), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
-        return found
+        if content is None or content in shipped:
+            return list(files), True
+        read = self.runner.query(["ssh-keygen", "-y", "-P", "", "-f", self.etc.at(HOST_KEY)])
+        if read.rc != 0:
+            return list(files), True
+        owner = (os.geteuid(), _wheel())
+        public = read.out.strip().encode("ascii", "replace") + b"\n"
+        return [*files, File(HOST_KEY, content, 0o600, *owner), File(HOST_KEY + PUBLIC, public, 0o644, *owner)], False
 
     def write(self, files: Sequence[File], hostname: str) -> Written:
         """Write what is not right yet, and make the host's ssh key where there is none.
@@ -313,24 +319,25 @@ class Configuration:
         every image.
         """
         if self.installed:
-            return self._write_both([*files, *self._adopted(self.places.cfg)], hostname)
+            return self._write_both(*self._with_key(files, self.places.cfg), hostname)
         with self._mounted():
             if not self.runner.check_mode and os.listdir(self.places.cfg):
                 judge(self.runner, files, self.places)  # together with what a pool of before has there
             # in check mode the dataset is not mounted, and nobody knows what is in it
             there = os.devnull if self.runner.check_mode else self.places.cfg
-            files = [*files, *self._adopted(there)]
+            files, made = self._with_key(files, there)
             todo = [file for file in files if not is_right(file, there)]
-            made = not os.path.lexists(os.path.join(there, HOST_KEY)) and HOST_KEY not in [each.path for each in files]
             written = self._told(todo, made, there)
             self._put(todo, made, hostname)
         return written
 
-    def _write_both(self, files: Sequence[File], hostname: str) -> Written:
-        """Write to /cfg, then bring the running /etc up to it."""
+    def _write_both(self, files: Sequence[File], made: bool, hostname: str) -> Written:
+        """Write to /cfg, then bring the running /etc up to it.
+
+        :param made: the host's ssh key has to be made.
+        """
         unsaved = [file.path for file in files if self._is_unsaved(file)]
         todo = [file for file in files if not is_right(file, self.places.cfg)]
-        made = not os.path.lexists(self.cfg.at(HOST_KEY)) and HOST_KEY not in [each.path for each in files]
         written = self._told(todo, made, self.places.cfg)
         if todo or made:
             with self._mounted():

@@ -90,7 +90,7 @@ def test_a_look_afterwards_needs_none_of_it() -> None:
     [
         ({"files": ["a"]}, "deploy_files must be a mapping"),
         ({"folders": "etc"}, "deploy_folders must be a list"),
-        ({"folders": ["nowhere"]}, "deploy_folders: there is no nowhere"),
+        ({"folders": ["nowhere"]}, "deploy_folders: there is no folder nowhere"),
         ({"files": {"../a": "x"}}, "no path of a file"),
     ],
 )

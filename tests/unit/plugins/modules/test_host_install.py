@@ -121,6 +121,16 @@ class Target:
             file.write(content)
         os.chmod(full, mode)
 
+    def make_key(self, tree: str, passphrase: str = "") -> Tuple[str, str]:
+        """A host key, as sshd's script makes it; both halves."""
+        full = os.path.join(getattr(self.places, tree), HOST_KEY)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        for end in ("", ".pub"):
+            if os.path.exists(full + end):
+                os.unlink(full + end)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", full], check=True)
+        return str(self.get(tree, HOST_KEY)), str(self.get(tree, HOST_KEY + ".pub"))
+
     def get(self, tree: str, path: str) -> Optional[str]:
         full = os.path.join(getattr(self.places, tree), path)
         if not os.path.exists(full):
@@ -181,26 +191,42 @@ class TestNew:
 
     def test_the_key_of_recovery_mode_becomes_its_own(self, target: Target) -> None:
         """Whoever deploys it has accepted that one."""
-        target.put("etc", HOST_KEY, "PRIVATE KEY of recovery\n", 0o600)
-        target.put("etc", HOST_KEY + ".pub", "ssh-ed25519 AAAA\n", 0o644)
+        key, public = target.make_key("etc")
+        target.put("etc", HOST_KEY + ".pub", "ssh-ed25519 of somebody else\n", 0o600)
         told = target.run(check=True)
-        assert "{0}: 0600".format(HOST_KEY) in told["diff"]["after"] and "recovery" not in told["diff"]["after"]
+        assert "{0}: 0600".format(HOST_KEY) in told["diff"]["after"] and "PRIVATE" not in str(told)
         target.run()
-        assert (
-            target.cfg(HOST_KEY) == "PRIVATE KEY of recovery\n"
-            and target.cfg(HOST_KEY + ".pub") == "ssh-ed25519 AAAA\n"
-        )
+        assert target.cfg(HOST_KEY) == key and str(target.cfg(HOST_KEY + ".pub")).split()[1] == public.split()[1]
         assert not target.run()["changed"]
         # a later start in recovery mode makes another one, and the host keeps its own
-        target.put("etc", HOST_KEY, "PRIVATE KEY of today\n", 0o600)
-        assert not target.run()["changed"] and target.cfg(HOST_KEY) == "PRIVATE KEY of recovery\n"
+        target.make_key("etc")
+        assert not target.run()["changed"] and target.cfg(HOST_KEY) == key
+
+    @pytest.mark.parametrize("given", [[HOST_KEY, HOST_KEY + ".pub"], [HOST_KEY], [HOST_KEY + ".pub"]])
+    def test_the_key_that_the_site_gives_goes_before(self, target: Target, given: List[str]) -> None:
+        target.make_key("etc")
+        files = {path: "of the site, {0}\n".format(path) for path in given}
+        target.run(files=files)
+        for path in (HOST_KEY, HOST_KEY + ".pub"):
+            assert target.cfg(path) == files.get(path)
+        assert not target.run(files=files)["changed"]
 
     @pytest.mark.parametrize("tree", ["base", "recovery"])
     def test_a_key_that_every_host_has_is_none(self, target: Target, tree: str) -> None:
-        for place in (tree, "etc"):
-            target.put(place, HOST_KEY, "PRIVATE KEY of the image\n", 0o600)
+        key, _public = target.make_key("etc")
+        target.put(tree, HOST_KEY, key, 0o600)
         target.run()
-        assert "PRIVATE KEY" in str(target.cfg(HOST_KEY)) and "image" not in str(target.cfg(HOST_KEY))
+        assert "PRIVATE KEY" in str(target.cfg(HOST_KEY)) and target.cfg(HOST_KEY) != key
+
+    @pytest.mark.parametrize("broken", ["", "-----BEGIN OPENSSH PRIVATE KEY-----\nhalf", "secured", "for all to read"])
+    def test_a_key_that_sshd_does_not_take_is_none(self, target: Target, broken: str) -> None:
+        mode = 0o644 if broken == "for all to read" else 0o600
+        if broken in ("secured", "for all to read"):
+            broken, _public = target.make_key("etc", "passphrase" if broken == "secured" else "")
+        target.put("etc", HOST_KEY, broken, mode)
+        target.run()
+        assert "PRIVATE KEY" in str(target.cfg(HOST_KEY)) and target.cfg(HOST_KEY) != broken
+        assert str(target.cfg(HOST_KEY + ".pub")).startswith("ssh-ed25519 ")
 
     def test_twice_is_once(self, target: Target) -> None:
         target.run()

@@ -6,11 +6,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import LONGEST, answer, table
+
+
+def deep(levels: int) -> List[Any]:
+    """A list in a list in a list."""
+    found: List[Any] = []
+    for _level in range(levels):
+        found = [found]
+    return found
 
 
 def host(**changes: Any) -> Dict[str, Any]:
@@ -75,6 +83,11 @@ def test_hosts_that_could_not_be_asked() -> None:
         {"running": {"name": "web", "version": "1.1", "origin": {"method": "sets"}}},
         {"importable": [1], "pool": None},
         {"warnings": 3},
+        {"warnings": "x" * 100_000},
+        {"warnings": {"a": 1}},
+        {"running": {"name": "web", "version": "1.1", "origin": {1, 2}}},
+        {"state": deep(5000)},
+        {"extra": deep(5000)},
         {"failed": 1},
     ],
 )
@@ -152,3 +165,27 @@ def test_a_line_for_each_image_that_runs() -> None:
     # one version in two builds is told apart
     two = table({"web-2": runs("1.1", "b"), "web-3": runs("1.1", "c")})
     assert [line.split(":")[0] for line in two[3:-1]] == ["web-1.1 (b)", "web-1.1 (c)"]
+
+
+def test_one_host_cannot_speak_for_others() -> None:
+    def runs(release: str) -> Dict[str, Any]:
+        origin = {
+            "method": "sets",
+            "release": release,
+            "revision": "",
+            "options": {},
+            "package_count": 0,
+            "packages": [],
+        }
+        return host(running={"name": "web", "version": "1.1", "build": "b", "slice": "nz-b", "origin": origin})
+
+    lines = table({"web-1": runs("13.2 FAKE"), "web-2": runs("13.2-RELEASE"), "web-3": runs("13.2-RELEASE")})
+    assert lines[4:-1] == [
+        "web-1.1 as web-1 says: 13.2 FAKE from sets, 0 packages",
+        "web-1.1 as web-2, web-3 says: 13.2-RELEASE from sets, 0 packages",
+    ]
+
+
+def test_one_host_does_not_flood_the_report() -> None:
+    lines = table({"web-1": answer({"host": host(warnings=["x"] * 100_000)}), "web-2": host()})
+    assert len(lines) < 30 and lines[-2] == "web-1: and 99980 more"

@@ -47,6 +47,32 @@ def test_full_paths(site: SitePaths, tmp_path: Any, monkeypatch: pytest.MonkeyPa
         site.need("/x", "image_overlays")
 
 
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "./", "x/..", "/"])
+def test_an_empty_name_is_no_wish_for_everything(site: SitePaths, name: str) -> None:
+    assert site.find(name) is None
+    with pytest.raises(Refused, match="image_overlays: there is no folder"):
+        site.need(name, "image_overlays", kind=os.path.isdir)
+
+
+def test_of_another_kind(site: SitePaths, tmp_path: Any) -> None:
+    """Beside a key release there may be a folder of that name."""
+    (tmp_path / "plays" / "files" / "release").mkdir()
+    (tmp_path / "stock" / "release").write_text("key")
+    assert site.find("release", kind=os.path.isfile) == str(tmp_path / "stock" / "release")
+    assert site.find("release", kind=os.path.isdir) == str(tmp_path / "plays" / "files" / "release")
+
+
+def test_what_leads_out_of_a_link(site: SitePaths, tmp_path: Any) -> None:
+    """It is where it is written to be, and what is looked at is what is used."""
+    os.makedirs(tmp_path / "shared" / "files")
+    (tmp_path / "shared" / "release").write_text("another key")
+    os.symlink(tmp_path / "shared" / "files", tmp_path / "none")
+    only = SitePaths([str(tmp_path / "none")])
+    assert only.find("../release") is None
+    (tmp_path / "release").write_text("the key")
+    assert only.find("../release") == str(tmp_path / "release")
+
+
 def test_missing(site: SitePaths, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert site.find("rootssh") is None
     (tmp_path / "here").mkdir()
@@ -77,6 +103,10 @@ def test_of_a_play(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "ansible.context.CLIARGS", {"args": (str(tmp_path / "plays" / "build.yml"), "nanozfs.fleet.build")}
     )
     assert paths_of(action, {}).folders == ["/plays", str(tmp_path / "plays")]
+    (tmp_path / "other.yml").write_text("[]\n")
+    two = (str(tmp_path / "other.yml"), str(tmp_path / "plays" / "build.yml"))
+    monkeypatch.setattr("ansible.context.CLIARGS", {"args": two})
+    assert paths_of(action, {}).folders == ["/plays"], "nobody knows which of two playbooks this is"
     monkeypatch.setattr("ansible.context.CLIARGS", {})
     action._loader.get_basedir.return_value = "/plays"
     found = paths_of(action, {"ansible_inventory_sources": None, "inventory_dir": "/stock"})
