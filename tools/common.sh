@@ -5,6 +5,9 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${NANOZFS_CACHE:-$TOP/.cache}
 VENV=$CACHE/venv
 COLLECTIONS=$CACHE/collections
+# the newer ansible-core, beside the one of requirements/dev.txt
+# shellcheck disable=SC2034 # for the scripts that source this
+NEXT_CORE=2.21.5
 
 say() { printf '\n=== %s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
@@ -18,6 +21,11 @@ missing_packages() {
 	for pair in $PROGRAMS; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" > /dev/null || printf '%s\n' "${pair##*:}"
 	done | sort -u
+}
+
+# The path of a Python version, also of pyenv's; its shims may lead to no version.
+python_of() {
+	PATH=$(printf '%s' "$PATH" | tr : '\n' | grep -v '/shims$' | paste -sd:):$(echo "$HOME/.pyenv/versions/$1"*/bin | tr ' ' :) command -v "python$1"
 }
 
 # A Python that the working ansible-core runs on.
