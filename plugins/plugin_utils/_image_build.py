@@ -31,6 +31,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import publish, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
 
 Say = release.Say
@@ -69,8 +70,8 @@ class Definition:
     secrets: Sequence[str] = ()
 
 
-def check(definition: Definition) -> None:
-    """Refuse a definition that could not become an image.
+def check(definition: Definition, runner: Runner) -> None:
+    """Refuse a definition that could not become an image, or one that nobody could replace.
 
     :raises Refused: with the reason.
     """
@@ -83,7 +84,8 @@ def check(definition: Definition) -> None:
             "the image would trust nobody (image_signers is empty)",
             todo="give the public keys of those who may sign its successors, as lines of allowed_signers",
         )
-    release.check_terms(definition.terms)
+    release.check_terms(definition.terms, runner)
+    check_successors(runner, definition.terms.signing_key, definition.signers, definition.revoked)
     settings.check(definition.settings, layout.VENDOR_SETTINGS, layout.LOADER_SETTINGS)
     for text, what in ((definition.identity.name, "name"), (definition.identity.version, "version")):
         if not text or not all(character.isalnum() or character in "._-" for character in text):
@@ -183,10 +185,13 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
     :returns: the result of the module; ``warnings`` is what has to be known of the image.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
-    check(definition)
+    check(definition, runner)
     warnings: List[str] = []
     terms = definition.terms
     folder = publish.Folder(terms.output)
+    for text in _odd_number(folder, definition.identity):
+        say(text)
+        warnings.append(text)
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
         tree, build = plan(definition, scratch, say, warnings.append)
@@ -199,6 +204,23 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
             return dict(release.finish(terms, manifest.name, manifest, changed, runner, say), warnings=warnings)
+
+
+def _odd_number(folder: publish.Folder, identity: layout.Identity) -> List[str]:
+    """What there is to say of a number that does not grow. It may be meant so: a mended version of an older line."""
+    above = [
+        "{0} ({1})".format(each.get("version"), each.get("seq"))
+        for each in folder.index()
+        if (each.get("name"), each.get("arch")) == (identity.name, identity.arch)
+        and each.get("version") != identity.version
+        and int(each.get("seq") or 0) >= identity.seq
+    ]
+    if not above:
+        return []
+    return [
+        "image_seq is {0}, and published are {1}: hosts that run these take this image only with "
+        "upgrade_allow_older".format(identity.seq, ", ".join(above))
+    ]
 
 
 def _order(definition: Definition) -> release.Order:

@@ -6,10 +6,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from typing import Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, TIMED_OUT
+
+
+def _environment() -> Dict[str, str]:
+    """That of every command, and the user's agent for keys.
+
+    Nobody is there to type a passphrase: ssh-keygen must not wait for one at a terminal (ssh(1), SSH_ASKPASS_REQUIRE).
+    """
+    agent = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+    return {**ENVIRONMENT, "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force", **agent}
 
 
 def local_execute(
@@ -27,7 +37,7 @@ def local_execute(
             stdin=None if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
+            env=_environment(),
             text=True,
             errors="replace",
         )

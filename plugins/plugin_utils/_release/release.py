@@ -52,6 +52,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.compare imp
     compare,
     subject_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import try_signing
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.listing import Listing, read_listing
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.maps import Placed, encode_map
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import CODE, Form
@@ -132,15 +133,17 @@ class Progress:
             self._say("{0}: {1:.0f} %, {2:.0f} s to go".format(self._what, 100 * done / total, left))
 
 
-def check_terms(terms: Terms) -> None:
+def check_terms(terms: Terms, runner: Runner) -> None:
     """Refuse what cannot be done, before anything is.
 
     :raises Refused: with the reason.
     """
-    if not os.path.isfile(terms.signing_key):
+    try_signing(runner, terms.signing_key)
+    if terms.keep < 0:
         raise Refused(
-            "there is no signing key {0}".format(terms.signing_key),
-            todo="make one with `ssh-keygen -t ed25519 -f <file>`; its public half belongs into image_signers",
+            "keep is {0}, and there is no such number of images".format(terms.keep),
+            safe="nothing was published or removed",
+            todo="image_keep says how many images of a name stay; 0 keeps all",
         )
     if codec.XZ not in terms.codecs:
         raise Refused("the codecs {0} lack xz, the only one that every host has".format(", ".join(terms.codecs)))
@@ -348,7 +351,7 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     :returns: its manifest (``None`` in check mode when there would be a new one), and whether anything is new.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
-    check_terms(terms)
+    check_terms(terms, runner)
     look = look_inside(image)
     identity, build = look.identity, look.build
     folder = Folder(terms.output)
@@ -449,7 +452,7 @@ def run(terms: Terms, order: Order, runner: Runner, say: Say) -> Dict[str, Any]:
     :returns: the result of the module.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
-    check_terms(terms)
+    check_terms(terms, runner)
     folder = Folder(terms.output)
     manifest, changed, name = None, False, order.name
     with folder.locked(runner.check_mode):

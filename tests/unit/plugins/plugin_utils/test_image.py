@@ -315,7 +315,10 @@ class TestContents:
     def test_settings_are_looked_at_before_anything_is_fetched(self, images: Images) -> None:
         wanted = Settings(rc_conf={"gptboot_enable": "YES"})
         with pytest.raises(FleetError, match="gptboot_enable in image_rc_conf is set by the layout"):
-            build.check(images.definition("1.1", 11, settings=wanted, sources=["http://x.invalid/base.txz"]))
+            build.check(
+                images.definition("1.1", 11, settings=wanted, sources=["http://x.invalid/base.txz"]),
+                Runner(local_execute),
+            )
 
 
 class TestPublishing:
