@@ -83,7 +83,6 @@ def check_successors(runner: Runner, key: str, signers: Sequence[str], revoked: 
                 "hosts with this image would not take what {0} signs: {1}".format(key, error.what),
                 safe=_SAFE,
                 todo='image_signers needs a line that is valid now, as: name namespaces="{0},{1}" and what is in the '
-                "public half of the key; to retire a key, keep its line for one more version".format(
-                    NAMESPACE, CHANNEL_NAMESPACE
-                ),
+                "public half of the key; to retire a key, keep its line for one more version. image_revoked, where "
+                "there is one, must hold whole public keys, and not this one".format(NAMESPACE, CHANNEL_NAMESPACE),
             )

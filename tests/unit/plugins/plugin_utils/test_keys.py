@@ -118,6 +118,10 @@ def test_hosts_would_not_take_the_key(ring: Ring) -> None:
     check_successors(RUNNER, key, ["# both", ring.line("other"), ring.line("release")], [])
     with pytest.raises(Refused, match="is revoked"):
         check_successors(RUNNER, key, [ring.line("release")], [(ring.folder / "release.pub").read_text()])
+    check_successors(RUNNER, key, [ring.line("release")], [(ring.folder / "other.pub").read_text()])
+    # with a line that is no key ssh-keygen takes no signature any more: these hosts could never be upgraded again
+    with pytest.raises(Refused, match="image_revoked, where there is one, must hold whole public keys"):
+        check_successors(RUNNER, key, [ring.line("release")], ["ssh-ed25519 AAAA"])
 
 
 class TestBuild:
