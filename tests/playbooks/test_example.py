@@ -11,7 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Any, Dict, List, Tuple
+import tempfile
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -37,8 +38,9 @@ def text_of(lines: List[str]) -> str:
 class Example:
     """A copy of the example."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, sockets: str) -> None:
         self.folder = folder
+        self.sockets = sockets
         shutil.copytree(os.path.join(CHECKOUT, "examples", "site"), self.path("site"))
         os.makedirs(self.path("elsewhere"))
 
@@ -58,7 +60,13 @@ class Example:
         done = subprocess.run(
             [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), *arguments],
             cwd=self.path(cwd),
-            env=dict(os.environ, LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1", HOME=self.folder),
+            env=dict(
+                os.environ,
+                LC_ALL="C.UTF-8",
+                ANSIBLE_NOCOLOR="1",
+                HOME=self.folder,
+                ANSIBLE_SSH_CONTROL_PATH_DIR=self.sockets,
+            ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -75,8 +83,9 @@ class Example:
 
 
 @pytest.fixture(name="example")
-def fixture_example(tmp_path: Any) -> Example:
-    return Example(str(tmp_path))
+def fixture_example(tmp_path: Any) -> Iterator[Example]:
+    with tempfile.TemporaryDirectory(prefix="nz", dir="/tmp") as sockets:  # the path of a socket must be short
+        yield Example(str(tmp_path), sockets)
 
 
 @pytest.mark.parametrize("first", ["down", "odd"])
