@@ -19,7 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog impor
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings, hash_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths, paths_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import Kind, SitePaths, paths_of
 
 display = Display()
 
@@ -81,7 +81,7 @@ class ActionModule(ControllerAction):
             for key in ("overlays", "recovery")
         }
         inputs = {key: [_found_input(site, each) for each in arguments[key]] for key in ("sources", "packages")}
-        files = {key: arguments[key] and _found_input(site, arguments[key]) for key in FILES}
+        files = {key: arguments[key] and _found_input(site, arguments[key], os.path.isfile) for key in FILES}
         return dict(arguments, **folders, **inputs, **files)
 
     @staticmethod
@@ -124,7 +124,7 @@ class ActionModule(ControllerAction):
         )
 
 
-def _found_input(site: SitePaths, given: Any) -> Any:
+def _found_input(site: SitePaths, given: Any, kind: Kind = os.path.exists) -> Any:
     """What the image is made of, where it is: a path, or a dictionary with one. Of others, and of what is missing, the
     build says what is wrong.
     """
@@ -132,7 +132,7 @@ def _found_input(site: SitePaths, given: Any) -> Any:
         return dict(given, src=_found_input(site, given["src"]))
     if not isinstance(given, str) or "://" in given:
         return given
-    return site.find(given) or given
+    return site.place(given, kind)
 
 
 def _settings(arguments: Dict[str, Any]) -> Settings:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar, Dict
 
 from ansible.utils.display import Display
@@ -38,10 +39,8 @@ class ActionModule(ControllerAction):
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Publish; ``changed`` is false when everything was published before."""
         site = paths_of(self, self._vars)
-        found = {
-            key: arguments[key] and (site.find(arguments[key]) or arguments[key]) for key in ("image", "signing_key")
-        }
-        arguments = dict(arguments, **found)
+        for key in ("image", "signing_key"):
+            arguments[key] = arguments[key] and site.place(arguments[key], os.path.isfile)
         order = release.Order(
             image=arguments["image"],
             name=arguments["name"],

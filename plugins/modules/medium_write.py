@@ -176,7 +176,6 @@ fetched:
   sample: 216513608
 """
 
-import os
 import time
 from typing import Any, Dict, Mapping
 
@@ -187,7 +186,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import destination as _spare
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.disk_image import KINDS, check_sites, site_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import check_time
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys, keys_of_lines
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -196,12 +195,7 @@ def trusted_keys(params: Mapping[str, Any], tmpdir: str) -> Keys:
     """Whom to trust: a file of this machine, or the lines that were given."""
     if params["signers"] is None:
         return keys_of(params, tmpdir)
-    paths = []
-    for name in ("signers", "revoked"):
-        paths.append(os.path.join(tmpdir, name))
-        with open(paths[-1], "w", encoding="utf-8") as file:
-            file.writelines(line.rstrip("\n") + "\n" for line in params[name])
-    return Keys(paths[0], paths[1], tmpdir)
+    return keys_of_lines(params["signers"], params["revoked"], tmpdir)
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:

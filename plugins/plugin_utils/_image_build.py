@@ -209,11 +209,9 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
 def _odd_number(folder: publish.Folder, identity: layout.Identity) -> List[str]:
     """What there is to say of a number that does not grow. It may be meant so: a mended version of an older line."""
     above = [
-        "{0} ({1})".format(each.get("version"), each.get("seq"))
-        for each in folder.index()
-        if (each.get("name"), each.get("arch")) == (identity.name, identity.arch)
-        and each.get("version") != identity.version
-        and int(each.get("seq") or 0) >= identity.seq
+        "{0} ({1})".format(each.get("version"), number)
+        for number, each in reversed(folder.numbered(identity.name, identity.arch))
+        if number >= identity.seq and each.get("version") != identity.version
     ]
     if not above:
         return []

@@ -12,12 +12,12 @@ from collections import Counter
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
 TITLES = ("HOST", "STATE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
 
 #: characters of one cell or remark; what a host says has no limit of its own
 LONGEST = 300
-
 
 #: states of a host that could not be asked, or gave no sensible answer
 SILENT = NO_ANSWER, FAILED, NOT_ASKED, NONSENSE = "no answer", "failed", "not asked", "nonsense"
@@ -29,7 +29,7 @@ REMARKS = 20
 def plain(text: object) -> str:
     """What a host says, on one line, without what a terminal would obey, and not for ever."""
     line = " ".join(str(text).split())
-    shown = "".join(each if each.isprintable() else "?" for each in line[: LONGEST + 1])
+    shown = printable(line[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 

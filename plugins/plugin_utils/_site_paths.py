@@ -80,6 +80,10 @@ class SitePaths:
             places += [os.path.join(folder, within, name), os.path.join(folder, name)]
         return next((path for path in map(os.path.normpath, places) if kind(path)), None)
 
+    def place(self, name: str, kind: Kind = os.path.exists) -> str:
+        """The full path of what is in the site; the name as it is of what is not, for whoever uses it to say so."""
+        return self.find(name, kind=kind) or name
+
     def need(self, name: str, variable: str, within: str = FILES, kind: Kind = os.path.exists) -> str:
         """The full path of what must be there.
 

@@ -18,6 +18,7 @@ PACKAGE = "ansible_collections.nanozfs.fleet.plugins."
 #: from the bottom to the top
 ROOMS = (
     "module_utils/_errors.py",
+    "module_utils/_text.py",
     "module_utils/_freebsd/",
     "module_utils/_image/",
     "module_utils/_upgrade/",

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import PUBLIC_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, notes, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
@@ -60,7 +60,7 @@ def fingerprint(places: Places) -> str:
     Source: sshkey_fingerprint of OpenSSH's ``sshkey.c``; sshd(8), the format of public keys.
     """
     try:
-        with open(os.path.join(places.etc, HOST_KEY + ".pub"), encoding="ascii") as file:
+        with open(os.path.join(places.etc, PUBLIC_KEY), encoding="ascii") as file:
             digest = hashlib.sha256(base64.b64decode(file.read().split()[1], validate=True)).digest()
     except (OSError, ValueError, IndexError):
         return ""

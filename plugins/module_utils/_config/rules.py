@@ -16,6 +16,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rccon
 #: the key that a host is known by to ssh, kept in /cfg; the others are made anew at every start
 HOST_KEY = "ssh/ssh_host_ed25519_key"
 
+#: its public half
+PUBLIC_KEY = HOST_KEY + ".pub"
+
 #: what ``/etc/rc`` is made of, and what would pin the host to a slice or bring pools in past the early hook: /cfg never
 #: goes before the image there, because one mistake in it, or one file of an older version, ends the start of the system
 IMAGE_ONLY = (

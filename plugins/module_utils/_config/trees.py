@@ -21,6 +21,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
 CHANGED, NEW, DELETED = "changed", "new", "deleted"
 
@@ -217,5 +218,5 @@ def notes(places: Places) -> List[str]:
     with contextlib.suppress(OSError), open(
         os.path.join(places.etc, rules.NOTES), encoding="utf-8", errors="replace"
     ) as file:
-        return ["".join(each if each.isprintable() else "?" for each in line) for line in file.read().splitlines()]
+        return [printable(line) for line in file.read().splitlines()]
     return []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import NamedTuple, Optional
+from typing import Iterable, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -36,6 +36,26 @@ class Keys(NamedTuple):
     allowed: str
     revoked: Optional[str] = None
     tmpdir: Optional[str] = None
+
+
+def file_of(lines: Iterable[str]) -> str:
+    """The text of a file of keys, one a line, as an image has it and ssh-keygen reads it."""
+    return "".join(line.rstrip("\n") + "\n" for line in lines)
+
+
+def keys_of_lines(signers: Iterable[str], revoked: Iterable[str], folder: str) -> Keys:
+    """Whom to trust, from lines, where no image has them in files.
+
+    :param signers: lines of ALLOWED SIGNERS.
+    :param revoked: public keys that are not trusted any more.
+    :param folder: a folder for the files.
+    """
+    paths = []
+    for name, lines in (("signers", signers), ("revoked", revoked)):
+        paths.append(os.path.join(folder, name))
+        with open(paths[-1], "w", encoding="utf-8") as file:
+            file.write(file_of(lines))
+    return Keys(paths[0], paths[1], folder)
 
 
 def verify(runner: Runner, manifest: bytes, signature: bytes, keys: Keys, namespace: str = NAMESPACE) -> str:

@@ -24,7 +24,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf, rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -36,9 +36,6 @@ _SAFE = "nothing was changed"
 _AGAIN = "run the play again"
 
 MASTER = "master.passwd"
-
-#: what the name of a key's public half ends in
-PUBLIC = ".pub"
 
 #: what has to be made anew from a file of /etc, as the early hook does it at a start. login_cap(3) reads login.conf
 #: itself where there is no database of it, and images have none
@@ -298,8 +295,7 @@ class Configuration:
         :param there: where /cfg is to be seen.
         :returns: and whether a key has to be made.
         """
-        pair = (HOST_KEY, HOST_KEY + PUBLIC)
-        if any(file.path in pair for file in files) or os.path.lexists(os.path.join(there, HOST_KEY)):
+        if any(file.path in (HOST_KEY, PUBLIC_KEY) for file in files) or os.path.lexists(os.path.join(there, HOST_KEY)):
             return list(files), False
         content = _content(self.etc.at(HOST_KEY))
         shipped = [_content(os.path.join(tree, HOST_KEY)) for tree in (self.places.base, self.places.recovery)]
@@ -310,7 +306,7 @@ class Configuration:
             return list(files), True
         owner = (os.geteuid(), _wheel())
         public = read.out.strip().encode("ascii", "replace") + b"\n"
-        return [*files, File(HOST_KEY, content, 0o600, *owner), File(HOST_KEY + PUBLIC, public, 0o644, *owner)], False
+        return [*files, File(HOST_KEY, content, 0o600, *owner), File(PUBLIC_KEY, public, 0o644, *owner)], False
 
     def write(self, files: Sequence[File], hostname: str) -> Written:
         """Write what is not right yet, and make the host's ssh key where there is none.

@@ -19,6 +19,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (ALLOWED_SIGNERS, FORMAT, IMAGE_JSON, REVOKED_KEYS)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import file_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (guards, settings)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import (features_of)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import (NOTHING, Settings)
@@ -134,9 +135,9 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
             if path:
                 tree.put("conf/recovery/etc/" + path, recovered.nodes[path])
     settings.apply_recovery(tree, extras.settings, VENDOR_SETTINGS)
-    tree.write(ALLOWED_SIGNERS, "".join(line.rstrip("\n") + "\n" for line in extras.signers))
+    tree.write(ALLOWED_SIGNERS, file_of(extras.signers))
     if extras.revoked:
-        tree.write(REVOKED_KEYS, "".join(line.rstrip("\n") + "\n" for line in extras.revoked))
+        tree.write(REVOKED_KEYS, file_of(extras.revoked))
     _conf(tree, extras.etc_size)
     build = _identify(tree, identity, extras)
     guards.check(tree, extras.secrets)

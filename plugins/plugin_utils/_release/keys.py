@@ -14,7 +14,12 @@ from typing import Sequence
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import CHANNEL_NAMESPACE, NAMESPACE
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, sign, verify
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import (
+    BadSignature,
+    keys_of_lines,
+    sign,
+    verify,
+)
 
 _SAFE = "nothing was built or published"
 _PROBE = b"nanozfs.fleet tries a key\n"
@@ -40,11 +45,11 @@ _REASONS = (
 )
 
 
-def try_signing(runner: Runner, key: str) -> bytes:
-    """Sign something with a key; the signature.
+def check_key(runner: Runner, key: str) -> None:
+    """Refuse a key that cannot sign, with the reason in one line.
 
     :param key: path of a private key, or of a public one whose private half an agent holds.
-    :raises Refused: when it is not there, or cannot sign, with the reason in one line.
+    :raises Refused: also when it is not there.
     """
     if not os.path.isfile(key):
         raise Refused(
@@ -53,7 +58,7 @@ def try_signing(runner: Runner, key: str) -> bytes:
             todo="make one with `ssh-keygen -t ed25519 -f <file>`; its public half belongs into image_signers",
         )
     try:
-        return sign(runner, _PROBE, key)
+        sign(runner, _PROBE, key)
     except FleetError as error:
         for said, what, todo in _REASONS:
             if re.search(said, error.what):
@@ -64,20 +69,16 @@ def try_signing(runner: Runner, key: str) -> bytes:
 def check_successors(runner: Runner, key: str, signers: Sequence[str], revoked: Sequence[str]) -> None:
     """Refuse a key whose signatures an image with these signers would not take: it would be the last of its hosts.
 
+    :param key: one that can sign (:func:`check_key`).
     :param signers: lines of ALLOWED SIGNERS (ssh-keygen(1)), as they go into the image.
     :param revoked: public keys that are not trusted any more, as they go into the image.
     :raises Refused: with the reason.
     """
-    signature = try_signing(runner, key)
     with tempfile.TemporaryDirectory(prefix="nanozfs-keys-") as folder:
-        paths = [os.path.join(folder, name) for name in ("signers", "revoked")]
-        for path, lines in zip(paths, (signers, revoked)):
-            with open(path, "w", encoding="utf-8") as file:
-                file.writelines(line.rstrip("\n") + "\n" for line in lines)
-        keys = Keys(paths[0], paths[1] if revoked else None, folder)
+        keys = keys_of_lines(signers, revoked, folder)
         try:
-            verify(runner, _PROBE, signature, keys)
-            verify(runner, _PROBE, sign(runner, _PROBE, key, CHANNEL_NAMESPACE), keys, CHANNEL_NAMESPACE)
+            for namespace in (NAMESPACE, CHANNEL_NAMESPACE):
+                verify(runner, _PROBE, sign(runner, _PROBE, key, namespace), keys, namespace)
         except BadSignature as error:
             raise Refused(
                 "hosts with this image would not take what {0} signs: {1}".format(key, error.what),

@@ -182,14 +182,18 @@ class Folder:
         except OSError as error:
             raise FleetError("{0} cannot be read: {1}".format(self.full(manifest_name(ident)), error.strerror))
 
+    def numbered(self, name: str, arch: str) -> List[Tuple[int, Dict[str, Any]]]:
+        """The entries of a name for an architecture with their seq, the newest first."""
+        found = [each for each in self.index() if (each.get("name"), each.get("arch")) == (name, arch)]
+        return sorted(
+            ((int(each.get("seq") or 0), each) for each in found),
+            key=lambda pair: (pair[0], str(pair[1]["id"])),
+            reverse=True,
+        )
+
     def before(self, name: str, arch: str, seq: int, count: int) -> List[str]:
         """The ids of the last *count* images before *seq*, the newest first."""
-        older = [
-            (int(each.get("seq") or 0), str(each["id"]))
-            for each in self.index()
-            if each.get("name") == name and each.get("arch") == arch and int(each.get("seq") or 0) < seq
-        ]
-        return [ident for _seq, ident in sorted(older, reverse=True)[:count]]
+        return [str(each["id"]) for number, each in self.numbered(name, arch) if number < seq][:count]
 
     def rivals(self, name: str, version: str, ident: str) -> List[str]:
         """The ids of other images under the same name and version."""

@@ -52,7 +52,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.compare imp
     compare,
     subject_of,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import try_signing
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_key
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.listing import Listing, read_listing
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.maps import Placed, encode_map
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import CODE, Form
@@ -138,7 +138,7 @@ def check_terms(terms: Terms, runner: Runner) -> None:
 
     :raises Refused: with the reason.
     """
-    try_signing(runner, terms.signing_key)
+    check_key(runner, terms.signing_key)
     if terms.keep < 0:
         raise Refused(
             "keep is {0}, and there is no such number of images".format(terms.keep),
@@ -347,11 +347,11 @@ def unpack_image(folder: Folder, manifest: Manifest, path: str, offers: Iterable
 def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) -> Tuple[Optional[Manifest], bool]:
     """Publish an image, or what is missing of it.
 
+    :param terms: those that :func:`check_terms` has passed.
     :param image: path of its raw bytes.
     :returns: its manifest (``None`` in check mode when there would be a new one), and whether anything is new.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
-    check_terms(terms, runner)
     look = look_inside(image)
     identity, build = look.identity, look.build
     folder = Folder(terms.output)

@@ -17,7 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors, try_signing
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_key, check_successors
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 
 RUNNER = Runner(local_execute, check_mode=True)
@@ -62,7 +62,7 @@ def fixture_agent(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 def refused(key: str) -> str:
     with pytest.raises(Refused) as error:
-        try_signing(RUNNER, key)
+        check_key(RUNNER, key)
     text = str(error.value)
     assert "\n" not in text and "@@@" not in text and "nothing was built or published" in text
     return text
