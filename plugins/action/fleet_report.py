@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import SILENT, answer, table, write_json
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import answer, nothing_told, table, write_json
 
 display = Display()
 
@@ -38,7 +38,7 @@ class ActionModule(ControllerAction):
             display.display(line)
         if arguments["path"]:
             write_json(arguments["path"], hosts)
-        if hosts and all(host["state"] in SILENT for host in hosts.values()):
+        if nothing_told(hosts):
             raise FleetError("there is nothing to tell of any host ({0})".format(lines[-1]))
         return {"changed": False, "lines": lines}
 

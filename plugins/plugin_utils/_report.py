@@ -56,6 +56,14 @@ def answer(result: object) -> Mapping[str, Any]:
     return known
 
 
+def nothing_told(hosts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether there are hosts, and not one of them could be asked.
+
+    :param hosts: what :func:`answer` says, by host; a host need not say its state.
+    """
+    return bool(hosts) and all(host.get("state") in SILENT for host in hosts.values())
+
+
 def write_json(path: str, content: Mapping[str, Any]) -> None:
     """Write a report to a file, which is the old one or the new one at any time.
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import LONGEST, answer, table
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import LONGEST, answer, nothing_told, table
 
 
 def deep(levels: int) -> List[Any]:
@@ -184,6 +184,26 @@ def test_one_host_cannot_speak_for_others() -> None:
         "web-1.1 as web-1 says: 13.2 FAKE from sets, 0 packages",
         "web-1.1 as web-2, web-3 says: 13.2-RELEASE from sets, 0 packages",
     ]
+
+
+def test_a_host_that_tells_no_state() -> None:
+    stateless = host()
+    del stateless["state"]
+    hosts = {"web-1": answer({"host": stateless}), "web-2": answer(None)}
+    assert table(hosts)[-1] == "2 hosts: 1 -, 1 not asked" and not nothing_told(hosts)
+
+
+@pytest.mark.parametrize(
+    ("results", "nothing"),
+    [
+        ([], False),
+        ([None], True),
+        ([None, {"unreachable": True}, {"failed": True}], True),
+        ([None, {"host": {}}], False),
+    ],
+)
+def test_whether_anything_was_told(results: List[Any], nothing: bool) -> None:
+    assert nothing_told({str(number): answer(result) for number, result in enumerate(results)}) == nothing
 
 
 def test_one_host_does_not_flood_the_report() -> None:
