@@ -39,7 +39,10 @@ class ActionModule(ControllerAction):
         if arguments["path"]:
             write_json(arguments["path"], hosts)
         if nothing_told(hosts):
-            raise FleetError("there is nothing to tell of any host ({0})".format(lines[-1]))
+            raise FleetError(
+                "there is nothing to tell of any host ({0})".format(lines[-1]),
+                todo="the lines below the table say why of each; look first whether this machine reaches them",
+            )
         return {"changed": False, "lines": lines}
 
     def _result(self, name: str, variable: str) -> object:

@@ -80,8 +80,9 @@ def check_successors(runner: Runner, key: str, signers: Sequence[str], revoked: 
             for namespace in (NAMESPACE, CHANNEL_NAMESPACE):
                 verify(runner, _PROBE, sign(runner, _PROBE, key, namespace), keys, namespace)
         except BadSignature as error:
+            said = error.what.replace(keys.allowed, "image_signers").replace(str(keys.revoked), "image_revoked")
             raise Refused(
-                "hosts with this image would not take what {0} signs: {1}".format(key, error.what),
+                "hosts with this image would not take what {0} signs: {1}".format(key, said),
                 safe=_SAFE,
                 todo='image_signers needs a line that is valid now, as: name namespaces="{0},{1}" and what is in the '
                 "public half of the key; to retire a key, keep its line for one more version. image_revoked, where "

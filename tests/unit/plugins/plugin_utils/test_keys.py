@@ -115,6 +115,9 @@ def test_hosts_would_not_take_the_key(ring: Ring) -> None:
         Refused, match=r"hosts with this image would not take what .*/release signs: .* not signed by any"
     ):
         check_successors(RUNNER, key, [ring.line("other")], [])
+    # the line is named by where the site has it, and not by a file that is gone
+    with pytest.raises(Refused, match=r"any key in image_signers \(image_signers:1: invalid key"):
+        check_successors(RUNNER, key, [ring.line("release").replace("AAAA", "AAAA…")], [])
     check_successors(RUNNER, key, ["# both", ring.line("other"), ring.line("release")], [])
     with pytest.raises(Refused, match="is revoked"):
         check_successors(RUNNER, key, [ring.line("release")], [(ring.folder / "release.pub").read_text()])
