@@ -11,25 +11,17 @@ call, nothing in it is taken for a template or for JSON once more, and no log sh
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, given, merged, pack
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_files import folder_entries
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._variables import lines_of, plain
 
 #: what is packed, and what it must be
 PACKED = {"rc_conf": dict, "authorized_keys": list, "files": dict, "folders": list}
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: what Ansible 2.18 decrypts only when it is asked (``!vault``) is text."""
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 class ActionModule(ModuleAction):
@@ -48,7 +40,7 @@ class ActionModule(ModuleAction):
 
     @staticmethod
     def _part(value: Any, key: str) -> Any:
-        kind, value = PACKED[key], plain(value)
+        kind, value = PACKED[key], plain(lines_of(value) if PACKED[key] is list else value)
         if value is None:
             return kind()
         if not isinstance(value, kind):

@@ -32,12 +32,14 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "abi": {"type": "str", "required": True},
     "pool": {"type": "str", "required": True},
     "size": {"type": "int", "required": True},
-    "sources": {"type": "list", "elements": "raw", "required": True},
+    "tree": {"type": "raw"},
+    "sources": {"type": "list", "elements": "raw", "default": []},
     "manifest": {"type": "str", "default": ""},
     "cache": {"type": "path", "default": "~/.cache/nanozfs-fleet"},
     "metalog": {"type": "path"},
     "metalog_unlisted": {"type": "str", "choices": list(UNLISTED), "default": REFUSE},
     "packages": {"type": "list", "elements": "raw", "default": []},
+    "base_files": {"type": "path"},
     "overlays": {"type": "list", "elements": "path", "default": []},
     "recovery": {"type": "list", "elements": "path", "default": []},
     "signers": {"type": "list", "elements": "str", "required": True},
@@ -65,6 +67,7 @@ class ActionModule(ControllerAction):
     """The action."""
 
     ARGUMENTS = ARGUMENTS
+    LINES = ("signers", "revoked", "recovery_ssh_keys")
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; ``changed`` is false when exactly this image was published before."""
@@ -80,7 +83,12 @@ class ActionModule(ControllerAction):
             key: [site.need(str(each), "image_" + key, kind=os.path.isdir) for each in arguments[key]]
             for key in ("overlays", "recovery")
         }
+        if arguments["base_files"]:
+            for key, name in (("overlays", "root"), ("recovery", "recovery")):
+                folders[key].insert(0, os.path.join(arguments["base_files"], name))
         inputs = {key: [_found_input(site, each) for each in arguments[key]] for key in ("sources", "packages")}
+        if arguments["tree"]:
+            inputs["sources"].insert(0, arguments["tree"])
         files = {key: arguments[key] and _found_input(site, arguments[key], os.path.isfile) for key in FILES}
         return dict(arguments, **folders, **inputs, **files)
 

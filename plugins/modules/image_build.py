@@ -53,6 +53,11 @@ options:
     description: Size of the image in bytes, a multiple of 4096. Every slice of the fleet must be at least as large.
     type: int
     required: true
+  tree:
+    description:
+      - The archive of the system that M(nanozfs.fleet.nanobsd_build) has brought, below all O(sources) - a path, or a
+        dictionary of C(src) and C(sha256).
+    type: raw
   sources:
     description:
       - Folders and tar archives that make up the FreeBSD system, laid over each other in this order. Each one is a
@@ -64,7 +69,7 @@ options:
         from that. In any other folder everything belongs to root.
     type: list
     elements: raw
-    required: true
+    default: []
   manifest:
     description:
       - Path or URL of the C(MANIFEST) of the release. Every archive in O(sources) must then have the SHA-256 that it
@@ -102,6 +107,11 @@ options:
     type: list
     elements: raw
     default: []
+  base_files:
+    description:
+      - A folder with what every image of the collection has - C(root) is laid below all O(overlays), C(recovery) below
+        all O(recovery). The role P(nanozfs.fleet.image#role) has it.
+    type: path
   overlays:
     description: Folders to lay over that; their contents belong to root.
     type: list

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -44,7 +43,7 @@ class ModuleAction(ActionBase):
         try:
             result.update(self.work(dict(self._task.args)))
         except FleetError as error:
-            raise AnsibleActionFail(str(error))
+            result.update(failed=True, msg=str(error))
         return result
 
     def module(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:

@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Optional
+from typing import Any, ClassVar, Dict, Optional, Sequence
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._variables import lines_of
 
 
 class ControllerAction(ActionBase):
@@ -23,6 +23,8 @@ class ControllerAction(ActionBase):
     ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {}
     #: what arguments have to do with each other, ``required_one_of`` and the like
     RULES: ClassVar[Dict[str, Any]] = {}
+    #: lists that have an element a line where they are given as text
+    LINES: ClassVar[Sequence[str]] = ()
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -39,11 +41,13 @@ class ControllerAction(ActionBase):
         """What Ansible calls."""
         result = super().run(tmp, task_vars)
         self._vars = task_vars or {}
+        for key in set(self.LINES) & set(self._task.args):
+            self._task.args[key] = lines_of(self._task.args[key])
         _validated, arguments = self.validate_argument_spec(argument_spec=self.ARGUMENTS, **self.RULES)
         try:
             result.update(self.work(arguments))
         except FleetError as error:
-            raise AnsibleActionFail(str(error))
+            result.update(failed=True, msg=str(error))
         return result
 
     @property

@@ -186,8 +186,43 @@ def test_a_build_finds_the_files_of_the_site(example: Example, how: str, cwd: st
     assert example.path("site") in text
 
 
+@pytest.mark.parametrize(
+    "playbook, extra, said",
+    [
+        ("status.yml", {"report_diges": True}, "report_diges is no variable of this collection (did you mean"),
+        ("upgrade.yml", {"upgrade_commit": "manuel"}, "upgrade_commit must be auto or manual, and is 'manuel'"),
+        ("rollback.yml", {"rollback_min_free": ""}, "rollback_min_free is empty: leave it out to have 67108864"),
+        ("deploy.yml", {"deploy_pool_vdevs": "ada1,ada2"}, "each of deploy_pool_vdevs must be a mapping"),
+        ("spare.yml", {"spare_allow_missing": "no way"}, "spare_allow_missing must be true or false, and is 'no way'"),
+        ("publish.yml", {"image_keep": "few"}, "image_keep must be a whole number, and is 'few'"),
+    ],
+)
+def test_a_variable_that_is_wrong_takes_few_lines(
+    example: Example, playbook: str, extra: Dict[str, Any], said: str
+) -> None:
+    """And nothing was looked at: the host is down."""
+    shutil.copytree(example.path("site", "group_vars"), example.path("elsewhere", "group_vars"))
+    more = json.dumps({"upgrade_version": "1.1", **extra})
+    code, lines = example.play(playbook, "-i", example.inventory({"down": DOWN}), "-e", more)
+    at = next(number for number, line in enumerate(lines) if line.startswith("[ERROR]"))
+    end = next(number for number, line in enumerate(lines) if line.startswith("PLAY RECAP"))
+    assert code == 2 and said in text_of(lines), "\n".join(lines)
+    assert end - at <= 20 and len("".join(lines[at:end])) < 1500, "\n".join(lines)
+    assert "Safe now: nothing was looked at or changed. Next: correct that" in text_of(lines)
+
+
+def test_lists_as_text(example: Example) -> None:
+    """From -e, and from a survey of AWX. What the build then says is missing comes after its variables and folders."""
+    code, lines = example.play(
+        "build.yml",
+        *("-e", "image_version=1.0", "-e", "image_seq=10", "-e", "image_overlays=overlay,/nonexistent"),
+        *("-e", "image_sources=/nonexistent/base.txz,/nonexistent/kernel.txz"),
+    )
+    assert code == 2 and "image_overlays: there is no folder /nonexistent" in text_of(lines), "\n".join(lines)
+
+
 def test_a_build_without_its_variables(example: Example) -> None:
     """Ansible looks for group_vars beside the inventory, which is another one here."""
     code, lines = example.play("build.yml", "-i", example.inventory({"down": DOWN}))
     text = text_of(lines)
-    assert code == 2 and "missing required arguments: image_name, image_output, image_seq" in text, text
+    assert code == 2 and "image_name is not set; image_output is not set; image_seq is not set; " in text, text

@@ -11,7 +11,6 @@ from typing import Any, Dict, List, Optional
 from unittest.mock import Mock
 
 import pytest
-from ansible.errors import AnsibleActionFail
 
 from ansible_collections.nanozfs.fleet.plugins.action.host_install import ActionModule
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import unpack
@@ -81,6 +80,13 @@ def test_everything_is_packed(tmp_path: Any) -> None:
     assert more == {"rc_conf": {"secret": "s3cret"}, "authorized_keys": ["key"]}
 
 
+def test_lists_that_are_text() -> None:
+    """One of them by a forgotten dash, or from a survey; the options of a key have commas."""
+    keys = 'ssh-ed25519 AAAA one\nfrom="192.0.2.1,192.0.2.2" ssh-ed25519 BBBB two\n'
+    _entries, more = unpack(sent({"pool": "tank", "authorized_keys": keys})["packed"])
+    assert more["authorized_keys"] == keys.splitlines()
+
+
 def test_a_look_afterwards_needs_none_of_it() -> None:
     assert sent({"pool": "tank", "state": "up", "files": {"a": "x"}}) == {"pool": "tank", "state": "up"}
 
@@ -89,13 +95,14 @@ def test_a_look_afterwards_needs_none_of_it() -> None:
     ("args", "says"),
     [
         ({"files": ["a"]}, "deploy_files must be a mapping"),
-        ({"folders": "etc"}, "deploy_folders must be a list"),
+        ({"folders": {"etc": "x"}}, "deploy_folders must be a list"),
+        ({"folders": "nowhere"}, "deploy_folders: there is no folder nowhere"),
         ({"folders": ["nowhere"]}, "deploy_folders: there is no folder nowhere"),
         ({"files": {"../a": "x"}}, "no path of a file"),
     ],
 )
 def test_refused(args: Dict[str, Any], says: str) -> None:
     action = Action(args)
-    with pytest.raises(AnsibleActionFail, match=says):
-        action.run(None, {})
+    result = action.run(None, {})
+    assert result["failed"] and says in result["msg"]
     assert action.sent == []
