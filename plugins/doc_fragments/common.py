@@ -200,6 +200,14 @@ options:
     description: Also where the OS medium has an MBR, which cannot boot a slice once.
     type: bool
     default: false
+  unsaved:
+    description:
+      - What becomes of files of C(/etc) that were changed and not saved, which the restart would take - V(stop)
+        refuses, V(save) keeps them as C(nanozfs save) does, V(drop) lets them go.
+      - Files that are new in C(/etc) are only told of; many are made anew by what made them.
+    type: str
+    choices: [stop, save, drop]
+    default: stop
 """
 
     # of the one look before a trial; the arguments are _arguments.LOOKING

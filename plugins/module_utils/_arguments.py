@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import POLICIES, STOP
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
@@ -48,6 +49,9 @@ LEASE: Dict[str, Dict[str, Any]] = {
     "take_over": {"type": "bool", "default": False},
 }
 
+#: of what comes before a restart (``_config/save.py``)
+UNSAVED: Dict[str, Any] = {"type": "str", "choices": list(POLICIES), "default": STOP}
+
 #: what is asked of a host before a trial (``_upgrade/preflight.py``); documented in the fragment ``common.limits``
 LIMITS: Dict[str, Dict[str, Any]] = {
     "pool": {"type": "str"},
@@ -56,6 +60,7 @@ LIMITS: Dict[str, Dict[str, Any]] = {
     "min_free": {"type": "int", "default": 67108864},
     "allow_degraded": {"type": "bool", "default": False},
     "allow_mbr": {"type": "bool", "default": False},
+    "unsaved": UNSAVED,
 }
 
 #: of the one look before a trial; documented in the fragment ``common.looking``

@@ -86,11 +86,16 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     check_positive,
     limits_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight, transaction, words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import words_of
+
+#: where the trees of the host are
+PLACES = Places()
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -105,14 +110,15 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     running = preflight.running_ref(here)
     wish = preflight.rollback_wish(here, running, params["trial_timeout"], params["data"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
+    loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", plan.step in transaction.BEFORE_TRIAL)
     inside = preflight.other_image(here, wish, plan.step, plan.step in transaction.BEFORE_TRIAL)
     warnings = preflight.check_features(here, plan.step, wish.target, inside.features if inside else None)
     return dict(
         preflight.shown(here.journal, running, wish.target, plan),
         todo=dict(plan.todo(False), write=False),
-        says=words.rollback_would(plan.step, here, running, wish),
+        says=loss.added(words.rollback_would(plan.step, here, running, wish), params["unsaved"]),
         boot_id=leases.moment(runner).boot,
-        warnings=warnings,
+        warnings=warnings + loss.warnings(),
     )
 
 

@@ -146,6 +146,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     limits_of,
     play_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
@@ -163,6 +165,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Done, Operation, Play
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
+#: where the trees of the host are
+PLACES = Places()
+
 
 def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     """Begin a transaction, or adopt the one that is open."""
@@ -178,6 +183,8 @@ def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
         params["data"],
     )
     plan = preflight.plan(here, wish, limits, params["datasets"])
+    if plan.step in transaction.BEFORE_TRIAL:
+        before_restart(runner, PLACES, params["unsaved"], params["kind"])
     if params["kind"] == ROLLBACK:
         preflight.other_image(here, wish, plan.step, False)
     done = Operation(here, play_of(params), Data(params["datasets"])).open(wish)

@@ -65,6 +65,13 @@ options:
       at most.
     type: int
     default: 600
+  unsaved:
+    description:
+      - What becomes of files of C(/etc) that were changed and not saved, which the restart would take - V(stop)
+        refuses, V(save) keeps them as C(nanozfs save) does, V(drop) lets them go.
+    type: str
+    choices: [stop, save, drop]
+    default: stop
   boot_timeout:
     description: Seconds that one restart may take.
     type: int
@@ -144,8 +151,9 @@ from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import LEASE, check_positive, play_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import LEASE, UNSAVED, check_positive, play_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
@@ -153,6 +161,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import atte
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.attempt import Attempt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import Checks, words_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Keep
+
+#: where the trees of the host are
+PLACES = Places()
 
 _DAY = 86400
 
@@ -176,6 +187,7 @@ def attempt_of(runner: Runner, params: Dict[str, Any]) -> Attempt:
             params["trial_timeout"] * 3 // 4,
         ),
         clock=time.time,
+        settle=lambda kind, staged: before_restart(runner, PLACES, params["unsaved"], kind, staged).warnings(),
         judge=lambda folder: rehearse(runner, Places(cfg=folder), {}).problems(),
     )
 
@@ -210,6 +222,7 @@ def main() -> None:
             retries={"type": "int", "default": 12},
             delay={"type": "int", "default": 5},
             trial_timeout={"type": "int", "default": 600},
+            unsaved=UNSAVED,
             boot_timeout={"type": "int", "default": 900},
             commit={"type": "str", "choices": ["auto", "manual"], "default": "auto"},
             keep_snapshots={"type": "int", "default": 2},

@@ -130,6 +130,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     limits_of,
     repository_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.slice_write import find_for, prepare, wishes_of
@@ -142,6 +144,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import Situation
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
+
+#: where the trees of the host are
+PLACES = Places()
 
 
 def difference(
@@ -185,6 +190,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     running, target = preflight.running_ref(here), trusted.manifest.ref
     wish = Wish(UPGRADE, running, target, params["trial_timeout"], params["allow_bad"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
+    loss = look_ahead(runner, PLACES, params["unsaved"], "upgrade", plan.step in transaction.BEFORE_TRIAL)
     warnings = preflight.check_features(here, plan.step, target, trusted.manifest.features)
     differs = None
     if plan.step in (transaction.PREPARE, transaction.WRITE):
@@ -192,13 +198,13 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     return dict(
         preflight.shown(here.journal, running, target, plan),
         todo=plan.todo(params["cfg_tasks"] is not None),
-        says=words.upgrade_would(plan.step, here, running, trusted, slot.label, differs),
+        says=loss.added(words.upgrade_would(plan.step, here, running, trusted, slot.label, differs), params["unsaved"]),
         image=trusted.manifest.as_dict(),
         signer=trusted.signer,
         slice=slot.label,
         difference=differs,
         boot_id=leases.moment(runner).boot,
-        warnings=warnings,
+        warnings=warnings + loss.warnings(),
     )
 
 

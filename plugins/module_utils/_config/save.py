@@ -34,6 +34,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
 
 #: saved together or not at all: one without the others would not fit
@@ -254,6 +255,84 @@ class Wish:
     names: Sequence[str] = ()
     new: bool = False
     delete: bool = False
+
+
+#: what becomes of changes of /etc that nobody has saved, when the host is about to be restarted
+STOP, SAVE, DROP = "stop", "save", "drop"
+POLICIES = (STOP, SAVE, DROP)
+
+#: how many files a message names
+_NAMED = 5
+
+
+class Loss(NamedTuple):
+    """What of /etc a restart would take.
+
+    :param changed: files that the next start brings back as they were.
+    :param new: files that it does not bring back; many of them are made anew by whatever made them.
+    """
+
+    changed: List[Change]
+    new: List[Change]
+
+    def added(self, says: str, policy: str) -> str:
+        """A sentence about what would be done, with what would become of the changes."""
+        if not self.changed:
+            return says
+        fate = "would be saved" if policy == SAVE else "would be lost"
+        return "{0}; unsaved changes in /etc {1}: {2}".format(says, fate, _names(self.changed))
+
+    def warnings(self) -> List[str]:
+        """What else goes."""
+        if not self.new:
+            return []
+        return ["new in /etc and saved nowhere, so a restart takes it: {0}".format(_names(self.new))]
+
+
+def _names(changes: Sequence[Change]) -> str:
+    names = [printable(each.path) for each in changes]
+    more = " and {0} more".format(len(names) - _NAMED) if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def before_restart(runner: Runner, places: Places, policy: str, role: str, staged: bool = False) -> Loss:
+    """See to what in /etc is not saved, before a restart takes it.
+
+    :param policy: one of :data:`POLICIES`; with :data:`SAVE` changes are saved, in the runner's check mode only judged.
+    :param role: whose variables are named in messages: ``upgrade`` or ``rollback``.
+    :param staged: a copy of /cfg takes its place at the restart, so that what is saved now would be lost with it.
+    :raises Refused: when there is something, and nobody said what should become of it.
+    :raises FleetError: when it cannot be saved.
+    """
+    if not os.path.isdir(places.base):
+        return Loss([], [])  # its /etc is not made anew at a start
+    found = Etc(places).changes()
+    loss = Loss([each for each in found if each.kind == CHANGED], [each for each in found if each.kind == NEW])
+    if loss.changed and policy == STOP:
+        raise Refused(
+            "changes in /etc are not saved, and a restart takes them: {0}".format(_names(loss.changed)),
+            safe="nothing was changed",
+            todo="look at them with `nanozfs diff` on the host; keep them with {0}_unsaved=save (`nanozfs save` there "
+            "does the same), or let them go with {0}_unsaved=drop".format(role),
+        )
+    if loss.changed and policy == SAVE and staged:
+        raise Refused(
+            "after the configuration for the new system was made, /etc was changed: {0}".format(_names(loss.changed)),
+            safe="the trial was not begun, and nothing was changed",
+            todo="run the play again, which makes it anew",
+        )
+    if loss.changed and policy == SAVE:
+        save(runner, places, Wish())
+    return loss
+
+
+def look_ahead(runner: Runner, places: Places, policy: str, role: str, restarts: bool) -> Loss:
+    """Like :func:`before_restart`, changing nothing.
+
+    :param restarts: whether there is going to be a restart at all.
+    :raises Refused: when a restart would be refused.
+    """
+    return before_restart(runner.trying(), places, policy, role) if restarts else Loss([], [])
 
 
 class Saved(NamedTuple):

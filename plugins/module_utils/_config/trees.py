@@ -45,7 +45,10 @@ def parents(path: str) -> List[str]:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the trees are, and the early hook's own files."""
+    """Where the trees are, and the early hook's own files.
+
+    Modules have theirs in a variable ``PLACES``, which a test can change.
+    """
 
     etc: str = "/etc"
     base: str = "/conf/base/etc"

@@ -81,6 +81,10 @@ class Runner:
         self.check_mode = check_mode
         self.actions: List[str] = []
 
+    def trying(self) -> Runner:
+        """One like it that changes nothing."""
+        return Runner(self._execute, check_mode=True)
+
     def query(self, argv: Sequence[str], stdin: Optional[str] = None) -> Result:
         """Run a command that changes nothing, in check mode as well."""
         rc, out, err = self._execute(list(argv), stdin)

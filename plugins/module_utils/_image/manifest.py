@@ -449,7 +449,7 @@ def check_order(manifest: Manifest, running: Optional[Inside], allow_older: bool
                 manifest.describe(), manifest.seq, running.name, running.version, running.seq
             ),
             safe="nothing was written",
-            todo="use the playbook rollback to go back, or allow it: upgrade_allow_older=true (of a module: allow_older)",
+            todo="use the playbook rollback to go back, or allow it: upgrade_allow_older=true (modules: allow_older)",
         )
 
 

@@ -45,6 +45,8 @@ class Attempt:
 
     :param pool: the system pool; by default the one that the running image names.
     :param clock: seconds since the epoch, by which what is old is pruned.
+    :param settle: sees to what in /etc the restart would take, before anything is armed. It gets the kind of the
+        transaction and whether a configuration is staged for it, and says what to warn of.
     :param judge: says what is wrong with a configuration in a folder: what the next start would make of it.
     """
 
@@ -57,6 +59,7 @@ class Attempt:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
+    settle: Callable[[str, bool], List[str]] = lambda kind, staged: []
     judge: Callable[[str], List[str]] = lambda folder: []
 
     def _look(self) -> Situation:
@@ -84,6 +87,7 @@ class Attempt:
             here = self._look()
             if here.journal.phase == journals.ARMED:  # an earlier call, whose answer was lost
                 here = Operation(here, self.play).run(machine.DISARM).situation
+            warnings = self.settle(here.journal.kind or journals.UPGRADE, here.journal.staged)
             self._judge(here)
             try:
                 done = Operation(here, self.play, self.data).run(machine.ARM)
@@ -91,7 +95,7 @@ class Attempt:
                 self._disarm_quietly()
                 raise
         before = self._restart(journals.ARMED, self._refused)
-        return self._answer(WAIT, done.situation, changed=True, boot_id=before, warnings=done.warnings)
+        return self._answer(WAIT, done.situation, changed=True, boot_id=before, warnings=warnings + done.warnings)
 
     def _judge(self, here: Situation) -> None:
         """Refuse a staged configuration with which the new system would not come up as itself.

@@ -11,10 +11,13 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import save
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import Outcome
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
+from ansible_collections.nanozfs.fleet.plugins.modules import rollback_info, transaction, trial, upgrade_info
+from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
 from ansible_collections.nanozfs.fleet.tests.unit.transactions import BOB, CFG, LOG, ROOT, VAR, Fleet
@@ -220,6 +223,83 @@ class TestConfiguration:
         play.write()
         found = play._call("transaction", state="staged")
         assert found["failed"] and "was not made by this collection" in found["msg"]
+
+
+@pytest.fixture(name="edited")
+def fixture_edited(agent: AgentHost, images: Images, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """A host on which somebody has changed a file of /etc, and saved nothing."""
+    for module in (upgrade_info, rollback_info, transaction, trial):
+        monkeypatch.setattr(module, "PLACES", agent.places)
+    monkeypatch.setattr(save, "rehearse", lambda *arguments: Outcome("", []))
+    agent.put("etc", "motd", "ours\n")
+    agent.put("etc", "made.db", "by whatever made it\n")
+    agent.kenv("nanozfs.state=normal")
+    return Fleet(agent.host, images)
+
+
+class TestUnsaved:
+    """What a restart would take of /etc."""
+
+    def test_it_is_refused_before_anything_is_done(self, edited: Fleet) -> None:
+        before = edited.host.fingerprint()
+        for found in (edited.play().look(), edited.play().open()):
+            assert found["failed"] and "a restart takes them: motd. " in found["msg"]
+            assert "upgrade_unsaved=save" in found["msg"] and "upgrade_unsaved=drop" in found["msg"]
+        assert edited.host.fingerprint() == before
+
+    def test_it_is_saved(self, edited: Fleet, agent: AgentHost) -> None:
+        play = edited.play()
+        seen = play.look(unsaved="save")
+        assert seen["says"].endswith("unsaved changes in /etc would be saved: motd")
+        assert seen["warnings"] == ["new in /etc and saved nowhere, so a restart takes it: made.db"]
+        assert agent.get("cfg", "motd") is None, "a look changes nothing"
+        assert not play.open(unsaved="save")["failed"]
+        assert agent.get("cfg", "motd") == "ours\n" and agent.get("cfg", "made.db") is None
+        play.write()
+        agent.put("etc", "motd", "ours, later\n")
+        begun = play.trial("begin", unsaved="save")
+        assert not begun["failed"] and begun["warnings"] == seen["warnings"]
+        assert agent.get("cfg", "motd") == "ours, later\n"
+
+    def test_it_is_let_go(self, edited: Fleet, agent: AgentHost) -> None:
+        play = edited.play(unsaved="drop")
+        assert play.look(unsaved="drop")["says"].endswith("unsaved changes in /etc would be lost: motd")
+        play.open()
+        play.write()
+        assert not play.trial("begin", unsaved="drop")["failed"] and agent.get("cfg", "motd") is None
+
+    def test_what_comes_while_the_image_is_written(self, edited: Fleet, agent: AgentHost) -> None:
+        agent.put("etc", "motd", "welcome\n")
+        play = edited.play()
+        assert not play.open()["failed"]
+        play.write()
+        agent.put("etc", "motd", "ours\n")
+        refused = play.trial("begin")
+        assert refused["failed"] and "a restart takes them: motd" in refused["msg"]
+        assert edited.journal.phase == "written" and not edited.restarts
+
+    def test_what_comes_after_the_copy_of_cfg(self, edited: Fleet, agent: AgentHost) -> None:
+        """Saved now, it would go with /cfg, whose place the copy takes."""
+        play = edited.play(unsaved="save")
+        play.open()
+        play.write()
+        assert not play._call("transaction", state="staged")["failed"]
+        agent.put("etc", "motd", "ours, later\n")
+        refused = play.trial("begin", unsaved="save")
+        assert refused["failed"] and "after the configuration for the new system was made" in refused["msg"]
+        assert "run the play again" in refused["msg"] and not edited.restarts
+        assert not play.trial("begin", unsaved="drop")["failed"]
+
+    def test_a_rollback_says_it_with_its_own_variable(self, edited: Fleet, agent: AgentHost) -> None:
+        agent.put("etc", "motd", "welcome\n")
+        play = edited.play()
+        play.until_armed()
+        edited.start()
+        assert play.trial("check")["story"]["result"] == "committed"
+        agent.put("etc", "motd", "ours\n")
+        assert "rollback_unsaved=save" in edited.host.refused("rollback_info", min_free=MIB)
+        seen = edited.host.ok("rollback_info", min_free=MIB, unsaved="drop")
+        assert seen["says"].endswith("unsaved changes in /etc would be lost: motd")
 
 
 class TestTwoPlays:
