@@ -6,10 +6,17 @@
 
 from __future__ import annotations
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import PlainLeasingAction
+from typing import Any, Dict
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 
 
-class ActionModule(PlainLeasingAction):
+class ActionModule(LeasingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.rollback_info"
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Look; the result of the module, and where the tasks of the site are."""
+        hooks = self.hooks(arguments, "rollback")
+        return dict(self.leased(arguments), tasks=hooks)

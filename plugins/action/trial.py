@@ -11,9 +11,11 @@ from typing import Any, Dict
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _hooks
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times
 
 #: how a play may end that is no failure
@@ -29,6 +31,9 @@ class ActionModule(LeasingAction):
         """Follow the trial; the result of the task."""
         if self._task.check_mode:
             return {"changed": True, "skipped": True, "msg": "a trial is only made when this is no check mode"}
+        after = _hooks.find(
+            paths_of(self, self._vars), arguments, (_hooks.AFTER_COMMIT, _hooks.AFTER_REVERT), "upgrade"
+        )
         follow = Follow(
             self._ask(arguments),
             self._connection.reset,
@@ -37,12 +42,17 @@ class ActionModule(LeasingAction):
             time.monotonic,
             time.sleep,
         )
-        ended = follow.run(
-            str(arguments.get("step") or "begin"),
-            str(arguments.get("reason") or ""),
-            str(arguments.get("boot_id") or ""),
-        )
-        return self._told(ended, str(arguments.get("what") or "the trial"))
+        try:
+            ended = follow.run(
+                str(arguments.get("step") or "begin"),
+                str(arguments.get("reason") or ""),
+                str(arguments.get("boot_id") or ""),
+            )
+        except Failed as error:
+            return {"failed": True, "msg": str(error), "after": "" if follow.begun else after[_hooks.AFTER_REVERT]}
+        told = self._told(ended, str(arguments.get("what") or "the trial"))
+        how = _hooks.ENDS.get(told["story"].get("result"), "") if not ended.get("idle") else ""
+        return dict(told, after=after.get(how, ""))
 
     def _ask(self, arguments: Dict[str, Any]) -> Any:
         """How the host is asked: one call of the module."""

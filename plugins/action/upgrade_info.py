@@ -31,9 +31,10 @@ class ActionModule(LeasingAction):
         if tasks:  # missing ones are better told now than when the image is written
             site = paths_of(self, self._vars)
             tasks = arguments["cfg_tasks"] = site.need(str(tasks), "upgrade_cfg_tasks", "tasks", os.path.isfile)
+        hooks = self.hooks(arguments, "upgrade")
         pushed = boolean(arguments.get("push", False), strict=False)
         found = self._pushed(arguments) if pushed else self.leased(arguments)
-        return dict(found, cfg_tasks=tasks) if tasks else found
+        return dict(found, tasks=hooks, **({"cfg_tasks": tasks} if tasks else {}))
 
     def _pushed(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Look with a repository that only the controller sees."""

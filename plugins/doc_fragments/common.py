@@ -210,6 +210,17 @@ options:
     default: stop
 """
 
+    # files of the site; the arguments are _arguments.AFTER
+    AFTER = r"""
+options:
+  after_commit_tasks:
+    description: A file with tasks that the site wants to be run after the new system was kept.
+    type: path
+  after_revert_tasks:
+    description: A file with tasks that the site wants to be run when the host is, or stays, on the old system.
+    type: path
+"""
+
     # of the one look before a trial; the arguments are _arguments.LOOKING
     LOOKING = r"""
 options:
@@ -218,6 +229,11 @@ options:
     type: list
     elements: raw
     default: []
+  before_restart_tasks:
+    description:
+      - A file with tasks that the site wants to be run before the restart into the trial. The action of the module sees
+        that it is there, beside the playbook or in C(tasks) there, and returns its full path in RV(tasks).
+    type: path
   take_over:
     description: Do not refuse a host that another play is at work on.
     type: bool

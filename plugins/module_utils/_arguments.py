@@ -63,9 +63,14 @@ LIMITS: Dict[str, Dict[str, Any]] = {
     "unsaved": UNSAVED,
 }
 
+#: files with tasks of the site, which only the controller reads; documented in the fragment ``common.after``
+AFTER: Dict[str, Dict[str, Any]] = {"after_commit_tasks": {"type": "path"}, "after_revert_tasks": {"type": "path"}}
+
 #: of the one look before a trial; documented in the fragment ``common.looking``
 LOOKING: Dict[str, Dict[str, Any]] = {
     "commands": {"type": "list", "elements": "raw", "default": []},
+    "before_restart_tasks": {"type": "path"},
+    **AFTER,
     "take_over": {"type": "bool", "default": False},
     "holder": {"type": "dict"},
 }

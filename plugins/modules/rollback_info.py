@@ -17,6 +17,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.info
   - nanozfs.fleet.common.limits
   - nanozfs.fleet.common.looking
+  - nanozfs.fleet.common.after
 options:
   data:
     description:
@@ -69,6 +70,11 @@ journal:
   returned: success
   type: dict
   sample: {phase: committed}
+tasks:
+  description: Full paths of the files with tasks that the site wants to be run, by when; empty for those it does not.
+  returned: success
+  type: dict
+  sample: {before_restart: /srv/site/tasks/drain.yml, after_commit: /srv/site/tasks/enable.yml, after_revert: ""}
 boot_id:
   description: The start of the host that was looked at.
   returned: success

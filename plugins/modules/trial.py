@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.lease
+  - nanozfs.fleet.common.after
 options:
   pool:
     description: Name of the system pool. By default the one that the running image names.
@@ -139,6 +140,14 @@ journal:
   returned: success
   type: dict
   sample: {phase: committed}
+after:
+  description:
+    - Full path of the file with tasks that the site wants to be run now - O(after_commit_tasks), or
+      O(after_revert_tasks) where the host is or stays on the old system. Empty for none, and where nobody knows how it
+      stands.
+  returned: always
+  type: str
+  sample: /srv/site/tasks/enable.yml
 boot_id:
   description: The start of the host that answered.
   returned: success
@@ -151,7 +160,13 @@ from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import LEASE, UNSAVED, check_positive, play_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    AFTER,
+    LEASE,
+    UNSAVED,
+    check_positive,
+    play_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
@@ -233,6 +248,7 @@ def main() -> None:
             bad={"type": "bool", "default": False},
             boot_id={"type": "str"},
             wait={"type": "int", "default": 0},
+            **AFTER,
         ),
         supports_check_mode=True,
     )

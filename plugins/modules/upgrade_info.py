@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.push
   - nanozfs.fleet.common.limits
   - nanozfs.fleet.common.looking
+  - nanozfs.fleet.common.after
   - nanozfs.fleet.common.transfer
 options:
   allow_bad:
@@ -103,6 +104,11 @@ journal:
   returned: success
   type: dict
   sample: {phase: idle}
+tasks:
+  description: Full paths of the files with tasks that the site wants to be run, by when; empty for those it does not.
+  returned: success
+  type: dict
+  sample: {before_restart: /srv/site/tasks/drain.yml, after_commit: /srv/site/tasks/enable.yml, after_revert: ""}
 boot_id:
   description: The start of the host that was looked at.
   returned: success

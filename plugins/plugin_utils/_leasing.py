@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _hooks
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder, is_gone
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import WatchingAction
 
 
@@ -26,6 +28,11 @@ class LeasingAction(WatchingAction):
             )
             found = self.module(dict(given, take_over=True))
         return found
+
+    def hooks(self, arguments: Mapping[str, Any], role: str) -> Dict[str, str]:
+        """Where the tasks are that the site wants to be run around the restart."""
+        hooks = (_hooks.BEFORE_RESTART, _hooks.AFTER_COMMIT, _hooks.AFTER_REVERT)
+        return _hooks.find(paths_of(self, self._vars), arguments, hooks, role)
 
 
 class PlainLeasingAction(LeasingAction):

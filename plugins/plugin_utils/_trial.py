@@ -69,6 +69,8 @@ class Follow:
         self._times = times
         self._clock = clock
         self._line = Line(reset, sleep)
+        #: whether the host may have begun to restart
+        self.begun = False
 
     def run(self, step: str, reason: str = "", boot: str = "") -> Answer:
         """Go on until the host says that this is the end.
@@ -85,6 +87,7 @@ class Follow:
         while answer["next"] != END:
             step = answer["next"]
             try:
+                self.begun = self.begun or step != BEGIN
                 if step == REVERT:
                     why = why or str(answer.get("reason") or "no reason given")
                     self._say("taking it back: {0}".format(why))
@@ -93,6 +96,7 @@ class Follow:
                 if self._clock() >= until:
                     return {"next": END, "changed": changed, "silent": str(error), "why": why}
                 self._line.pause()
+                self.begun = True
                 # what became of the call nobody knows: the host does. One that restarts is waited for
                 answer = {"next": WAIT if boot else step, "reason": why}
                 continue

@@ -193,7 +193,7 @@ class Attempt:
             if journal.phase in (journals.IDLE, journals.COMMITTED):
                 what = "{0} runs; nothing is on trial".format(here.image.version)
                 story = words.Story(words.COMMITTED, what, "", "")
-                return self._answer(END, here, story=story.as_dict())
+                return self._answer(END, here, story=story.as_dict(), idle=True)
             if journal.phase not in (journals.TRIAL, journals.COMMITTING) or not here.runs_target:
                 raise Refused(
                     "this host is not on trial any more: it runs {0}, phase {1} ({2})".format(

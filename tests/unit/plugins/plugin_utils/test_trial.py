@@ -50,8 +50,10 @@ class Host:
         self.resets += 1
 
     def follow(self, step: str = "begin", reason: str = "", boot: str = "one") -> Dict[str, Any]:
-        follow = Follow(self.ask, self.reset, self.said.append, Times(boot=10, trial=20), lambda: self.now, self.sleep)
-        return follow.run(step, reason, boot)
+        self.followed = Follow(
+            self.ask, self.reset, self.said.append, Times(boot=10, trial=20), lambda: self.now, self.sleep
+        )
+        return self.followed.run(step, reason, boot)
 
 
 def test_a_good_one() -> None:
@@ -133,3 +135,19 @@ class TestHolder:
     def test_a_dead_one_of_this_machine_is(self, changes: Dict[str, Optional[str]], gone: bool) -> None:
         holder = {key: value for key, value in {**_play.holder({}), **changes}.items() if value is not None}
         assert _play.is_gone(holder) is gone
+
+
+@pytest.mark.parametrize(
+    "replies, begun",
+    [
+        ([Failed("the pool is full")], False),
+        ([SILENCE, Failed("another play is at work")], True),
+        ([RESTARTS, Failed("it cannot be read")], True),
+    ],
+)
+def test_whether_the_host_may_have_begun_to_restart(replies: List[Reply], begun: bool) -> None:
+    """Only where it has not is it known that it stays on the old system."""
+    host = Host(*replies)
+    with pytest.raises(Failed):
+        host.follow()
+    assert host.followed.begun is begun
