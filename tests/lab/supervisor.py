@@ -63,11 +63,11 @@ class Supervisor:
         os._exit(0)
 
     def attach(self) -> None:
-        """A loop device for every partition of the disks that have any, and for every empty disk that may get some."""
+        """A loop device for every partition of the disks that have any, and for every disk that has none."""
         devices: Dict[str, str] = {}
         layouts = geom.layouts(self.machine)
         for disk, about in self.machine.hardware["disks"].items():
-            if self.machine.has_image(disk) and disk not in layouts:
+            if disk not in layouts:
                 devices[disk] = self._loop(geom.Place(disk, disk, 0, about["size"]))
         for layout in layouts.values():
             for part in layout.parts:

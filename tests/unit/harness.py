@@ -151,7 +151,8 @@ class ModuleHost:
         self.machine.load()
         disks = {}
         for disk in self.machine.hardware["disks"]:
-            if self.machine.has_image(disk):
+            # one that was only read has an image without anything in it
+            if self.machine.has_image(disk) and os.stat(self.machine.image(disk)).st_blocks:
                 with open(self.machine.image(disk), "rb") as file:
                     disks[disk] = hash(file.read())
         pools = {}

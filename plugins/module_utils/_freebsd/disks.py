@@ -20,11 +20,12 @@ import errno
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import traces
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, Provider, read_mesh
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import parse_label
 
 _SAFE = "nothing was written"
@@ -33,8 +34,12 @@ _SAFE = "nothing was written"
 WHOLE = ("DISK", "MD")
 
 LSBLK = (
-    "lsblk", "--json", "--bytes", "--paths", "--output", "NAME,TYPE,SIZE,SERIAL,MODEL,MOUNTPOINT,FSTYPE,RO",
+    "lsblk", "--json", "--bytes", "--paths", "--output", "NAME,TYPE,SIZE,SERIAL,MODEL,MOUNTPOINT,FSTYPE,RO,LOG-SEC",
 )  # fmt: skip
+LSBLK_ALL = ("lsblk", "--json", "--bytes", "--paths", "--nodeps", "--output", "NAME,TYPE,SIZE,SERIAL")
+
+#: the sectors that the partition tables of media count
+SECTOR = 512
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class Disk:
     :param size: in bytes.
     :param serial: its serial number; empty where it has none that the system knows.
     :param holders: what keeps it from being written, for people; empty for a disk that is free.
+    :param sector: size of a sector, in bytes.
+    :param twins: other disks of this machine with the same serial number; of a disk without one, others without one
+        that have its size.
     :param claimable: whether opening it with ``O_EXCL`` keeps others from taking it. It does on Linux; FreeBSD ignores
         that (``notyet`` in ``g_dev_open()``, ``geom_dev.c``).
     """
@@ -55,11 +63,18 @@ class Disk:
     model: str
     holders: Tuple[str, ...]
     claimable: bool = False
+    sector: int = 512
+    twins: Tuple[str, ...] = ()
 
-    @property
-    def token(self) -> str:
-        """What a person has to say to have it written: its serial number, or its size where it has none."""
-        return self.serial or str(self.size)
+    def token(self, read: traces.Read) -> str:
+        """What a person has to say to have it written: its serial number. Where it has none, or shares it with another
+        disk, what is on it belongs to that.
+
+        :param read: of its bytes.
+        """
+        if self.serial and not self.twins:
+            return self.serial
+        return "{0}-{1}".format(self.serial or self.size, traces.fingerprint(read, self.size))
 
     def describe(self) -> str:
         """The disk, for people."""
@@ -111,13 +126,36 @@ def _look_freebsd(runner: Runner, device: str) -> Disk:
     disk = mesh.base(provider)
     if mesh.source(disk).kind not in WHOLE:
         raise _not_whole(device, "is a part of {0}".format(mesh.source(disk).name))
-    holders = [str(each) for each in mesh.holders(disk)]
-    holders += ["GEOM class {0} ({1})".format(geom.kind, geom.name) for geom in mesh.built_on(disk)]
-    for part in mesh.parts(disk):
+    serial = disk.value("ident").strip()
+    others = [each for geom in mesh.geoms if geom.kind in WHOLE for each in geom.provides if each is not disk]
+    return Disk(
+        disk.path,
+        disk.mediasize,
+        serial,
+        disk.value("descr"),
+        tuple(held(runner, mesh, disk)),
+        sector=disk.sectorsize,
+        twins=_twins(serial, disk.mediasize, [(o.path, o.value("ident").strip(), o.mediasize) for o in others]),
+    )
+
+
+def held(runner: Runner, mesh: Mesh, provider: Provider) -> List[str]:
+    """What has a provider, or anything on it, for people: the one definition of a disk that is not free.
+
+    Besides this it may hold something that nobody has, see :mod:`traces`.
+    """
+    holders = [str(each) for each in mesh.holders(provider)]
+    holders += ["GEOM class {0} ({1})".format(geom.kind, geom.name) for geom in mesh.built_on(provider)]
+    for part in mesh.parts(provider):
         label = parse_label(runner.query(["zdb", "-l", part.path]).out)
         if label is not None:
-            holders.append("the ZFS pool with guid {0} (label on {1})".format(label.guid, part.name))
-    return Disk(disk.path, disk.mediasize, disk.value("ident"), disk.value("descr"), tuple(holders))
+            holders.append("{0} (label on {1})".format(label.describe(), part.name))
+    return holders
+
+
+def _twins(serial: str, size: int, others: Iterable[Tuple[str, str, int]]) -> Tuple[str, ...]:
+    """Those of the other disks (path, serial number, size) that cannot be told from one by its number."""
+    return tuple(sorted(path for path, number, length in others if number == serial and (serial or length == size)))
 
 
 def _look_linux(runner: Runner, path: str) -> Disk:
@@ -127,9 +165,24 @@ def _look_linux(runner: Runner, path: str) -> Disk:
     if result.rc != 0:
         raise Refused("there is no disk {0}".format(path), safe=_SAFE, todo="look with `lsblk` what there is")
     disk = parse_lsblk(result.out)
+    disk = replace(disk, twins=_linux_twins(runner, disk))
     if _is_claimed(disk.path) and not disk.holders:
         return replace(disk, holders=("the kernel (EBUSY)",))
     return disk
+
+
+def _linux_twins(runner: Runner, disk: Disk) -> Tuple[str, ...]:
+    result = runner.ask(LSBLK_ALL, "list the disks")
+    try:
+        entries = [each for each in json.loads(result.out)["blockdevices"] if _text(each, "type") == "disk"]
+        found = [(str(each["name"]), _text(each, "serial"), int(each["size"])) for each in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(error)
+    return _twins(disk.serial, disk.size, [each for each in found if each[0] != disk.path])
+
+
+def _unreadable(error: Exception) -> FleetError:
+    return FleetError("the output of lsblk cannot be read: {0!r}".format(error), safe=_SAFE)
 
 
 @contextlib.contextmanager
@@ -176,13 +229,16 @@ def parse_lsblk(text: str) -> Disk:
         (entry,) = json.loads(text)["blockdevices"]
         size, path, kind = int(entry["size"]), str(entry["name"]), str(entry["type"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FleetError("the output of lsblk cannot be read: {0!r}".format(error), safe=_SAFE)
+        raise _unreadable(error)
     if kind != "disk":
         raise _not_whole(path, "is of type {0}".format(kind))
     if entry.get("ro") not in (False, "0", 0, None):
         raise Refused("{0} is write-protected".format(path), safe=_SAFE, todo="look for its switch")
     holders = [holder for node in _nodes(entry) for holder in _holders(node)]
-    return Disk(path, size, _text(entry, "serial"), _text(entry, "model"), tuple(holders), claimable=True)
+    sector = int(_text(entry, "log-sec") or 512)
+    return Disk(
+        path, size, _text(entry, "serial"), _text(entry, "model"), tuple(holders), claimable=True, sector=sector
+    )
 
 
 def _nodes(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -225,6 +281,14 @@ def check_free(disk: Disk, size: int) -> None:
             todo="see whether it is the disk that you mean; if it is, unmount, detach or clear that first (umount, "
             "swapoff, zpool labelclear, mdadm --zero-superblock)",
             holders=list(disk.holders),
+        )
+    if disk.sector != SECTOR:
+        raise Refused(
+            "{0} has sectors of {1} bytes, and the partition table of a medium counts sectors of {2}: no machine would "
+            "boot from it".format(disk.describe(), disk.sector, SECTOR),
+            safe=_SAFE,
+            todo="take a disk with sectors of {0} bytes (as most have, or 512e), or set this one to that where it can "
+            "be (nvmecontrol format, camcontrol, sg_format)".format(SECTOR),
         )
     if size > disk.size:
         raise Refused(

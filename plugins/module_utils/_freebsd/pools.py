@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import traces
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.disks import held
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import read_mesh
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import check_dataset_name, property_texts
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
@@ -168,12 +171,13 @@ def create_argv(
 
 
 def check_disks(runner: Runner, vdevs: Sequence[Mapping[str, Any]], option: str = "vdevs") -> None:
-    """Refuse disks that are not there, in use, or hold a partition table; zpool itself refuses other pools' disks.
+    """Refuse disks that are not there, in use, named twice, or hold anything.
 
     :param option: what the disks are called where they are given, for errors.
     :raises Refused: with the disk.
     """
     mesh = read_mesh(runner)
+    named: Dict[str, str] = {}
     for disk in (disk for vdev in vdevs for disk in vdev["disks"]):
         provider = mesh.find(disk)
         if provider is None:
@@ -182,18 +186,37 @@ def check_disks(runner: Runner, vdevs: Sequence[Mapping[str, Any]], option: str 
                 safe="nothing was changed",
                 todo="check {0} in the inventory".format(option),
             )
-        holders = mesh.holders(provider)
+        base = mesh.base(provider)
+        if base.name in named:
+            raise Refused(
+                "{0} and {1} are the same disk".format(named[base.name], disk),
+                safe="nothing was changed",
+                todo="name each disk once in {0}".format(option),
+            )
+        named[base.name] = disk
+        holders = held(runner, mesh, provider)
         if holders:
             raise Refused(
-                "{0} is in use by {1}".format(disk, ", ".join(str(each) for each in holders)),
+                "{0} is in use by {1}".format(disk, ", ".join(holders)),
                 safe="nothing was changed",
-                todo="check {0} in the inventory".format(option),
+                todo="check {0} in the inventory; what is left of a pool that nobody wants any more is cleared by hand "
+                "(`zpool labelclear`)".format(option),
             )
         if any(geom.kind == "PART" and geom.name == provider.name for geom in mesh.geoms):
             raise Refused(
                 "{0} carries a partition table".format(disk),
                 safe="nothing was changed",
                 todo="use one of its partitions, or clear the disk by hand if it is the right one (gpart destroy)",
+            )
+        with devices.open_device(base.path) as opened:
+            content = traces.find(opened.read, base.mediasize, base.sectorsize)
+        if content:
+            raise Refused(
+                "{0} holds {1}, which nobody has in use".format(disk, content),
+                safe="nothing was changed",
+                todo="see whether it is the disk that you mean. If it is, clear it by hand: what was of a pool with "
+                "`zpool labelclear -f {0}`, of GEOM with `geli clear {0}`, `gmirror clear {0}` and so on, else with "
+                "`dd if=/dev/zero of={0} bs=1m count=1`".format(base.path),
             )
 
 

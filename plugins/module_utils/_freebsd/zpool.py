@@ -140,7 +140,8 @@ class Label(NamedTuple):
     """Who had a pool last, from the label of one of its devices (``zdb -l``).
 
     ``exported`` is whether that host let it go. ``hostid`` is 0 when it was imported before rc.d/hostid ran, as the
-    early boot hook does it: such a label does not tell which host it was.
+    early boot hook does it: such a label does not tell which host it was. A hot spare and a cache device have labels
+    that do not say whose they are (``vdev_label_init()`` in vdev_label.c): their ``guid`` is empty.
     """
 
     guid: str
@@ -148,6 +149,13 @@ class Label(NamedTuple):
     hostid: int
     hostname: str
     txg: int
+    aux: str = ""
+
+    def describe(self) -> str:
+        """Whose label it is, for people."""
+        if self.aux:
+            return "a ZFS pool, as {0}".format(self.aux)
+        return "the ZFS pool with guid {0}".format(self.guid)
 
 
 _FIELD = re.compile(r" *(pool|id|state|status|action|see|comment|config|scan|errors): ?(.*)")
@@ -196,11 +204,15 @@ def parse_import(text: str) -> List[Candidate]:
 
 _LABEL_LINE = re.compile(r"^    (pool_guid|state|hostid|hostname|txg): (.*)$", re.MULTILINE)
 _POOL_STATE_ACTIVE = "0"  # pool_state_t in sys/fs/zfs.h; EXPORTED is 1, DESTROYED 2
+_AUX_STATES = {"3": "a hot spare", "4": "a cache device"}
 
 
 def parse_label(text: str) -> Optional[Label]:
     """Parse what ``zdb -l <device>`` prints; ``None`` when there is no label."""
     values = {key: value.strip().strip("'") for key, value in _LABEL_LINE.findall(text)}
+    aux = _AUX_STATES.get(values.get("state", ""), "")
+    if aux:  # what follows the label of a cache device is of another kind, and may name a pool
+        return Label("", False, 0, "", 0, aux)
     if "pool_guid" not in values:
         return None
     return Label(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -37,11 +37,13 @@ class Target:
     :param path: of the disk or file.
     :param disk: the disk; ``None`` for a file.
     :param token: what a person has to say to have it overwritten; ``None`` where there is nothing to overwrite.
+    :param content: what is there now, for people.
     """
 
     path: str
     disk: Optional[Disk]
     token: Optional[str]
+    content: str = ""
 
     def describe(self) -> str:
         """The target, for people."""
@@ -83,7 +85,29 @@ def disk_target(runner: Runner, device: str, size: int) -> Target:
     """
     disk = disks.look(runner, device)
     disks.check_free(disk, size)
-    return Target(disk.path, disk, disk.token)
+    with devices.open_device(disk.path) as opened:
+        token = disk.token(opened.read)
+        content = describe_content(opened, disk.size)
+    _check_twins(disk, token)
+    return Target(disk.path, disk, token, content)
+
+
+def _check_twins(disk: Disk, token: str) -> None:
+    """Refuse a disk that nothing tells from another one: a confirmation would be for either.
+
+    :raises Refused: with the other one.
+    """
+    for path in disk.twins:
+        with devices.open_device(path) as opened:
+            same = replace(disk, path=path).token(opened.read) == token
+        if same:
+            raise Refused(
+                "{0} and {1} cannot be told apart: they have {2}, and the same content".format(
+                    disk.describe(), path, "one serial number" if disk.serial else "no serial number, one size"
+                ),
+                safe=_SAFE,
+                todo="take the other one out, and run the play again",
+            )
 
 
 def file_target(path: str) -> Target:
@@ -101,7 +125,8 @@ def file_target(path: str) -> Target:
         raise Refused(
             "{0} is no file".format(path), safe=_SAFE, todo="a disk must be named as such (spare_device), not as a file"
         )
-    return Target(path, None, str(info.st_size))
+    with devices.open_device(path) as opened:
+        return Target(path, None, str(info.st_size), describe_content(opened, info.st_size))
 
 
 @dataclass(frozen=True)
@@ -130,8 +155,7 @@ class Survey:
             raise Refused(
                 "{0} was confirmed, and this is {1}".format(confirm, self.target.describe()),
                 safe=_SAFE,
-                todo="look which disk is the right one; what is confirmed must be its serial number, or its size in "
-                "bytes where it has none",
+                todo="look which disk is the right one. If it is this one, confirm {0}".format(token),
             )
         return confirm is not None
 
@@ -167,7 +191,7 @@ def look(
     if target.token is None:
         return Survey(target, scheme, head, "no file", False)
     with devices.open_device(target.path) as opened:
-        return Survey(target, scheme, head, describe_content(opened), is_fresh(opened, head, manifest))
+        return Survey(target, scheme, head, target.content, is_fresh(opened, head, manifest))
 
 
 def write(repository: Repository, manifest: Manifest, survey: Survey) -> Dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import traces
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, GptError, read_published
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import MBR_INDEX, MBR_STATE, RECOVERY, STATE
@@ -279,13 +280,16 @@ def _slice_digest(device: Device, begin: int, size: int) -> str:
     return total.hexdigest()
 
 
-def describe_content(device: Device) -> str:
-    """What is on a disk, for people, as far as its partition table says it."""
+def describe_content(device: Device, size: int) -> str:
+    """What is on a disk, for people, as far as its first and last bytes say it.
+
+    :param size: of the disk, in bytes.
+    """
     raw = device.read(0, 2 * WINDOW)
     try:
         layout = read_layout(raw)
     except GptError:
-        return "no partition table that we know" if raw.strip(b"\0") else "nothing at its beginning"
+        return traces.find(device.read, size) or "nothing at its beginning and its end"
     try:
         begin, _size = layout.places["nz-a"]
         inside = Ufs(lambda offset, length: device.read(begin + offset, length)).read(IMAGE_JSON)

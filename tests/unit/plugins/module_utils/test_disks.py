@@ -35,31 +35,71 @@ def stick(*children: Dict[str, Any], **values: Any) -> Dict[str, Any]:
     return {**found, **({"children": list(children)} if children else {}), **values}
 
 
-def linux(*answers: Tuple[int, str, str]) -> Runner:
-    """A Linux machine whose lsblk answers this."""
-    left: List[Tuple[int, str, str]] = [(0, "Linux\n", ""), *answers]
+def linux(answer: Tuple[int, str, str], *others: Dict[str, Any]) -> Runner:
+    """A Linux machine whose lsblk answers this about the disk, and has other disks besides."""
 
     def execute(argv: Any, stdin: Optional[str] = None) -> Tuple[int, str, str]:
-        assert argv[0] == ("uname" if len(left) == len(answers) + 1 else "lsblk")
-        return left.pop(0)
+        if argv[0] == "uname":
+            return (0, "Linux\n", "")
+        assert argv[0] == "lsblk"
+        if "--nodeps" in argv:
+            return (0, json.dumps({"blockdevices": [*json.loads(answer[1])["blockdevices"], *others]}), "")
+        return answer
 
     return Runner(execute)
 
 
-def look(entry: Dict[str, Any]) -> Disk:
-    return disks.look(linux((0, json.dumps({"blockdevices": [entry]}), "")), NOWHERE)
+def look(entry: Dict[str, Any], *others: Dict[str, Any]) -> Disk:
+    return disks.look(linux((0, json.dumps({"blockdevices": [entry]}), ""), *others), NOWHERE)
+
+
+def nothing(offset: int, length: int) -> bytes:
+    return bytes(length)
+
+
+def something(offset: int, length: int) -> bytes:
+    return b"x" * length
 
 
 def test_a_free_stick() -> None:
     disk = look(stick(node(NOWHERE + "1", fstype="vfat"), node(NOWHERE + "2", fstype="swap")))
     assert (disk.path, disk.size, disk.serial, disk.model) == (NOWHERE, SIZE, SERIAL, "Ultra Fit")
-    assert disk.holders == () and disk.claimable and disk.token == SERIAL
+    assert disk.holders == () and disk.claimable and disk.token(nothing) == SERIAL
     disks.check_free(disk, SIZE)
 
 
 def test_numbers_as_older_versions_print_them() -> None:
     disk = look(stick(size=str(SIZE), ro="0", serial=""))
-    assert (disk.size, disk.token) == (SIZE, str(SIZE)) and "no serial number" in disk.describe()
+    assert disk.size == SIZE and disk.sector == 512 and "no serial number" in disk.describe()
+
+
+def test_one_that_its_serial_number_does_not_tell_from_others() -> None:
+    """What is on it belongs to what has to be said then."""
+    for disk in (
+        look(stick(), node("/dev/sdc", type="disk", serial=SERIAL, size=5)),
+        look(stick(serial=None), node("/dev/sdc", type="disk", size=SIZE)),
+        look(stick(serial=None)),  # it is alone now, and may not have been when it was looked at
+    ):
+        assert disk.token(nothing).startswith((disk.serial or str(SIZE)) + "-")
+        assert disk.token(nothing) != disk.token(something)
+    assert look(stick(), node("/dev/sdc", type="disk", serial=SERIAL, size=5)).twins == ("/dev/sdc",)
+
+
+def test_others_that_are_told_apart() -> None:
+    others = [
+        node("/dev/sdc", type="disk", serial="another", size=SIZE),
+        node("/dev/sdd", type="disk", size=SIZE),
+        node("/dev/sr0", type="rom", serial=SERIAL),
+    ]
+    assert look(stick(), *others).twins == ()
+    assert look(stick(serial=None), node("/dev/sdd", type="disk", size=SIZE + 1)).twins == ()
+
+
+def test_sectors_of_4096_bytes() -> None:
+    """The partition table of a medium counts sectors of 512: no firmware would find it."""
+    disk = look(stick(**{"log-sec": 4096}))
+    with pytest.raises(Refused, match="has sectors of 4096 bytes"):
+        disks.check_free(disk, 1)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +193,20 @@ CONFXML = """<mesh>
  <class id="c3"><name>SWAP</name><geom id="g3"><name>swap</name>
   <consumer id="y"><provider ref="p2"/><mode>r1w1e0</mode></consumer></geom></class>
 </mesh>"""
+
+
+@pytest.mark.parametrize("state, what", [(3, "a hot spare"), (4, "a cache device")])
+def test_a_label_that_does_not_say_whose_it_is(state: int, what: str) -> None:
+    """As zdb(8) of OpenZFS 2.1 prints them; after that of a cache device comes a header that names a pool."""
+    label = "    version: 5000\n    state: {0}\n    guid: 8880477171237005755\n    labels = 0 1 2 3 \n".format(state)
+    header = "L2ARC device header\n    magic: 6504978260106102853\n    pool_guid: 16026038873860724786\n"
+
+    def execute(argv: Any, stdin: Optional[str] = None) -> Tuple[int, str, str]:
+        mesh = CONFXML.replace("MIRROR", "LABEL")
+        return {"uname": (0, "FreeBSD\n", ""), "sysctl": (0, mesh, ""), "zdb": (0, label + header, "")}[argv[0]]
+
+    disk = disks.look(Runner(execute), "/dev/da0")
+    assert "a ZFS pool, as {0} (label on da0)".format(what) in disk.holders
 
 
 def test_a_mirror_with_swap_on_freebsd() -> None:

@@ -95,7 +95,9 @@ class TestDisk:
         seen = desk.write()
         assert (seen["changed"], seen["confirmed"], seen["written"]) == (False, False, 0)
         assert seen["target"]["confirm"] == SERIAL and SERIAL in seen["target"]["what"]
-        assert seen["target"]["content"] == "nothing at its beginning" and seen["size"] == len(desk.published("1.1"))
+        assert seen["target"]["content"] == "nothing at its beginning and its end" and seen["size"] == len(
+            desk.published("1.1")
+        )
         assert desk.content() == before
 
     def test_then_it_writes_it(self, desk: Desk) -> None:
@@ -131,11 +133,40 @@ class TestDisk:
         desk.write(confirm=SERIAL)
         assert not desk.content()[-MIB:].strip(b"\0")
 
-    def test_a_disk_without_a_serial_number_is_known_by_its_size(self, desk: Desk) -> None:
+    def test_a_disk_without_a_serial_number_is_known_by_what_is_on_it(self, desk: Desk) -> None:
         desk.host.machine.hardware["disks"]["da0"]["ident"] = ""
         desk.host.machine.save()
-        assert desk.write()["target"]["confirm"] == str(SIZE)
-        assert desk.write(confirm=str(SIZE))["changed"]
+        token = desk.write()["target"]["confirm"]
+        assert token.startswith("{0}-".format(SIZE))
+        desk.fill(b"somebody's photographs", MIB)
+        assert "{0} was confirmed, and this is /dev/da0".format(token) in desk.refused(confirm=token)
+        assert desk.write(confirm=desk.write()["target"]["confirm"])["changed"]
+        assert not desk.write(confirm=token)["changed"], "it is there already"
+
+    @pytest.mark.parametrize("serial", [SERIAL, " "])
+    def test_two_that_change_places(self, desk: Desk, serial: str) -> None:
+        """Cheap sticks share a serial number, or have none; then they are replugged, and the play runs again."""
+        machine = desk.host.machine
+        for name in ("da0", "da1"):
+            if name in machine.hardware["disks"]:
+                machine.remove_disk(name)
+            machine.add_disk(name, SIZE, serial, table=True)
+        with open(machine.image("da1"), "r+b") as file:
+            file.seek(MIB)
+            file.write(b"somebody's photographs")
+        token = desk.write()["target"]["confirm"]
+        one, other = machine.remove_disk("da0"), machine.remove_disk("da1")
+        one["name"], other["name"] = "da1", "da0"
+        machine.attach_disk(one)
+        machine.attach_disk(other)
+        assert "{0} was confirmed, and this is".format(token) in desk.refused(confirm=token)
+        assert desk.write(device="/dev/da1", confirm=token)["changed"]
+
+    def test_two_that_nothing_tells_apart(self, desk: Desk) -> None:
+        desk.host.machine.add_disk("da1", SIZE, SERIAL, table=True)
+        message = desk.refused()
+        assert "and /dev/da1 cannot be told apart: they have one serial number, and the same content" in message
+        assert "take the other one out" in message
 
 
 class TestMbr:

@@ -210,7 +210,27 @@ class TestCreate:
     def test_never_over_another_pool(self, pooled: ModuleHost) -> None:
         pooled.command("zpool", "export", "tank")
         message = pooled.refused("zpool_create", name="other", vdevs=list(self.VDEVS))
-        assert "no pool was created" in message
+        assert "ada1 is in use by the ZFS pool with guid" in message and "nothing was changed" in message
+
+    @pytest.mark.parametrize(
+        "offset, content, what",
+        [
+            (512 * MIB - 512, b"GEOM::ELI\0\0\0\0\0\0\0\7\0\0\0", "an encrypted disk (GELI)"),
+            (512 * MIB - 512, b"GEOM::MIRROR\0", "a disk of a GEOM class (MIRROR)"),
+            (65536 + 1372, (0x19540119).to_bytes(4, "little"), "a UFS file system"),
+            (1000, b"?", "data at its beginning"),
+        ],
+    )
+    def test_never_over_what_nobody_has_in_use(self, host: ModuleHost, offset: int, content: bytes, what: str) -> None:
+        with open(host.machine.image("ada2"), "r+b") as file:
+            file.seek(offset)
+            file.write(content)
+        message = host.refused("zpool_create", name="tank", vdevs=list(self.VDEVS))
+        assert "ada2 holds " + what in message and "see whether it is the disk that you mean" in message
+
+    def test_never_over_a_disk_twice(self, host: ModuleHost) -> None:
+        message = host.refused("zpool_create", name="tank", vdevs=[{"type": "mirror", "disks": ["ada1", "/dev/ada1"]}])
+        assert "ada1 and /dev/ada1 are the same disk" in message
 
     def test_never_beside_one_of_the_name(self, pooled: ModuleHost) -> None:
         pooled.command("zpool", "export", "tank")
