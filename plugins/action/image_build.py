@@ -34,7 +34,7 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "size": {"type": "int", "required": True},
     "tree": {"type": "raw"},
     "sources": {"type": "list", "elements": "raw", "default": []},
-    "manifest": {"type": "str", "default": ""},
+    "manifest": {"type": "raw", "default": ""},
     "cache": {"type": "path", "default": "~/.cache/nanozfs-fleet"},
     "metalog": {"type": "path"},
     "metalog_unlisted": {"type": "str", "choices": list(UNLISTED), "default": REFUSE},

@@ -137,6 +137,13 @@ options:
         what is written already is kept.
     type: int
     default: 3600
+  redirect_hosts:
+    description:
+      - Names of hosts that the server of O(repository) may redirect to. Its own name need not be among them. From https
+        to http no redirect is followed.
+    type: list
+    elements: str
+    default: []
 """
 
     PUSH = r"""

@@ -28,6 +28,7 @@ TRUST: Dict[str, Dict[str, Any]] = {
     "timeout": {"type": "int", "default": 30},
     "retries": {"type": "int", "default": 5},
     "deadline": {"type": "int", "default": 3600},
+    "redirect_hosts": {"type": "list", "elements": "str", "default": []},
 }
 
 #: documented in the fragment ``common.push``
@@ -131,6 +132,7 @@ def repository_of(params: Mapping[str, Any]) -> Repository:
         retries=params["retries"],
         deadline=params["deadline"],
         rate=params.get("rate_limit"),
+        redirects=tuple(params["redirect_hosts"]),
     )
     return open_repository(params["repository"], limits, params["ca_file"])
 

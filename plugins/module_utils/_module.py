@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Execute, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import credentials_of
 
 
 def ansible_execute(module: AnsibleModule) -> Execute:
@@ -41,6 +43,9 @@ def run_module(module: AnsibleModule, logic: Callable[[AnsibleModule, Runner], D
     *logic* returns the module result; ``changed`` defaults to false, ``actions`` to the changing commands that ran
     (in check mode: that would have run). A ``diff`` is only handed on in diff mode; ``warnings`` go to the user.
     """
+    with contextlib.suppress(ValueError):  # what is no address is refused later
+        _name, password = credentials_of(str(module.params.get("repository") or ""))
+        module.no_log_values.update({password} - {""})
     runner = Runner(ansible_execute(module), check_mode=module.check_mode)
     try:
         result = logic(module, runner)

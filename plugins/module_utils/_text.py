@@ -2,11 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What others have written, for a terminal."""
+"""What others have written, for a terminal; addresses."""
 
 from __future__ import annotations
+
+import urllib.parse
+from typing import Tuple
 
 
 def printable(text: str) -> str:
     """A text without what a terminal would obey, and without line ends; each such character is a question mark."""
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def credentials_of(url: str) -> Tuple[str, str]:
+    """The name and the password that an address holds; empty where it holds none.
+
+    :raises ValueError: for what is no address.
+    """
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
+
+
+def shown_address(url: str) -> str:
+    """An address without the name and the password that may be in it, for messages."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "the repository"
+    return printable(urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", "")))

@@ -72,10 +72,10 @@ options:
     default: []
   manifest:
     description:
-      - Path or URL of the C(MANIFEST) of the release. Every archive in O(sources) must then have the SHA-256 that it
-        names,
-        or one of its own.
-    type: str
+      - Path or URL (V(https:)) of the C(MANIFEST) of the release, or a dictionary of C(src) and C(sha256), which a
+        MANIFEST that comes by http needs. Every archive in O(sources) must then have the SHA-256 that it names, or one
+        of its own.
+    type: raw
     default: ""
   cache:
     description:

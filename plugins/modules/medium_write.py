@@ -54,7 +54,8 @@ options:
       - The serial number of the disk, as RV(target.confirm) says it. Where it has none, or shares it with another disk
         of the machine, the beginning of a digest of what is on it belongs to that; two disks that nothing tells apart
         are refused.
-      - Without it nothing is written. A file that does not exist yet needs none; for one that does it is the size of that.
+      - Without it nothing is written. A file that does not exist yet needs none; for one that does it is the size of
+        that.
     type: str
   hosts:
     description:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Mapping, Optional
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
 
 class ModuleAction(ActionBase):
@@ -51,4 +52,6 @@ class ModuleAction(ActionBase):
         found: Dict[str, Any] = self._execute_module(
             module_name=self.MODULE, module_args=dict(arguments), task_vars=self._vars
         )
+        if isinstance(found.get("msg"), str):  # what the host says of a failure is for a terminal
+            found["msg"] = printable(found["msg"])
         return found

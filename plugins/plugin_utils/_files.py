@@ -6,14 +6,10 @@
 
 from __future__ import annotations
 
-import os
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 
 
 def replace_file(path: str, content: bytes) -> None:
     """Write a file so that a reader finds either the old one or the new one."""
-    partial = path + ".part"
-    with open(partial, "wb") as file:
+    with arriving(path) as (_partial, file):
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -17,24 +17,32 @@ def duration(seconds: int) -> str:
     )
 
 
+def _number(value: Any) -> int:
+    """A number that a host said; 0 for what is none."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
 def line(progress: Mapping[str, Any]) -> str:
     """The line.
 
     :param progress: from the module image_write: bytes, bytes per second, seconds.
     """
     phase = str(progress.get("phase", ""))
-    total = int(progress.get("total") or 0)
+    total = _number(progress.get("total"))
     text = "{0} {1}: {2} % of {3} MiB".format(
-        phase, progress.get("describe", "the image"), progress.get("percent", 0), total >> 20
+        phase, progress.get("describe", "the image"), _number(progress.get("percent")), total >> 20
     )
     if progress.get("rate"):
-        text += ", {0:.1f} MB/s".format(int(progress["rate"]) / 1e6)
+        text += ", {0:.1f} MB/s".format(_number(progress["rate"]) / 1e6)
     if phase == "writing" and progress.get("to_fetch"):
         text += ", fetched {0:.1f} of {1:.1f} MB".format(
-            int(progress["fetched"]) / 1e6, int(progress["to_fetch"]) / 1e6
+            _number(progress.get("fetched")) / 1e6, _number(progress["to_fetch"]) / 1e6
         )
     if progress.get("eta") is not None:
-        text += ", {0} to go".format(duration(int(progress["eta"])))
+        text += ", {0} to go".format(duration(_number(progress["eta"])))
     return text
 
 
@@ -43,5 +51,5 @@ def build_line(progress: Mapping[str, Any]) -> str:
 
     :param progress: from the module nanobsd_build: times in seconds.
     """
-    text = "{0}, {1} since the start".format(progress.get("phase", ""), duration(int(progress.get("elapsed") or 0)))
+    text = "{0}, {1} since the start".format(progress.get("phase", ""), duration(_number(progress.get("elapsed"))))
     return "{0}: {1}".format(text, progress["step"]) if progress.get("step") else text

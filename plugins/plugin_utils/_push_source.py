@@ -72,6 +72,8 @@ def supply_of(arguments: Mapping[str, Any]) -> Supply:
         for key, kind in (("timeout", float), ("retries", int), ("deadline", float))
         if arguments.get(key) is not None
     }
+    hosts = arguments.get("redirect_hosts") or []
+    given["redirects"] = tuple(hosts.split(",") if isinstance(hosts, str) else hosts)
     limits = replace(Limits(), **given)
     ca_file = str(arguments["ca_file"]) if arguments.get("ca_file") else None
     name = str(arguments["name"]) if arguments.get("name") else None

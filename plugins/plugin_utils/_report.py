@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 
 TITLES = ("HOST", "STATE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
 
@@ -70,10 +70,7 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
     :raises FleetError: when it cannot be written.
     """
     try:
-        with open(path + ".part", "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
-            file.write("\n")
-        os.replace(path + ".part", path)
+        replace_file(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("utf-8"))
     except OSError as error:
         raise FleetError("the report cannot be written to {0}: {1}".format(path, error.strerror))
 

@@ -11,9 +11,13 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 
 display = Display()
+
+#: how much of what a host says is shown on a line (characters)
+LINE = 2000
 
 #: how often a process that works may die before the play gives up
 LIVES = 3
@@ -55,8 +59,8 @@ class WatchingAction(PushingAction):
     """An action whose module works in the background, and whose operator sees how far that is."""
 
     def say(self, text: str) -> None:
-        """A line about the host."""
-        display.display("  {0}: {1}".format(self._host, text))
+        """A line about the host, which may have said what is in it."""
+        display.display("  {0}: {1}".format(self._host, printable(text)[:LINE]))
 
     def watch(
         self, arguments: Dict[str, Any], line: Callable[[Mapping[str, Any]], str], died: FleetError

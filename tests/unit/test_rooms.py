@@ -19,6 +19,7 @@ PACKAGE = "ansible_collections.nanozfs.fleet.plugins."
 ROOMS = (
     "module_utils/_errors.py",
     "module_utils/_text.py",
+    "module_utils/_files.py",
     "module_utils/_freebsd/",
     "module_utils/_image/",
     "module_utils/_upgrade/",

@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Medium, Slice
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Medium, Slice, read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import NotUfs, Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import IMAGE_JSON, Inside, parse_inside
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Origin
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import parse as parse_origin
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
 
 
 class SliceContent:
@@ -106,12 +106,12 @@ def other_builds(medium: Medium, target: Slice) -> Dict[str, str]:
     return found
 
 
-def ring_name(wanted: str, running: Callable[[], Optional[Inside]]) -> Optional[str]:
-    """The name of the image that a ring means on this host: that of the running one. ``None`` for anything else.
-
-    :param running: finds out which that is; only asked for a ring.
+def running_name(runner: Runner) -> Optional[str]:
+    """The name of the image that this machine runs: a host is never given another one unasked. ``None`` on a machine
+    that runs none, such as a controller or a plain FreeBSD.
     """
-    if not wanted.startswith(RING):
+    try:
+        inside = running_image(read_medium(runner))
+    except FleetError:
         return None
-    inside = running()
     return inside.name if inside is not None else None

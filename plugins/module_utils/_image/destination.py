@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import disks
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -59,23 +60,18 @@ class Target:
             with disks.claimed(self.disk):
                 yield self.path
             return
-        partial = self.path + ".part"
         try:
-            with open(partial, "wb") as file:
+            with arriving(self.path) as (partial, file):
                 file.truncate(size)
-            yield partial
-            os.replace(partial, self.path)
+                yield partial
         except FleetError as error:
             error.safe = "no file got the name {0}; one that was there is as it was".format(self.path)
             raise
         except OSError as error:
             raise FleetError(
-                "{0} cannot be written: {1}".format(partial, os.strerror(error.errno or 0)),
+                "{0} cannot be written: {1}".format(self.path, os.strerror(error.errno or 0)),
                 safe="a file {0} is as it was".format(self.path),
             )
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
 
 
 def disk_target(runner: Runner, device: str, size: int) -> Target:

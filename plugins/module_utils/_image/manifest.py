@@ -10,6 +10,7 @@ The format is described in docs/image-format.md.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -18,6 +19,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference imp
 
 FORMAT = 1
 NAMESPACE = "nanozfs-image"
+#: what is asked for to have the newest image
+LATEST = "latest"
+
 CHANNEL_NAMESPACE = "nanozfs-channel"
 
 #: what an image says of itself, inside of it
@@ -305,7 +309,10 @@ def parse_inside(raw: bytes) -> Inside:
 
 
 def parse_index(raw: bytes) -> Tuple[Mapping[str, Any], ...]:
-    """The entries of a repository's ``index.json``, newest last. It is not signed: it only helps to find manifests.
+    """The entries of a repository's ``index.json``, newest last.
+
+    Its signature matters to whoever asks for the latest; otherwise it only helps to find manifests, which say
+    themselves what they are of.
 
     :raises BadManifest: when it is damaged.
     """
@@ -320,11 +327,15 @@ def parse_index(raw: bytes) -> Tuple[Mapping[str, Any], ...]:
 
 @dataclass(frozen=True)
 class Channel:
-    """Which image each ring of a fleet should run: image ids by the name of the ring."""
+    """Which image each ring of a fleet should run: image ids by the name of the ring.
+
+    :param issued: when it was signed, seconds since the epoch; ``None`` where it does not say.
+    """
 
     name: str
     rings: Mapping[str, str]
     not_after: Optional[int]
+    issued: Optional[int] = field(default=None, compare=False)
 
 
 def channel_name(name: str) -> str:
@@ -342,8 +353,8 @@ def parse_channel(raw: bytes) -> Channel:
     rings = _take(data, "rings", dict, what)
     if not all(is_digest(ident) for ident in rings.values()):
         raise BadManifest("the channel names something that is no image id")
-    not_after = _natural(data, "not_after", what) if data.get("not_after") is not None else None
-    return Channel(_take(data, "name", str, what), rings, not_after)
+    times = {key: _natural(data, key, what) if data.get(key) is not None else None for key in ("not_after", "issued")}
+    return Channel(_take(data, "name", str, what), rings, **times)
 
 
 def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Optional[str] = None) -> str:
@@ -354,7 +365,7 @@ def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Opt
     :raises Refused: when there is none or more than one.
     """
     usable = [entry for entry in entries if name is None or entry.get("name") == name]
-    if wanted == "latest":
+    if wanted == LATEST:
         found = [max(usable, key=lambda entry: int(entry.get("seq", 0)))] if usable else []
     else:
         found = [
@@ -365,9 +376,17 @@ def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Opt
     ids = sorted({str(entry["id"]) for entry in found})
     if len(ids) == 1:
         return ids[0]
-    there = ", ".join(sorted("{0}-{1}".format(each.get("name"), each.get("version")) for each in usable)) or "none"
     if not ids:
-        raise Refused("the repository has no image {0}; it has: {1}".format(wanted, there), safe="nothing was changed")
+        there = ", ".join(sorted("{0}-{1}".format(each.get("name"), each.get("version")) for each in entries)) or "none"
+        raise Refused(
+            "the repository has no image {0}; it has: {1}".format(
+                wanted if name is None else "{0} of {1}".format(wanted, name), there
+            ),
+            safe="nothing was changed",
+            todo="ask for one of them; an image of another name has to be named (upgrade_image_name; modules: name)"
+            if name is not None and len(usable) < len(entries)
+            else "ask for one of them, or publish it",
+        )
     raise Refused(
         "{0} names {1} images in the repository: {2}".format(wanted, len(ids), ", ".join(each[:12] for each in ids)),
         safe="nothing was changed",
@@ -453,15 +472,36 @@ def check_order(manifest: Manifest, running: Optional[Inside], allow_older: bool
         )
 
 
-def check_time(manifest: Manifest, now: float) -> None:
-    """Refuse an image that has expired.
+#: no image was made before (2024-01-01, seconds since the epoch): a clock that says so has lost its battery
+FIRST = 1704067200
 
+
+def check_until(what: str, not_after: Optional[int], now: float, todo: str) -> None:
+    """Refuse what has expired. A clock that cannot be right decides nothing.
+
+    :param what: for people.
+    :param not_after: seconds since the epoch, or ``None`` for what never expires.
     :param now: seconds since the epoch.
-    :raises Refused: when ``not_after`` has passed.
+    :raises Refused: when it has expired, or nobody can tell.
     """
-    if manifest.not_after is not None and now > manifest.not_after:
+    if not_after is None:
+        return
+    if now < FIRST:
         raise Refused(
-            "the image {0} expired (not_after {1}, now {2:.0f})".format(manifest.describe(), manifest.not_after, now),
+            "whether {0} has expired cannot be told: the clock says {1}, when no image was made yet".format(
+                what, time.strftime("%Y-%m-%d", time.gmtime(now))
+            ),
             safe="nothing was written",
-            todo="check the clock of the host (date -u); publish a newer image",
+            todo="set the clock (date -u, ntpd), and run the play again",
         )
+    if now > not_after:
+        raise Refused(
+            "{0} expired (not_after {1}, now {2:.0f})".format(what, not_after, now),
+            safe="nothing was written",
+            todo="check the clock (date -u); {0}".format(todo),
+        )
+
+
+def check_time(manifest: Manifest, now: float) -> None:
+    """Refuse an image that has expired; see :func:`check_until`."""
+    check_until("the image {0}".format(manifest.describe()), manifest.not_after, now, "publish a newer image")

@@ -76,13 +76,13 @@ def find_for(
     """The image that a slice shall hold: verified, and fit for this machine.
 
     :param wanted: see :func:`trust.find_image`.
-    :param name: of the image; of a ring it is that of the running one.
+    :param name: of the image; by default that of the running one, for a host is never given another one unasked.
     :param running: what the running image says of itself.
     :param allow_older: also one with a lower seq.
     :raises FleetError: when there is none, it cannot be trusted or would not do.
     """
     trusted = find_image(
-        runner, repository, wanted, keys, name=name or content.ring_name(wanted, lambda: running), now=time.time()
+        runner, repository, wanted, keys, name=name or (running.name if running else None), now=time.time()
     )
     check_fits(trusted.manifest, sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(trusted.manifest, running, allow_older)

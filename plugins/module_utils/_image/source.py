@@ -9,6 +9,7 @@ A source only delivers bytes. Whether they are the right ones is for :mod:`write
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import os
@@ -21,9 +22,10 @@ import urllib.parse
 import urllib.request
 import weakref
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import credentials_of, printable, shown_address
 
 #: how much is read from a source at once (bytes)
 CHUNK = 1 << 18
@@ -53,12 +55,14 @@ class Limits:
     :param retries: how many failures in a row are tolerated, with growing pauses in between.
     :param deadline: the longest that everything from a repository may take together, all retries included.
     :param rate: the most bytes in a second, over all connections together; ``None`` for as many as there are.
+    :param redirects: hosts besides the repository's own that a server may redirect to.
     """
 
     timeout: float = 30.0
     retries: int = 5
     deadline: float = 3600.0
     rate: Optional[int] = None
+    redirects: Tuple[str, ...] = ()
 
 
 class Throttle:
@@ -189,6 +193,10 @@ class HttpRepository(Repository):
     parallel = True
 
     def __init__(self, location: str, limits: Limits = Limits(), ca_file: Optional[str] = None) -> None:
+        try:
+            location, self._credentials = _without_credentials(location)
+        except ValueError as error:
+            raise FleetError("the address of the repository cannot be used: {0}".format(error), todo="check repository")
         super().__init__(location)
         self._limits = limits
         self._until = time.monotonic() + limits.deadline
@@ -201,9 +209,17 @@ class HttpRepository(Repository):
                 "{0} cannot be used: {1}".format(ca_file or location, error), todo="check repository and ca_file"
             )
         self._guard = _Guard(self._until)
-        self._opener = urllib.request.build_opener(
-            _GuardedHttp(self._guard), _GuardedHttps(self._guard, context=context)
-        )
+        self._opener = urllib.request.OpenerDirector()
+        # those that build_opener() would add besides open ftp:, file: and data:, where a redirect could lead to
+        for handler in (
+            urllib.request.ProxyHandler(),
+            _GuardedHttp(self._guard),
+            _GuardedHttps(self._guard, context=context),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            _Redirects(location, limits.redirects),
+        ):
+            self._opener.add_handler(handler)
 
     def _url(self, name: str) -> str:
         return self.location.rstrip("/") + "/" + urllib.parse.quote(name)
@@ -212,6 +228,8 @@ class HttpRepository(Repository):
         request = urllib.request.Request(self._url(name), headers=headers or {}, method=method)
         # a proxy or server that compresses on the way would break every offset
         request.add_header("Accept-Encoding", "identity")
+        if self._credentials:
+            request.add_unredirected_header("Authorization", self._credentials)  # for this host only
         self._count(1, 0)
         try:
             return self._opener.open(request, timeout=self._limits.timeout)
@@ -310,6 +328,47 @@ class HttpRepository(Repository):
         )
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the same host, or one that was named, by the same scheme or a better one.
+
+    :param location: of the repository.
+    :param hosts: others that may be asked as well.
+    """
+
+    def __init__(self, location: str, hosts: Sequence[str]) -> None:
+        own = urllib.parse.urlsplit(location)
+        self._safe = own.scheme == "https"
+        self._hosts = {str(own.hostname).lower(), *(host.lower() for host in hosts)}
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Optional[urllib.request.Request]:
+        to = urllib.parse.urlsplit(newurl)
+        allowed = ("https",) if self._safe or req.type == "https" else ("http", "https")
+        if to.scheme not in allowed or str(to.hostname).lower() not in self._hosts:
+            fp.close()
+            raise SourceError(
+                "the server redirects {0} to {1}://{2}, which is not asked".format(
+                    shown_address(req.full_url), printable(to.scheme), printable(str(to.hostname))
+                ),
+                safe="nothing was written",
+                todo="find out who does that; if it is right, name the host in redirect_hosts (upgrade_redirect_hosts, "
+                "deploy_redirect_hosts, spare_redirect_hosts). From https to http no redirect is followed",
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _without_credentials(url: str) -> Tuple[str, str]:
+    """An address without name and password, and the header that has them instead (RFC 7617)."""
+    name, password = credentials_of(url)
+    if not name and not password:
+        return url, ""
+    parts = urllib.parse.urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    both = base64.b64encode("{0}:{1}".format(name, password).encode("utf-8")).decode("ascii")
+    return urllib.parse.urlunsplit(bare), "Basic " + both
+
+
 class _Guard:
     """Ends all connections at the deadline, whatever they are doing: a server that gives a byte of its headers now and
     then is never silent, and would be waited for.
@@ -323,8 +382,17 @@ class _Guard:
         self._timer: Optional[threading.Timer] = None
         self._lock = threading.Lock()
 
+    def check(self) -> None:
+        """See that there is time left before a connection is begun.
+
+        :raises SourceError: when there is none.
+        """
+        if time.monotonic() > self._until:
+            raise SourceError("the time for everything from the repository is over", todo="run the play again")
+
     def watch(self, connection: socket.socket) -> None:
         """End this connection at the deadline."""
+        self.check()
         with self._lock:
             self._sockets.add(connection)
             if self._timer is None:
@@ -343,6 +411,7 @@ class _Guard:
 
         class Guarded(kind):
             def connect(self) -> None:
+                guard.check()
                 super().connect()
                 guard.watch(self.sock)
 

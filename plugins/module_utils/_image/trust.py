@@ -15,7 +15,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Artefact, BadManifest, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository, TooLarge
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import NotThere, Repository, TooLarge
 
 INDEX = "index.json"
 
@@ -23,6 +23,7 @@ INDEX = "index.json"
 ATTEMPTS = 3
 #: what the name of a ring stands behind, where an image is asked for
 RING = "ring:"
+LATEST = manifests.LATEST
 
 
 def manifest_name(ident: str) -> str:
@@ -53,12 +54,8 @@ def _by_ring(runner: Runner, repository: Repository, ring: str, name: Optional[s
     file = manifests.channel_name(name)
     raw, _signer = _signed(runner, repository, file, keys, manifests.CHANNEL_NAMESPACE)
     channel = manifests.parse_channel(raw)
-    if channel.not_after is not None and now > channel.not_after:
-        raise Refused(
-            "the channel of {0} expired (not_after {1}, now {2:.0f})".format(name, channel.not_after, now),
-            safe="nothing was written",
-            todo="check the clock of the host (date -u); publish the channel anew (playbook build)",
-        )
+    what = "the channel of {0}".format(name)
+    manifests.check_until(what, channel.not_after, now, "publish the channel anew (playbook publish)")
     if channel.name != name or ring not in channel.rings:
         raise Refused(
             "the channel of {0} has no ring {1}; it has: {2}".format(
@@ -70,7 +67,7 @@ def _by_ring(runner: Runner, repository: Repository, ring: str, name: Optional[s
 
 
 def find_id(repository: Repository, wanted: str, name: Optional[str]) -> str:
-    """The id of an image, as the index says, which is not signed: see :func:`check_named`.
+    """The id of an image, as the index says, whose signature is not looked at: see :func:`check_named`.
 
     :param wanted: a whole image id, or what :func:`manifest.find_in_index` takes.
     """
@@ -78,6 +75,19 @@ def find_id(repository: Repository, wanted: str, name: Optional[str]) -> str:
         return wanted
     index = manifests.parse_index(repository.fetch(INDEX, manifests.MAX_SMALL_FILE))
     return manifests.find_in_index(index, wanted, name)
+
+
+def _find_latest(runner: Runner, repository: Repository, name: Optional[str], keys: Keys) -> str:
+    """The id of the newest image: nothing in a manifest says that it is that, so the index must be signed."""
+    try:
+        raw, _signer = _signed(runner, repository, INDEX, keys, manifests.NAMESPACE)
+    except NotThere as error:
+        raise Refused(
+            "which image is the latest cannot be told: {0}".format(error.what),
+            safe="nothing was written",
+            todo="name a version; or publish in that folder once more (playbook publish), which signs its index",
+        )
+    return manifests.find_in_index(manifests.parse_index(raw), LATEST, name)
 
 
 def fetch_artefact(repository: Repository, artefact: Artefact) -> bytes:
@@ -114,6 +124,8 @@ def find_image(
     """
     if wanted.startswith(RING):
         ident = _by_ring(runner, repository, wanted[len(RING) :], name, keys, now)
+    elif wanted == LATEST:
+        ident = _find_latest(runner, repository, name, keys)
     else:
         ident = find_id(repository, wanted, name)
     raw, signer = _signed(runner, repository, manifest_name(ident), keys, manifests.NAMESPACE)
@@ -128,7 +140,7 @@ def check_named(manifest: Manifest, ident: str, wanted: str, name: Optional[str]
     :param ident: the id under which the manifest was found.
     :raises BadManifest: when it is of something else.
     """
-    named = wanted.startswith(RING) or wanted in ("latest", manifest.version) or manifest.id.startswith(wanted)
+    named = wanted.startswith(RING) or wanted in (LATEST, manifest.version) or manifest.id.startswith(wanted)
     if manifest.id != ident or not named or (name is not None and manifest.name != name):
         raise BadManifest(
             "the repository offered {0} for {1}".format(manifest.describe(), wanted),

@@ -98,11 +98,11 @@ class Supplied:
 class Terms:
     """How sources are got.
 
-    :param manifest: path or URL of the MANIFEST of a release.
+    :param manifest: path or URL of the MANIFEST of a release; as a source it may have a digest.
     :param cache: folder for what is fetched.
     """
 
-    manifest: str = ""
+    manifest: Written = ""
     cache: str = "~/.cache/nanozfs-fleet"
 
 
@@ -200,6 +200,10 @@ class Store:
         text = raw.decode("utf-8", "replace")
         parse_manifest(text)
         os.makedirs(self._folder, exist_ok=True)
+        if os.path.exists(kept):
+            with open(kept, "rb") as file:
+                if file.read() != raw:
+                    self._say("{0} is another one than last time; that of a release never changes".format(url))
         replace_file(kept, raw)
         return text
 
@@ -273,15 +277,30 @@ def supply(written: Sequence[Written], terms: Terms, say: Say) -> List[Supplied]
     return [_supply(each, listed, store) for each in sources]
 
 
-def _manifest(where: str, store: Store) -> str:
+def _manifest(where: Written, store: Store) -> str:
+    """The text of the MANIFEST, on which everything else rests.
+
+    :raises Refused: when anybody on the way could have written it.
+    """
     source = source_of(where)
-    if source.url:
+    if source.url and not source.sha256 and source.url.lower().startswith("http:"):
+        raise Refused(
+            "the MANIFEST {0} would come by http, so that anybody on the way could say what the sets must be".format(
+                source.src
+            ),
+            safe=_SAFE,
+            todo="use https, a file that you have compared, or say its digest (image_manifest as src and sha256)",
+        )
+    if source.url and not source.sha256:
         return store.manifest(source.url)
+    path = store.get(source.url, source.sha256) if source.url else source.path
     try:
-        with open(source.path, encoding="utf-8") as file:
+        if source.sha256 and digest_file(path) != source.sha256:
+            raise Refused("the MANIFEST {0} has another SHA-256 than {1}".format(source.src, source.sha256), safe=_SAFE)
+        with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise SupplyError("the MANIFEST {0} cannot be read: {1}".format(where, error), safe=_SAFE)
+        raise SupplyError("the MANIFEST {0} cannot be read: {1}".format(source.src, error), safe=_SAFE)
 
 
 def _supply(source: Source, listed: Optional[Mapping[str, str]], store: Store) -> Supplied:

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -26,6 +27,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     FORMAT,
     GRID,
     MAX_SMALL_FILE,
+    NAMESPACE,
     WINDOW,
     Artefact,
     Channel,
@@ -226,14 +228,35 @@ class Folder:
             }
         )
         entries.sort(key=lambda each: (str(each.get("name")), int(each.get("seq") or 0)))
-        self._write_index(entries)
+        self._write_index(runner, entries, key)
         ringed = self.channel(parsed.name)
-        self.remove([each for each in sorted(rivals) if ringed is None or each not in ringed.rings.values()])
+        unused = [each for each in sorted(rivals) if ringed is None or each not in ringed.rings.values()]
+        self.remove(runner, unused, key)
         return parsed
 
-    def _write_index(self, entries: List[Dict[str, Any]]) -> None:
-        index = json.dumps({"format": FORMAT, "images": entries}, indent=1, sort_keys=True) + "\n"
-        replace_file(self.full(INDEX), index.encode("ascii"))
+    def _write_index(self, runner: Runner, entries: List[Dict[str, Any]], key: str) -> None:
+        index = {"format": FORMAT, "images": entries, "issued": int(time.time())}
+        self._signed(runner, INDEX, index, key, NAMESPACE)
+
+    def sign_index(self, runner: Runner, key: str) -> bool:
+        """Sign an index that nobody has signed; whether that was to be done.
+
+        Another key's signature stays: who may sign channels only is not trusted with the index. Nothing is done in the
+        runner's check mode.
+        """
+        entries = self.index()
+        if not entries or os.path.exists(self.full(INDEX + ".sig")):
+            return False
+        if not runner.check_mode:
+            self._write_index(runner, entries, key)
+        return True
+
+    def _signed(self, runner: Runner, name: str, content: Mapping[str, Any], key: str, namespace: str) -> None:
+        """Write a file and its signature. A reader who gets one of before and one of now asks again."""
+        raw = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii")
+        signature = sign(runner, raw, key, namespace)
+        replace_file(self.full(name + ".sig"), signature)
+        replace_file(self.full(name), raw)
 
     @contextlib.contextmanager
     def locked(self, check_mode: bool = False) -> Iterator[None]:
@@ -279,11 +302,9 @@ class Folder:
             "name": channel.name,
             "rings": dict(channel.rings),
             "not_after": channel.not_after,
+            "issued": int(time.time()),
         }
-        raw = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii")
-        signature = sign(runner, raw, key, CHANNEL_NAMESPACE)
-        replace_file(self.full(channel_name(channel.name) + ".sig"), signature)
-        replace_file(self.full(channel_name(channel.name)), raw)
+        self._signed(runner, channel_name(channel.name), content, key, CHANNEL_NAMESPACE)
 
     def signed_by(self, name: str, key: str, namespace: str) -> bool:
         """Whether a file has a signature by this key: keys change, and what they signed must follow."""
@@ -312,9 +333,11 @@ class Folder:
             doomed += [str(each["id"]) for each in of_arch[keep:] if each["id"] not in spared]
         return doomed
 
-    def remove(self, idents: Sequence[str]) -> None:
+    def remove(self, runner: Runner, idents: Sequence[str], key: str) -> None:
         """Take images out of the index, and then their files away. A host that runs one of them is not harmed."""
-        self._write_index([each for each in self.index() if each["id"] not in idents])
+        if not idents:
+            return
+        self._write_index(runner, [each for each in self.index() if each["id"] not in idents], key)
         for ident in idents:
             names = [manifest_name(ident), signature_name(ident)]
             with contextlib.suppress(FleetError):  # without a manifest nobody can tell what belongs to it

@@ -585,8 +585,9 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     doomed = folder.doomed(name, terms.keep, spared) if terms.keep else []
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
-        folder.remove(doomed)
-    return Tidied(rings, doomed, renewed or bool(doomed))
+        folder.remove(runner, doomed, terms.signing_key)
+    listed = not doomed and folder.sign_index(runner, terms.signing_key)
+    return Tidied(rings, doomed, renewed or listed or bool(doomed))
 
 
 def result(folder: Folder, manifest: Manifest) -> Dict[str, Any]:

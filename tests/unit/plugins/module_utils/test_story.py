@@ -160,6 +160,7 @@ class Story(RuleBasedStateMachine):
             "trial_timeout": 600,
             "min_free": MIB,
             "allow_bad": True,
+            "unsaved": "stop",
             "allow_degraded": False,
             "allow_mbr": False,
             "lease": None,

@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
@@ -172,6 +173,17 @@ class TestRefusals:
         assert "no address of an image" in host.refused("image_info", **arguments(images, repository="ftp://x/y"))
 
 
+def without(version: str, name: str = "web") -> Any:
+    """Changes an index: an image is not in it."""
+
+    def change(raw: bytes) -> bytes:
+        index = json.loads(raw)
+        index["images"] = [each for each in index["images"] if (each["name"], each["version"]) != (name, version)]
+        return json.dumps(index).encode()
+
+    return change
+
+
 class TestTrust:
     """What the manifest and its signature protect from."""
 
@@ -245,8 +257,56 @@ class TestTrust:
         repository = self.damage(
             images, str(tmp_path), "index.json", lambda raw: raw.replace(b'"seq": 11', b'"seq": "eleven"')
         )
-        message = host.refused("image_write", **arguments(images, repository=repository, image="latest"))
-        assert "seq is no number" in message
+        assert "seq is no number" in host.refused("image_write", **arguments(images, repository=repository))
+
+    def test_an_index_that_somebody_changed_says_nothing_of_the_latest(
+        self, host: ModuleHost, images: Images, tmp_path: Any
+    ) -> None:
+        """Whoever has the server could choose the oldest image that is signed."""
+        wanted = arguments(images, "latest")
+        assert host.ok("image_info", **wanted)["image"]["version"] == max(images.built)
+        older = dict(wanted, repository=self.damage(images, str(tmp_path), "index.json", without("1.2")))
+        assert "not good" in host.refused("image_info", **older)
+        os.unlink(os.path.join(older["repository"], "index.json.sig"))
+        message = host.refused("image_info", **older)
+        assert "which image is the latest cannot be told" in message and "playbook publish" in message
+        assert host.ok("image_info", **dict(older, image="1.1"))["image"]["version"] == "1.1"
+
+    def test_an_index_of_before_it_was_signed(self, images: Images, tmp_path: Any) -> None:
+        """Publishing signs it, once; the signature of another key stays."""
+        folder = publish.Folder(images.copy(str(tmp_path)))
+        os.unlink(folder.full("index.json.sig"))
+        for changed in (True, False):
+            terms = images.terms(output=folder.path)
+            found = release.run(terms, release.Order(name="web", version="1.1"), Runner(local_execute), quiet)
+            assert found["changed"] is changed and folder.signed_by("index.json", images.key, "nanozfs-image")
+
+    def test_a_host_is_never_given_an_image_of_another_name_unasked(
+        self, host: ModuleHost, images: Images, tmp_path: Any
+    ) -> None:
+        """The server takes web-1.1 out of its index, where db-1.1 is, which the same fleet has signed."""
+        folder = images.copy(str(tmp_path))
+        identity = Identity("db", "1.1", 11, 5, "amd64", "FreeBSD:13:amd64", "tank")
+        images.build("1.1", 11, identity=identity, terms=images.terms(output=folder))
+        path = os.path.join(folder, "index.json")
+        with open(path, "rb") as file:
+            raw = without("1.1", "web")(file.read())
+        with open(path, "wb") as file:
+            file.write(raw)
+        for module in ("image_info", "image_write"):
+            message = host.refused(module, **arguments(images, repository=folder))
+            assert "has no image 1.1 of web; it has: db-1.1" in message and "upgrade_image_name" in message
+        assert host.ok("image_info", **arguments(images, repository=folder, name="db"))["image"]["name"] == "db"
+
+    @pytest.mark.parametrize("clock, said", [(100.0, "the clock says 1970-01-01"), (1.8e9, "expired")])
+    def test_a_clock_that_lost_its_battery_decides_nothing(
+        self, host: ModuleHost, images: Images, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, clock: float, said: str
+    ) -> None:
+        folder = images.copy(str(tmp_path))
+        order = release.Order(name="web", version="1.1", not_after=1704067300)
+        release.run(images.terms(output=folder), order, Runner(local_execute), quiet)
+        monkeypatch.setattr("time.time", lambda: clock)
+        assert said in host.refused("image_write", **arguments(images, repository=folder))
 
     def test_every_third_byte_of_a_signature(self, images: Images) -> None:
         """Whatever is flipped in it: it is refused, or it is still a signature of exactly this manifest."""
@@ -437,7 +497,7 @@ class TestRings:
         folder = publish.Folder(channel)
         entries = folder.index()
         others = [dict(each, arch="aarch64", id=str(number) * 64) for number, each in enumerate(entries)]
-        folder._write_index(entries + others)
+        folder._write_index(Runner(local_execute), entries + others, images.terms().signing_key)
         doomed = folder.doomed("web", len(entries) - 1, set())
         assert len(doomed) == 2 and len(set(doomed) & {each["id"] for each in entries}) == 1
 

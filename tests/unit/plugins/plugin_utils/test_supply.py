@@ -80,7 +80,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made.close()
 
 
-def supplied(tmp_path: Path, *written: inputs.Written, manifest: str = "") -> List[inputs.Supplied]:
+def supplied(tmp_path: Path, *written: inputs.Written, manifest: inputs.Written = "") -> List[inputs.Supplied]:
     said: List[str] = []
     return inputs.supply(written, inputs.Terms(manifest=manifest, cache=str(tmp_path / "cache")), said.append)
 
@@ -88,13 +88,35 @@ def supplied(tmp_path: Path, *written: inputs.Written, manifest: str = "") -> Li
 def test_fetched_once_and_then_without_a_network(server: Server, tmp_path: Path) -> None:
     server.files = {"/13.2/base.txz": CONTENT, "/13.2/MANIFEST": MANIFEST.format(DIGEST, "0" * 64).encode()}
     url = server.url + "/13.2/"
-    (first,) = supplied(tmp_path, url + "base.txz", manifest=url + "MANIFEST")
+    manifest = {"src": url + "MANIFEST", "sha256": hashlib.sha256(server.files["/13.2/MANIFEST"]).hexdigest()}
+    (first,) = supplied(tmp_path, url + "base.txz", manifest=manifest)
     assert Path(first.path).read_bytes() == CONTENT
     assert (first.name, first.sha256, os.path.basename(first.path)) == ("base.txz", DIGEST, DIGEST)
     server.close()
-    (again,) = supplied(tmp_path, url + "base.txz", manifest=url + "MANIFEST")
+    (again,) = supplied(tmp_path, url + "base.txz", manifest=manifest)
     assert again == first
     assert server.asked.count("/13.2/base.txz all") == 1
+
+
+def test_a_manifest_by_http_is_believed_by_its_digest_only(server: Server, tmp_path: Path) -> None:
+    """Whoever is on the way could serve both it and the sets."""
+    server.files = {"/base.txz": CONTENT, "/MANIFEST": MANIFEST.format(DIGEST, "0" * 64).encode()}
+    with pytest.raises(Refused, match="would come by http, so that anybody on the way"):
+        supplied(tmp_path, server.url + "/base.txz", manifest=server.url + "/MANIFEST")
+    with pytest.raises(Refused, match="has the SHA-256"):
+        supplied(tmp_path, server.url + "/base.txz", manifest={"src": server.url + "/MANIFEST", "sha256": "0" * 64})
+
+
+def test_a_manifest_that_changes_is_told_and_is_there_without_a_network(server: Server, tmp_path: Path) -> None:
+    said: List[str] = []
+    store = inputs.Store(str(tmp_path), said.append)
+    server.files = {"/MANIFEST": MANIFEST.format(DIGEST, "0" * 64).encode()}
+    assert store.manifest(server.url + "/MANIFEST") == store.manifest(server.url + "/MANIFEST") and said == []
+    server.files = {"/MANIFEST": MANIFEST.format("1" * 64, "0" * 64).encode()}
+    assert "1" * 64 in store.manifest(server.url + "/MANIFEST")
+    assert said == ["{0}/MANIFEST is another one than last time; that of a release never changes".format(server.url)]
+    server.close()
+    assert "1" * 64 in store.manifest(server.url + "/MANIFEST") and "the one of last time is used" in said[-1]
 
 
 def test_goes_on_where_a_transfer_ended(server: Server, tmp_path: Path) -> None:
