@@ -15,6 +15,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
+    fitness,
     guards,
     layout,
     packages,
@@ -38,6 +39,9 @@ Say = release.Say
 
 #: the database of passwords that pwd_mkdb(8) makes
 SPWD_DB = "etc/spwd.db"
+
+#: where a system of nanobsd.sh looks for its own /cfg (``setup_nanobsd`` in tools/tools/nanobsd/defaults.sh)
+REMOUNT = "conf/default/etc/remount"
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,12 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     tree = Tree()
     sources = supply.supply(definition.sources, definition.supply, say)
     laid = _lay_sources(tree, definition, sources, scratch, warn)
+    tree.remove(REMOUNT)
     archives = _packages(definition, tree, say)
     overlays = Tree()
     for folder in definition.overlays:
         overlays.add_folder(folder)
+    guards.check_overlays(overlays, definition.secrets)
     accounts = Accounts()
     accounts.add(tree)
     accounts.add(overlays)
@@ -117,7 +123,8 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
         tree.add_folder(folder)
     for path, line in lines:  # an overlay may have brought another master.passwd
         tree.append(path, line)
-    provenance.write(tree, provenance.describe(tree, laid.inputs, packages.packages_of(archives)))
+    origin = provenance.describe(tree, laid.inputs, packages.packages_of(archives))
+    provenance.write(tree, origin)
     extras = layout.Extras(
         recovery=definition.recovery,
         signers=definition.signers,
@@ -131,7 +138,11 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
         stale_accounts=MASTER in tree and _digest(tree, MASTER) != laid.accounts,
         secrets=definition.secrets,
     )
-    return tree, layout.apply(tree, definition.identity, extras)
+    build = layout.apply(tree, definition.identity, extras)
+    fitness.check(tree, definition.identity.arch, definition.identity.abi, origin.release)
+    for text in fitness.login_problems(tree):
+        warn(text)
+    return tree, build
 
 
 def _digest(tree: Tree, path: str) -> str:

@@ -68,6 +68,17 @@ _SETTINGS = re.compile(
 _HTPASSWD = re.compile(r"(?:.*/)?[^/]*htpasswd[^/]*\Z")
 _RECOVERY = "conf/recovery/"
 
+#: what rc.initdiskless may find below /conf: anything else there would fill /etc, or put a memory disk on a folder, before
+#: the early hook has seen to it (``libexec/rc/rc.initdiskless``: base, default, the host's address; md_size, remount,
+#: remove, *.cpio.gz)
+_CONF = ("conf/base/etc/", _RECOVERY)
+
+#: for these ``/etc/rc`` mounts / for writing, to take them away (FreeBSD 15: ``libexec/rc/rc``)
+_FIRST_BOOT = ("firstboot", "firstboot-reboot")
+
+#: what version control leaves in a folder: the history of all files, and often the password of its server
+_REPOSITORIES = frozenset((".git", ".hg", ".svn", ".bzr", "CVS", ".fslckout", "_FOSSIL_"))
+
 _PYTHON = re.compile(r"usr/local/bin/python3(?:\.[0-9]+)?\Z")
 
 
@@ -103,6 +114,12 @@ def check(tree: Tree, secrets: Sequence[str] = ()) -> None:
     allowed = {path.strip("/") for path in secrets}
     for path, node in _files(tree):
         _check_name(path)
+        if path.startswith("conf/") and path != EXTRACT and not path.startswith(_CONF):
+            raise Guarded(
+                "{0} would be put in force at the start of the system before the early hook decides about /etc".format(path),
+                todo="take it out; what shall be in /etc belongs into etc of an overlay, what only recovery mode has into "
+                "image_recovery",
+            )
         if path.rpartition("/")[2] == "fstab" and path.startswith(("etc/", "conf/")):
             _check_fstab(path, node)
         configures = path.startswith(tuple(each + "/" for each in CONFIGURATION))
@@ -160,8 +177,34 @@ def _check_signers(tree: Tree) -> None:
         )
 
 
+def check_overlays(overlays: Tree, secrets: Sequence[str] = ()) -> None:
+    """Look at what the owner lays over the system, where nothing is there by accident of a package: a private key is
+    none of a test or an example, wherever it lies.
+
+    :param secrets: see :func:`check`.
+    :raises Guarded: with the first thing that is wrong.
+    """
+    allowed = {path.strip("/") for path in secrets}
+    for path, node in _files(overlays):
+        of = next((part for part in path.split("/") if part in _REPOSITORIES), None)
+        if of is not None:
+            raise Guarded(
+                "{0} belongs to a repository of version control ({1}), with all that ever was in it".format(path, of),
+                todo="give a copy without it as overlay, or take it out (git archive, rsync --exclude={0})".format(of),
+            )
+        if path.startswith(("var/", "tmp/")) or path in allowed:  # no image has anything there
+            continue
+        if _PRIVATE_KEY.search(node.content()[:MAX_TEXT]):
+            raise _secret(path, "a private key")
+
+
 def _check_name(path: str) -> None:
     name = path.rpartition("/")[2]
+    if path in _FIRST_BOOT:
+        raise Guarded(
+            "/{0} must not be in an image: a newer FreeBSD would mount the slice for writing to take it away".format(path),
+            todo="take it out; what has to be done once on a host belongs into a service that looks in /var for itself",
+        )
     if name == "zpool.cache":
         raise Guarded(
             "{0} must not be in an image: it would import pools past the early hook".format(path),

@@ -83,7 +83,13 @@ def test_nothing_wrong() -> None:
         ("etc/wpa_supplicant.conf", 'network={\n\tpsk="secret"\n}\n', "wpa_supplicant.conf has a password in clear"),
         ("conf/recovery/etc/ppp/ppp.conf", "default:\n set authkey secret\n", r"ppp.conf has a password .*authkey"),
         ("etc/ppp/ppp.conf", "default:\n set authkey secret\n", r"etc/ppp/ppp.conf has a password .*authkey"),
-        ("conf/default/etc/fstab", "/dev/ada0p2 / ufs rw 1 1\n", "conf/default/etc/fstab mounts / from /dev/ada0p2"),
+        ("conf/recovery/etc/fstab", "/dev/ada0p2 / ufs rw 1 1\n", "conf/recovery/etc/fstab mounts / from /dev/ada0p2"),
+        ("conf/default/etc/fstab", "x", "conf/default/etc/fstab would be put in force .* before the early hook"),
+        ("conf/default/etc/remount", "mount -o ro /dev/da0s3", "conf/default/etc/remount would be put in force"),
+        ("conf/default/var.cpio.gz", "x", "conf/default/var.cpio.gz would be put in force"),
+        ("conf/192.0.2.11/etc/rc.conf", "x", "conf/192.0.2.11/etc/rc.conf would be put in force"),
+        ("firstboot", "", "/firstboot must not be in an image"),
+        ("firstboot-reboot", "", "/firstboot-reboot must not be in an image"),
         ("boot/nanozfs/allowed_signers", "\n", "trusts nobody"),
         ("boot/nanozfs/allowed_signers", "release@x ssh-ed25519 AAAA\n", "a line that is no signer"),
         ("boot/nanozfs/allowed_signers", KEY + "\n", "a line that is no signer"),
@@ -169,6 +175,35 @@ def test_a_label(images: Images, tmp_path: Path) -> None:
         file.write(struct.pack("32s", b"rootfs"))
     with pytest.raises(FleetError, match="UFS label 'rootfs'"):
         guards.check_label(str(path))
+
+
+@pytest.mark.parametrize(
+    "path, text, said",
+    [
+        (
+            ".git/config",
+            "url = https://ci:token@git.example.org/site.git\n",
+            r".git/config belongs to a repository .*\.git",
+        ),
+        ("usr/local/www/app/.svn/wc.db", "x", r"\.svn/wc.db belongs to a repository"),
+        ("usr/local/share/app/tls.key", PEM.format(""), "usr/local/share/app/tls.key has a private key"),
+        ("usr/local/www/site/deploy", PEM.format("OPENSSH "), "usr/local/www/site/deploy has a private key"),
+    ],
+)
+def test_what_the_owner_lays_over_it(path: str, text: str, said: str) -> None:
+    """There a private key is none of a package's tests, wherever it lies."""
+    tree = Tree()
+    tree.write(path, text)
+    with pytest.raises(Guarded, match=said):
+        guards.check_overlays(tree)
+
+
+def test_what_an_overlay_may_have() -> None:
+    tree = Tree()
+    for path in ("usr/local/share/app/test.key", "var/db/acme/key.pem"):
+        tree.write(path, PEM.format(""))
+    tree.write("etc/.gitignore", "*.swp\n")
+    guards.check_overlays(tree, ["/usr/local/share/app/test.key"])
 
 
 def test_no_way_past(images: Images, tmp_path: Any) -> None:

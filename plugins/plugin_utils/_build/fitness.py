@@ -1,0 +1,123 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an image could not do, told before it is published: a trial would find out after hours, on a host.
+
+Sources: elf(5) (``sys/sys/elf_common.h`` for the machines), ``usr.bin/uname``'s names of them, newvers.sh; sshd_config(5)
+and FreeBSD's default of PermitRootLogin, which is ``no`` (``crypto/openssh/servconf.c``).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import List, Mapping, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import features_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
+
+KERNEL = "boot/kernel/kernel"
+ZFS = "boot/kernel/zfs.ko"
+SHELL = "bin/sh"
+
+#: ``e_machine`` of an ELF file, by what ``uname -p`` says
+_MACHINES: Mapping[str, int] = {
+    "amd64": 62,
+    "i386": 3,
+    "aarch64": 183,
+    "arm64": 183,
+    "armv7": 40,
+    "riscv64": 243,
+    "powerpc64": 21,
+    "powerpc64le": 21,
+}
+
+_PERMIT_ROOT = re.compile(r"^\s*PermitRootLogin[ \t=]+\"?([\w-]+)", re.IGNORECASE | re.MULTILINE)
+_MATCH = re.compile(r"^\s*Match\s", re.IGNORECASE | re.MULTILINE)
+
+
+def check(tree: Tree, arch: str, abi: str, release: str) -> None:
+    """See that a finished tree could come up, and is what its manifest will say.
+
+    :param arch: what the manifest will say, as ``hw.machine_arch`` has it.
+    :param abi: likewise, as pkg(8) has it.
+    :param release: what the tree says that it is; empty where it does not.
+    :raises Guarded: with the first thing that is wrong.
+    """
+    if KERNEL not in tree:
+        raise Guarded(
+            "the image has no kernel ({0})".format(KERNEL), todo="give kernel.txz of the release among image_sources"
+        )
+    if ZFS not in tree and features_of(tree) is None:
+        raise Guarded(
+            "the image has no ZFS ({0}), so no host that runs it would find its data".format(ZFS),
+            todo="take a kernel.txz with its modules, or add zfs to image_kernel_modules",
+        )
+    major = _major(release)
+    wanted = _major_of_abi(abi)
+    if major and wanted and major != wanted:
+        raise Guarded(
+            "the system is FreeBSD {0}, and image_abi says {1}".format(release, abi),
+            todo="correct image_abi: packages for another release would not run",
+        )
+    machine = _machine(tree)
+    known = _MACHINES.get(arch)
+    if machine is not None and known is not None and machine != known:
+        names = ", ".join(name for name, number in _MACHINES.items() if number == machine) or str(machine)
+        raise Guarded(
+            "the programs of the system are for {0}, and image_arch says {1}".format(names, arch),
+            todo="correct image_arch, or take the sets of that architecture",
+        )
+
+
+def _major(release: str) -> str:
+    found = re.match(r"(\d+)\.", release)
+    return found.group(1) if found else ""
+
+
+def _major_of_abi(abi: str) -> str:
+    parts = abi.split(":")
+    return parts[1] if len(parts) > 1 and parts[1].isdigit() else ""
+
+
+def _machine(tree: Tree) -> Optional[int]:
+    """For which machine the shell was compiled; ``None`` where it is no ELF file."""
+    node = tree.follow(SHELL) if SHELL in tree else None
+    head = node.content()[:20] if node is not None and node.kind == FILE else b""
+    if head[:4] != b"\x7fELF" or len(head) < 20:
+        return None
+    return int(struct.unpack(">H" if head[5] == 2 else "<H", head[18:20])[0])
+
+
+def login_problems(tree: Tree) -> List[str]:
+    """Why nobody could log in over the network to a host in recovery mode; a sentence each.
+
+    On a host that is itself the keys come from /cfg, which deploy sees to.
+    """
+    found = []
+    keys = _recovery_text(tree, "rootssh/authorized_keys")
+    if not any(line.strip() and not line.lstrip().startswith("#") for line in keys.splitlines()):
+        found.append("no key may log in as root (image_recovery_ssh_keys)")
+    said = _PERMIT_ROOT.search(_MATCH.split(_recovery_text(tree, "ssh/sshd_config"))[0])
+    if said is None or said.group(1).lower() in ("no", "forced-commands-only"):
+        found.append(
+            "its sshd does not let root in (PermitRootLogin prohibit-password belongs into etc/ssh/sshd_config of an "
+            "overlay)"
+        )
+    if not found:
+        return []
+    return [
+        "in recovery mode this image lets nobody in over the network, unless another user can: {0}; somebody would have "
+        "to go to the console of a host that lost its pool".format("; and ".join(found))
+    ]
+
+
+def _recovery_text(tree: Tree, path: str) -> str:
+    """A file of /etc as recovery mode has it."""
+    for place in ("conf/recovery/etc/", "etc/"):
+        node = tree.follow(place + path) if place + path in tree else None
+        if node is not None and node.kind == FILE:
+            return node.content().decode("utf-8", "replace")
+    return ""
