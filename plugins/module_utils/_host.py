@@ -192,11 +192,11 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         candidates = _try(warnings, zpool.candidates) or []
         part["importable"] = _try(warnings, lambda: [_importable(zpool, each) for each in candidates]) or []
         named = [each for each in candidates if each.name == name]
-        part["disks"] = _disks(count_disks(named[0].vdevs)) if len(named) == 1 else None
+        part["disks"] = _disks(count_disks(named[0])) if len(named) == 1 else None
         return part
     part["pool"] = dict(pool.__dict__, features=_try(warnings, lambda: zpool.features(pool.name)))
     shape = _try(warnings, lambda: zpool.status(pool.name))
-    part["disks"] = _disks(count_disks(shape.vdevs)) if shape else None
+    part["disks"] = _disks(count_disks(shape)) if shape else None
     root = root_of(pool.name)
     datasets = _try(warnings, lambda: zfs.datasets(root)) or []
     part["datasets"] = [dict(each.__dict__) for each in datasets if not each.name.startswith(root + "/failed/")]

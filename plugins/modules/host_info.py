@@ -124,10 +124,11 @@ host:
     disks:
       description:
         - How many data disks of the system pool are there (C(found)), of how many (C(expected)), and what zpool says of
-          the others (C(missing)). Null where it cannot be told.
+          the others (C(missing)). C(complete) is false where a whole top-level vdev is missing, of which nobody can
+          tell how many disks it has; it counts as one. Null where nothing can be told.
       type: dict
       returned: always
-      sample: {found: 3, expected: 4, missing: [ada4 UNAVAIL cannot open]}
+      sample: {found: 3, expected: 4, missing: [ada4 UNAVAIL cannot open], complete: true}
     importable:
       description: The pools that could be imported, when the system pool is not.
       type: list

@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     fresh.add_argument("host", nargs="+", choices=sorted(ADDRESSES))
     fresh.add_argument("--version", default="1.0")
     fresh.add_argument("--stick", action="store_true", help="the medium is a stick, da0; ada0 is an empty disk")
+    fresh.add_argument("--kept", action="store_true", help="as they were kept, where they were; installed then")
+    keep = verb("keep", "keep hosts as they are now, for `fresh --kept`; once")
+    keep.add_argument("host", nargs="+")
     verb("status", "list the hosts")
     verb("leftovers", "say what an ended lab has left behind; exit status 1 if anything")
     add = verb("add", "add a host with data disks, without a medium")
@@ -112,8 +115,15 @@ def main(argv: List[str]) -> int:
         elif options.verb == "fresh":
             for name in options.host:
                 lab.discard(name)
+            restored = [name for name in options.host if options.kept and lab.restore(name)]
+            for name in restored:
+                lab.host(name).on()
             medium = Site(os.path.join(paths.HOME, "site")).medium(options.version)
-            buy(lab, options.host, medium, options.stick)
+            buy(lab, [name for name in options.host if name not in restored], medium, options.stick)
+            lab.wait(restored)
+        elif options.verb == "keep":
+            for name in options.host:
+                lab.keep(name)
         elif options.verb == "status":
             _status(lab)
         elif options.verb == "leftovers":

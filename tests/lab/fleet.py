@@ -132,6 +132,13 @@ class Host:
         address = "{0}.{1}".format(paths.NETWORK, number)
         with open(os.path.join(self.home, "address"), "w", encoding="utf-8") as file:
             file.write(address + "/24\n")
+        with open(os.path.join(self.home, "link"), "w", encoding="utf-8") as file:
+            file.write("v{0}".format(number))
+        self.wire()
+
+    def wire(self) -> None:
+        """Plug its network cable in."""
+        number = int(self.address.rpartition(".")[2])
         space, outer = netns(self.name), "v{0}".format(number)
         sh("ip", "netns", "add", space)
         # a fixed address on the wire, or a host that is made anew waits for everybody's ARP tables
@@ -140,8 +147,12 @@ class Host:
         sh("ip", "-n", space, "link", "set", outer, "netns", paths.NETNS)
         sh("ip", "-n", paths.NETNS, "link", "set", outer, "master", paths.BRIDGE, "up")
         sh("ip", "-n", space, "link", "set", "lo", "up")
-        with open(os.path.join(self.home, "link"), "w", encoding="utf-8") as file:
-            file.write(outer)
+
+    @property
+    def pools(self) -> List[str]:
+        """The folders of its pools."""
+        guids = {disk["zfs"]["pool"] for disk in self.machine.hardware["disks"].values() if disk.get("zfs")}
+        return [os.path.join(paths.SHELF, str(guid)) for guid in sorted(guids)]
 
     # power
 
@@ -293,12 +304,37 @@ class Lab:
         if not host.exists:
             return
         host.cut()
-        guids = {disk["zfs"]["pool"] for disk in host.machine.hardware["disks"].values() if disk.get("zfs")}
+        pools = host.pools
         # a namespace is taken apart some time after its deletion, and its cable would be in the way of a new one
         sh("ip", "-n", paths.NETNS, "link", "del", host.cable, check=False)
         sh("ip", "netns", "del", netns(name))
-        for folder in [host.home, *(os.path.join(paths.SHELF, str(guid)) for guid in guids)]:
+        for folder in [host.home, *pools]:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def keep(self, name: str) -> None:
+        """Keep a host as it is, for :meth:`restore`; once. Its power is cut for that, and it is switched on again."""
+        host, kept = self.host(name), os.path.join(paths.KEPT, name)
+        if os.path.isdir(kept):
+            return
+        host.cut()
+        for folder in [host.home, *host.pools]:
+            part = "home" if folder == host.home else os.path.join("shelf", os.path.basename(folder))
+            os.makedirs(os.path.dirname(os.path.join(kept, part)), exist_ok=True)
+            sh("cp", "-a", "--sparse=always", folder, os.path.join(kept, part))
+        host.on()
+        self.wait([name])
+
+    def restore(self, name: str) -> bool:
+        """Bring a host back as it was kept, switched off, in the place of one that is gone; whether one was kept."""
+        kept = os.path.join(paths.KEPT, name)
+        if not os.path.isdir(kept):
+            return False
+        host = Host(name)
+        sh("cp", "-a", "--sparse=always", os.path.join(kept, "home"), host.home)
+        for guid in os.listdir(os.path.join(kept, "shelf")):
+            sh("cp", "-a", "--sparse=always", os.path.join(kept, "shelf", guid), os.path.join(paths.SHELF, guid))
+        host.wire()
+        return True
 
     def up(self) -> None:
         """Set the lab up, without hosts. An earlier one is taken down first."""

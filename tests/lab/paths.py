@@ -22,6 +22,8 @@ WEB_PORT = 8080
 
 HOSTS = os.path.join(HOME, "hosts")
 SHELF = os.path.join(HOME, "shelf")
+#: hosts as they were once, by name
+KEPT = os.path.join(HOME, "kept")
 
 #: the checkout
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))

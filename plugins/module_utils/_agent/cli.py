@@ -56,6 +56,11 @@ class Agent:
     def status(self, given: argparse.Namespace) -> int:
         """How the host is."""
         found = status.collect(self.runner(), self.places, self.clock(), given.verify)
+        if given.notice:
+            notice = status.notice(found)
+            if notice:
+                self.screen.say(notice)
+            return FINE
         self.screen.say(*([json.dumps(found, indent=1, sort_keys=True)] if given.json else status.render(found)))
         return ATTENTION if found["attention"] else FINE
 
@@ -156,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     each = command("status", "how the host is, and what to do next")
     each.add_argument("--json", action="store_true", help="for programs")
     each.add_argument("--verify", action="store_true", help="hash the slices, which reads all of them")
+    each.add_argument("--notice", action="store_true", help="only what who logs in should know; mostly nothing")
     each = command("commit", "keep the system that is on trial")
     each.add_argument("--take-over", action="store_true", help="also from a play that is at work on it")
     each = command("revert", "take the trial back, and restart")

@@ -182,7 +182,7 @@ class Session:
 
     def describe(self, pool: Candidate) -> List[str]:
         """A pool and its disks."""
-        disks = count_disks(pool.vdevs)
+        disks = count_disks(pool)
         lines = ["POOL {0}: {1}".format(pool.name, disks.describe().upper()), "  zpool says: {0}".format(pool.state)]
         lines += ["  missing: {0}".format(each) for each in disks.missing]
         if pool.status:
@@ -221,9 +221,7 @@ class Session:
         if len(named) == 1:
             return named[0]
         self.screen.say("", "THERE ARE {0} POOLS OF THAT NAME.".format(len(named)), "")
-        self.number(
-            "{0}, last used on {1}".format(count_disks(pool.vdevs).describe(), self.owner(pool)) for pool in named
-        )
+        self.number("{0}, last used on {1}".format(count_disks(pool).describe(), self.owner(pool)) for pool in named)
         return self.pick("\nWhich? Number: ", named)
 
     def owner(self, pool: Candidate) -> str:
@@ -236,7 +234,7 @@ class Session:
         pool = self.candidate()
         if pool is None:
             return
-        disks = count_disks(pool.vdevs)
+        disks = count_disks(pool)
         if pool.state == "UNAVAIL" and disks.missing:
             raise Refused(
                 "the pool {0} cannot be opened: {1}".format(pool.name, disks.describe()),

@@ -22,6 +22,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import STARTED, import_hung, survey
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 
@@ -67,6 +69,29 @@ def fingerprint(places: Places) -> str:
     return "SHA256:{0}".format(base64.b64encode(digest).decode("ascii").rstrip("="))
 
 
+def written(label: Optional[str]) -> Optional[Dict[str, Any]]:
+    """How far the write is that is at work on a slice; ``None`` where none is.
+
+    :param label: of the slice.
+    """
+    if not label:
+        return None
+    job = jobs.Job(label)
+    if not job.under_way():
+        return None
+    return dict(job.read() or {})
+
+
+def notice(status: Status) -> str:
+    """What somebody who logs in should know without having asked; empty for nothing."""
+    journal = status["host"]["journal"] or {}
+    if status["host"]["state"] != NORMAL or journal.get("phase") != journals.REVERTED:
+        return ""
+    return "The last {0} of this host, to {1}, was taken back. `nanozfs status` says more.".format(
+        journal.get("kind") or "upgrade", _dig(journal, "to", "version") or "another system"
+    )
+
+
 def collect(runner: Runner, places: Places, now: float, verify: bool = False) -> Status:
     """Everything that there is to say.
 
@@ -81,6 +106,7 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         "seconds_left": seconds_left(runner, host, now),
         "unsaved": None,
         "ssh_key": fingerprint(places),
+        "write": written(_dig(host, "medium", "inactive")),
     }
     if host["state"] in (NORMAL, TRIAL):
         changes, problem = unsaved(places)
@@ -139,6 +165,8 @@ def next_step(status: Status) -> Tuple[bool, str]:
         return True, "Type `nanozfs reconcile`: a commit was interrupted."
     if _dig(host, "pool", "health") != "ONLINE":
         return True, "Repair the pool: `zpool status` says what is wrong with it."
+    if status.get("write") is not None:
+        return False, "Let the write go on; the play that began it, or the next one, takes it from there."
     if journal.get("phase") not in (None,) + journals.CLOSED:
         return True, "Run the playbook again that was interrupted, or give it up with the playbook abandon."
     if _dig(host, "medium", "corrupt"):
@@ -147,6 +175,12 @@ def next_step(status: Status) -> Tuple[bool, str]:
         return True, "See to the warnings."
     if status["notes"]:
         return True, "See to what the last start could not do; /etc/nanozfs.notes has it as well."
+    if journal.get("phase") == journals.REVERTED:
+        return (
+            False,
+            "The last {0} was taken back, see UPGRADE; the host works on as before. What comes next is for whoever "
+            "upgrades the fleet.".format(journal.get("kind") or "upgrade"),
+        )
     if any(each["kind"] == "changed" for each in status["unsaved"] or ()):
         return False, "Type `nanozfs diff`, and `nanozfs save` to keep the changes in /etc over a restart."
     return False, "Nothing needs to be done."
@@ -193,6 +227,8 @@ def _journal_words(host: Dict[str, Any]) -> str:
             return ""
         words = "the OS medium remembers: {0} {1} from {2} to {3}, phase {4}"
         return words.format(*(kept.get(key) for key in ("kind", "txn", "from_version", "to_version", "phase")))
+    if journal["phase"] == journals.REVERTED:
+        return "{0} to {1} was taken back".format(journal["kind"] or "the upgrade", _dig(journal, "to", "version"))
     if journal["phase"] in journals.CLOSED:
         return "none open ({0})".format(journal["phase"])
     return "{0} {1} from {2} to {3}, phase {4}".format(
@@ -201,6 +237,15 @@ def _journal_words(host: Dict[str, Any]) -> str:
         _dig(journal, "from", "version"),
         _dig(journal, "to", "version"),
         journal["phase"],
+    )
+
+
+def _write_words(status: Status) -> str:
+    write = status.get("write")
+    if write is None:
+        return ""
+    return "{0} is being written to the other slice, {1} % so far".format(
+        printable(str(write.get("describe") or "an image")), write.get("percent") or 0
     )
 
 
@@ -242,6 +287,7 @@ def render(status: Status) -> List[str]:
     rows += [
         ("POOL", _pool_words(host)),
         ("UPGRADE", _journal_words(host)),
+        ("WRITE", _write_words(status)),
         ("", _dig(host, "journal", "reason") or ""),
         _other_slice(host),
         ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),

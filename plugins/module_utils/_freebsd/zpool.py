@@ -52,14 +52,20 @@ class Vdev(NamedTuple):
 
 
 class Disks(NamedTuple):
-    """The data disks of a pool: how many of how many are there, and what is said of the others."""
+    """The data disks of a pool: how many of how many are there, and what is said of the others.
+
+    ``complete`` is false where the pool has more than can be told, because a whole top-level vdev is missing; one more
+    is counted for that.
+    """
 
     found: int
     expected: int
     missing: Tuple[str, ...]
+    complete: bool = True
 
     def describe(self) -> str:
-        return "{0} of {1} data disks found".format(self.found, self.expected)
+        more = "" if self.complete else " or more"
+        return "{0} of {1}{2} data disks found".format(self.found, self.expected, more)
 
 
 #: headings in a pool's configuration for what holds no data of its own
@@ -68,18 +74,18 @@ _SIDE = ("logs", "cache", "spares")
 _EXCHANGES = ("replacing-", "spare-")
 
 
-def count_disks(vdevs: Sequence[Vdev]) -> Disks:
+def count_disks(pool: Candidate) -> Disks:
     """Count the data disks in a pool's configuration, as ``zpool import`` or ``zpool status`` shows it.
 
-    A disk that is being replaced counts once. Of a pool that lacks a whole top-level vdev zpool cannot always say how
-    many disks that had.
+    A disk that is being replaced counts once. The first line is the pool itself, whatever it is called.
     """
+    vdevs = pool.vdevs
     found, expected, missing = 0, 0, []
     exchange: Optional[int] = None
     side = False
     for number, this in enumerate(vdevs):
         if this.depth == 0:
-            side = this.name in _SIDE
+            side = number > 0 and this.name in _SIDE
             continue
         if exchange is not None and this.depth > exchange:
             continue
@@ -92,7 +98,10 @@ def count_disks(vdevs: Sequence[Vdev]) -> Disks:
             found += 1
         else:
             missing.append(" ".join(each for each in (this.name, this.state, _plain(this.remark)) if each))
-    return Disks(found, expected, tuple(missing))
+    if not pool.complete:
+        expected += 1
+        missing.append("at least one more, of which the others know nothing")
+    return Disks(found, expected, tuple(missing), pool.complete)
 
 
 def _plain(remark: str) -> str:
@@ -105,7 +114,11 @@ def _plain(remark: str) -> str:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pool as ``zpool import`` lists it (not imported here, its devices are), or as ``zpool status`` does."""
+    """A pool as ``zpool import`` lists it (not imported here, its devices are), or as ``zpool status`` does.
+
+    :param complete: whether all of its vdevs are listed. A top-level vdev of which no disk is there is known from the
+        sum of the guids only, and cannot be (``show_import()`` in ``zpool_main.c``).
+    """
 
     name: str
     guid: str
@@ -113,6 +126,7 @@ class Candidate:
     status: str
     action: str
     vdevs: Tuple[Vdev, ...]
+    complete: bool = True
 
     @property
     def listed_in_use(self) -> bool:
@@ -158,6 +172,9 @@ class Label(NamedTuple):
         return "the ZFS pool with guid {0}".format(self.guid)
 
 
+#: what comes after the vdevs of a pool that has more of them
+_MORE = "Additional devices are known to be part of this pool"
+
 _FIELD = re.compile(r" *(pool|id|state|status|action|see|comment|config|scan|errors): ?(.*)")
 
 
@@ -166,7 +183,7 @@ def parse_import(text: str) -> List[Candidate]:
     found: List[Candidate] = []
     fields: Dict[str, str] = {}
     vdevs: List[Vdev] = []
-    current = ""
+    current, complete = "", True
 
     def finish() -> None:
         if "pool" in fields:
@@ -178,6 +195,7 @@ def parse_import(text: str) -> List[Candidate]:
                     status=fields.get("status", ""),
                     action=fields.get("action", ""),
                     vdevs=tuple(vdevs),
+                    complete=complete,
                 )
             )
 
@@ -187,8 +205,10 @@ def parse_import(text: str) -> List[Candidate]:
             current = match.group(1)
             if current == "pool":
                 finish()
-                fields, vdevs = {}, []
+                fields, vdevs, complete = {}, [], True
             fields[current] = match.group(2).strip()
+        elif current == "config" and line.startswith("\t" + _MORE):
+            current, complete = "", False  # two lines of text, and no more vdevs
         elif current == "config" and line.startswith("\t"):
             words = line[1:].split(None, 2)
             if words and words[:2] != ["NAME", "STATE"]:

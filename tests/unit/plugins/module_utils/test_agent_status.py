@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from typing import Any, Dict
 
 import pytest
@@ -17,8 +18,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard, deadline
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Disks, count_disks, parse_import
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.job import Job
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -60,6 +65,31 @@ def test_a_host_as_it_should_be(agent: AgentHost) -> None:
     ):
         assert words in said
     assert "WARNING" not in said and "UNSAVED" not in said and "REASON" not in said
+
+
+def test_after_an_upgrade_that_was_taken_back(agent: AgentHost) -> None:
+    """Whoever logs in, or looks, is told; before and after that nobody is."""
+    assert agent.run("status", "--notice").out == ""
+    store = JournalStore(Zfs(Runner(agent.host.machine.execute)), "tank")
+    target = ImageRef("0" * 64, "b" * 16, "1.1")
+    taken_back = {"phase": "reverted", "kind": "upgrade", "txn": "0001-x", "reason": "not running: nginx"}
+    store.write(replace(store.read(), target=target, **taken_back))  # type: ignore[arg-type]
+    found = status(agent)
+    assert not found["attention"] and found["next"].startswith("The last upgrade was taken back, see UPGRADE")
+    assert "UPGRADE upgrade to 1.1 was taken back not running: nginx" in screen(agent)
+    notice = agent.run("status", "--notice")
+    assert notice.rc == 0 and "The last upgrade of this host, to 1.1, was taken back." in notice.out
+
+
+def test_while_an_image_is_written(agent: AgentHost) -> None:
+    job = Job("nz-b")
+    assert status(agent)["write"] is None and job.lock()
+    job.save({"job": "x", "describe": "web-1.1 (3fa9c1d2b07e)", "percent": 43})
+    found = status(agent)
+    assert found["write"]["percent"] == 43 and found["next"].startswith("Let the write go on")
+    assert "WRITE web-1.1 (3fa9c1d2b07e) is being written to the other slice, 43 % so far" in screen(agent)
+    job.unlock()
+    assert status(agent)["write"] is None
 
 
 def test_hashes_when_asked(agent: AgentHost, images: Images) -> None:
@@ -230,7 +260,48 @@ class TestGuard:
 )
 def test_disks_that_a_real_zpool_saw(directory: str, name: str, expected: Disks) -> None:
     pool = parse_import(transcripts.load(directory, name).out)[0]
-    assert count_disks(pool.vdevs) == expected
+    assert count_disks(pool) == expected
+
+
+@pytest.mark.parametrize("name", ["cache", "logs", "spares", "special", "replacing-1"])
+def test_a_pool_that_is_called_like_something_else(name: str) -> None:
+    rows = (
+        "\t{0}  DEGRADED  0 0 0\n\t  mirror-0  DEGRADED  0 0 0\n\t    ada1  ONLINE  0 0 0\n\t    ada2  REMOVED  0 0 0\n"
+    )
+    text = "  pool: {0}\n state: DEGRADED\nconfig:\n\n\tNAME  STATE  READ WRITE CKSUM\n" + rows + "\nerrors: none\n"
+    assert count_disks(parse_import(text.format(name))[0]) == Disks(1, 2, ("ada2 REMOVED",))
+
+
+#: as print_import_config() of OpenZFS has it, where no disk of a second mirror is there
+MORE = """   pool: tank
+     id: 12080607584394764917
+  state: UNAVAIL
+ status: One or more devices are missing from the system.
+ action: The pool cannot be imported. Attach the missing
+\tdevices and try again.
+ config:
+
+\ttank       UNAVAIL  missing device
+\t  mirror-0 ONLINE
+\t    ada1   ONLINE
+\t    ada2   ONLINE
+
+\tAdditional devices are known to be part of this pool, though their
+\texact configuration cannot be determined.
+"""
+
+
+def test_a_pool_that_lacks_a_whole_vdev(agent: AgentHost) -> None:
+    """Nobody may read over the telephone that all disks are there."""
+    one, other = parse_import(MORE + MORE.replace("tank", "tonk").split("\n\n\tAdd")[0] + "\n")
+    assert count_disks(one).describe() == "2 of 3 or more data disks found" and not one.complete
+    assert count_disks(other).describe() == "2 of 2 data disks found" and len(one.vdevs) == len(other.vdevs)
+    agent.lose_pool("ada3", reason="cannot import 'tank': no such pool available")
+    agent.replies["zpool"] = lambda argv: (0, MORE if list(argv) == ["zpool", "import"] else "", "")
+    said = agent.run("status").out
+    assert (
+        "2 of 2" not in said and "at least one more" in said and "look at power and cables" in said.replace("\n", " ")
+    )
 
 
 def test_disks_that_hold_no_data_do_not_count() -> None:
@@ -245,4 +316,4 @@ def test_disks_that_hold_no_data_do_not_count() -> None:
         "\tcache\n\t  ada6           ONLINE       0     0     0\n"
         "\tspares\n\t  ada7           AVAIL\n\nerrors: No known data errors\n"
     )
-    assert count_disks(parse_import(text)[0].vdevs) == Disks(2, 2, ())
+    assert count_disks(parse_import(text)[0]) == Disks(2, 2, ())
