@@ -168,6 +168,10 @@ def _var_and_tmp(tree: Tree) -> None:
         tree.remove(each)
 
 
+#: of what the collection lays onto an image, within the collection
+LICENCE = "LICENSES/BSD-2-Clause.txt"
+
+
 def agent_files(plugins: str) -> List[str]:
     """The files of the collection that the agent is made of, relative to the folder *plugins*."""
     found = []
@@ -189,6 +193,8 @@ def _agent(tree: Tree) -> None:
     for name in agent_files(plugins):
         with open(os.path.join(plugins, name), encoding="utf-8") as file:
             tree.write(top + name, file.read())
+    with open(os.path.join(os.path.dirname(plugins), LICENCE), encoding="utf-8") as file:
+        tree.write("usr/local/share/licenses/nanozfs/" + os.path.basename(LICENCE), file.read())
     for folder in [each for each in tree.below(AGENT) if tree.get(each).kind == DIR]:
         if folder + "/__init__.py" not in tree:
             tree.write(folder + "/__init__.py", "")
