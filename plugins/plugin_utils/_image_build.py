@@ -40,6 +40,9 @@ Say = release.Say
 #: the database of passwords that pwd_mkdb(8) makes
 SPWD_DB = "etc/spwd.db"
 
+#: of an overlay: what stands there is kept
+FSTAB = "etc/fstab"
+
 #: where a system of nanobsd.sh looks for its own /cfg (``setup_nanobsd`` in tools/tools/nanobsd/defaults.sh)
 REMOUNT = "conf/default/etc/remount"
 
@@ -137,6 +140,7 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
         settings=definition.settings,
         stale_accounts=MASTER in tree and _digest(tree, MASTER) != laid.accounts,
         secrets=definition.secrets,
+        fstab=overlays.nodes[FSTAB].content().decode("utf-8", "replace") if FSTAB in overlays else "",
     )
     build = layout.apply(tree, definition.identity, extras)
     fitness.check(tree, definition.identity.arch, definition.identity.abi, origin.release)

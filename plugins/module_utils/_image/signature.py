@@ -9,9 +9,10 @@ Source: ssh-keygen(1); the outputs are in the transcripts under ``tests/fixtures
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from typing import Iterable, NamedTuple, Optional
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -72,36 +73,91 @@ def verify(runner: Runner, manifest: bytes, signature: bytes, keys: Keys, namesp
             safe=_SAFE,
             todo="the running image must carry it; build images with image_signers",
         )
-    handle, path = tempfile.mkstemp(prefix="nanozfs-", suffix=".sig", dir=keys.tmpdir)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(signature)
-        found = runner.query(["ssh-keygen", "-Y", "find-principals", "-f", allowed_signers, "-s", path])
-        principals = found.lines()
-        if found.rc != 0 or not principals:
+    with _temporary(signature, ".sig", keys.tmpdir) as path:
+        asked = _Question(runner, path, _text(manifest), namespace, _revoked(keys))
+        principal, said = asked.by(allowed_signers)
+        if principal:
+            return principal
+        # ssh-keygen takes the first line of a key, and the one for this purpose need not be that
+        for line in _lines_of(allowed_signers):
+            with _temporary(line, ".signer", keys.tmpdir) as alone:
+                principal, _said_of_line = asked.by(alone)
+            if principal:
+                return principal
+        if said is None:
             raise BadSignature(
-                "the manifest is not signed by any key in {0} ({1})".format(allowed_signers, _said(found.err)),
+                "the manifest is not signed by any key in {0} ({1})".format(allowed_signers, asked.unknown),
                 safe=_SAFE,
                 todo="check who published it; the keys that this host trusts are part of its running image",
             )
-        argv = ["ssh-keygen", "-Y", "verify", "-f", allowed_signers, "-I", principals[0], "-n", namespace, "-s", path]
-        revoked = ["-r", keys.revoked] if keys.revoked and os.path.exists(keys.revoked) else []
-        verified = runner.query(argv + revoked, stdin=_text(manifest))
-        if verified.rc != 0 and revoked and runner.query(argv, stdin=_text(manifest)).rc == 0:
+        if asked.revoked_by:
             raise BadSignature(
-                "the key of {0} that signed it is revoked ({1})".format(principals[0], keys.revoked),
+                "the key of {0} that signed it is revoked ({1})".format(asked.revoked_by, keys.revoked),
                 safe=_SAFE,
                 todo="sign it with a key that is still trusted, and find out who used this one",
             )
-        if verified.rc != 0:
-            raise BadSignature(
-                "the signature of the manifest is not good: {0}".format(_said(verified.err or verified.out)),
-                safe=_SAFE,
-                todo="the manifest was changed after it was signed, or signed for something else; publish it again",
-            )
-        return principals[0]
+        raise BadSignature(
+            "the signature of the manifest is not good: {0}".format(said),
+            safe=_SAFE,
+            todo="the manifest was changed after it was signed, or signed for something else; publish it again",
+        )
+
+
+def _revoked(keys: Keys) -> List[str]:
+    return ["-r", keys.revoked] if keys.revoked and os.path.exists(keys.revoked) else []
+
+
+@contextlib.contextmanager
+def _temporary(content: bytes, suffix: str, folder: Optional[str]) -> Iterator[str]:
+    """The path of a file that ssh-keygen can read."""
+    handle, path = tempfile.mkstemp(prefix="nanozfs-", suffix=suffix, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        yield path
     finally:
         os.unlink(path)
+
+
+def _lines_of(path: str) -> List[bytes]:
+    """The lines of a file of signers, where it has several."""
+    with open(path, "rb") as file:
+        lines = [line for line in file.read().splitlines(True) if line.strip() and not line.lstrip().startswith(b"#")]
+    return lines if len(lines) > 1 else []
+
+
+class _Question:
+    """Whether a signature is good.
+
+    :param path: of the signature.
+    :ivar unknown: what ssh-keygen says where no line has the key.
+    :ivar revoked_by: whose key it is, where it would be good if it were not revoked.
+    """
+
+    def __init__(self, runner: Runner, path: str, text: str, namespace: str, revoked: List[str]) -> None:
+        self._runner = runner
+        self._path = path
+        self._text = text
+        self._namespace = namespace
+        self._revoked = revoked
+        self.unknown = ""
+        self.revoked_by = ""
+
+    def by(self, allowed: str) -> Tuple[str, Optional[str]]:
+        """Who signed it, by the lines of a file; or why it is not good, ``None`` where no line has the key."""
+        found = self._runner.query(["ssh-keygen", "-Y", "find-principals", "-f", allowed, "-s", self._path])
+        principals = found.lines()
+        if found.rc != 0 or not principals:
+            self.unknown = self.unknown or _said(found.err)
+            return "", None
+        argv = ["ssh-keygen", "-Y", "verify", "-f", allowed, "-I", principals[0], "-n", self._namespace]
+        argv += ["-s", self._path]
+        verified = self._runner.query(argv + self._revoked, stdin=self._text)
+        if verified.rc == 0:
+            return principals[0], ""
+        if self._revoked and self._runner.query(argv, stdin=self._text).rc == 0:
+            self.revoked_by = self.revoked_by or principals[0]
+        return "", _said(verified.err or verified.out)
 
 
 def _text(raw: bytes) -> str:

@@ -43,6 +43,8 @@ def find(line: str) -> Optional[PublicKey]:
     The blob is a row of fields, each with its length before it. The first one is the kind (RFC 4253, 6.6), which must
     be that of the line.
     """
+    if line.lstrip().startswith("#"):
+        return None  # one that is commented out is no key to anybody
     words = _WORD.findall(line)
     for at, word in enumerate(words[:-1]):
         if _KIND.match(word):

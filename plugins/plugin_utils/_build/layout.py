@@ -58,6 +58,9 @@ AGENT = "usr/local/lib/nanozfs"
 AGENT_PARTS = ("module_utils", "plugin_utils/_local.py", "plugin_utils/_agent_program.py")
 NOT_AGENT = ("module_utils/_module.py", "module_utils/_nanobsd/")
 
+#: mount points that are not the owner's to fill (``/`` without its slash)
+OURS = ("", "/cfg", "/etc", "/tmp", "/var")
+
 #: no `/` in it, so that the slices stay identical; /tmp must not be a link to /var/tmp (rc.d/tmp stops for that)
 FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
 
@@ -110,6 +113,23 @@ class Extras:
     settings: Settings = NOTHING
     stale_accounts: bool = False
     secrets: Sequence[str] = ()
+    fstab: str = ""
+
+
+def fstab_lines(text: str) -> str:
+    """What the owner's fstab(5) has besides the layout's own; comments stay.
+
+    :raises Guarded: for a line that would take the place of what the layout mounts.
+    """
+    lines = text.splitlines()
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and not words[0].startswith("#") and words[1].rstrip("/") in OURS:
+            raise guards.Guarded(
+                "etc/fstab of an overlay mounts {0} on {1}, where the layout has what it needs".format(words[0], words[1]),
+                todo="take the line out: /, /cfg, /etc, /tmp and /var are seen to by the image and the early hook",
+            )
+    return "".join(line + "\n" for line in lines)
 
 
 def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
@@ -124,7 +144,7 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
     _var_and_tmp(tree)
     _agent(tree)
     tree.write("etc/diskless", "")
-    tree.write("etc/fstab", FSTAB)
+    tree.write("etc/fstab", FSTAB + fstab_lines(extras.fstab))
     tree.remove("etc/login.conf.db")  # of another text than an overlay's; login_cap(3) reads the text where there is none
     _settings(tree, extras.settings)
     tree.put("cfg", Node(DIR, 0o755))

@@ -15,8 +15,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import (digest_file)
@@ -25,12 +26,24 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import (Say, Supplied)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (Tree, TreeError)
 
-MANIFEST = "+MANIFEST"
-SUFFIX = ".pkg"
+MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
+
+#: of packages; before pkg 1.17 they were called after their compression
+SUFFIXES = (".pkg", ".txz", ".tzst")
+
+#: where packages are below a folder: as ``pkg fetch -o`` leaves it, also from a repository with hashed names, and the top
+#: of a repository that poudriere made
+FOLDERS = ("", "All", "All/Hashed", "Hashed")
+
+#: packages of a repository that hold its catalogue
+CATALOGUE = frozenset(("packagesite", "data", "meta", "filesite", "digests", "repo"))
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: scripts that pkg(8) runs when it installs
 SCRIPTS = ("pre-install", "install", "post-install")
+
+#: how much of what is below /var a message names
+NAMED = 6
 
 _SAFE = "nothing was built"
 
@@ -46,6 +59,8 @@ class Archive:
     :param needs: names of the packages that it depends on.
     :param users: a line of passwd(5) for each user that it needs; empty where it only names it. ``groups`` likewise.
     :param scripts: the kinds of scripts that it would run when it is installed.
+    :param accounts: whether it brings users and groups of the base system, that files of others may belong to.
+    :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
 
     path: str
@@ -55,6 +70,8 @@ class Archive:
     users: Tuple[Tuple[str, str], ...]
     groups: Tuple[Tuple[str, str], ...]
     scripts: Tuple[str, ...]
+    accounts: bool = False
+    unclear: bool = False
 
 
 @contextlib.contextmanager
@@ -127,21 +144,44 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             users=_lines(values.get("users")),
             groups=_lines(values.get("groups")),
             scripts=tuple(scripts),
+            accounts=_has_accounts(str(values["name"]), values.get("files") or {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
 
 
+def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:
+    """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``)."""
+    return name.startswith("FreeBSD-") or any("/" + path in files for path in (MASTER, GROUP))
+
+
+def _scripts_in(text: str) -> Tuple[str, ...]:
+    """The kinds of scripts in a manifest in UCL, as far as that can be seen."""
+    found = re.findall(r"^\s*\"?({0})\"?\s*[=:{{<]".format("|".join(SCRIPTS)), text, re.MULTILINE)
+    return tuple(name for name in SCRIPTS if name in found)
+
+
 def read(supplied: Supplied) -> Archive:
     """Look into a package.
 
+    pkg(8) also takes a manifest in UCL (pkg-create(8)). The compact one, before it, is JSON in any case.
+
     :raises PackageError: when it is none.
     """
+    compact = ""
     with _opened(supplied.path) as tar:
         for member in tar:
-            content = tar.extractfile(member) if member.name == MANIFEST else None
-            if content is not None:
-                return parse_manifest(content.read().decode("utf-8", "replace"), supplied.path, supplied.sha256)
+            content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
+            if content is None:
+                continue
+            text = content.read().decode("utf-8", "replace")
+            if member.name == COMPACT:
+                compact = text
+            elif text.lstrip().startswith("{") or not compact:
+                return parse_manifest(text, supplied.path, supplied.sha256)
+            else:
+                said = parse_manifest(compact, supplied.path, supplied.sha256)
+                return replace(said, scripts=_scripts_in(text), unclear=True)
     raise PackageError("{0} is no package: it has no {1}".format(supplied.path, MANIFEST), safe=_SAFE)
 
 
@@ -157,14 +197,31 @@ def expand(supplied: Sequence[Supplied]) -> List[Supplied]:
         if not each.is_folder:
             found.setdefault(each.sha256, each)
             continue
-        names = sorted(name for name in os.listdir(each.path) if name.endswith(SUFFIX))
-        if not names:
-            raise PackageError("the folder {0} has no packages ({1})".format(each.path, SUFFIX), safe=_SAFE)
-        for name in names:
-            full = os.path.join(each.path, name)
+        paths = _packages_below(each.path)
+        if not paths:
+            raise PackageError(
+                "the folder {0} has no packages ({1}), and neither has All or All/Hashed in it".format(
+                    each.path, ", ".join(SUFFIXES)
+                ),
+                safe=_SAFE,
+                todo="give the folder that `pkg fetch -d -o FOLDER NAME` has filled, or the top of a repository",
+            )
+        for full in paths:
             digest = digest_file(full)
-            found.setdefault(digest, Supplied(full, name, digest))
+            found.setdefault(digest, Supplied(full, os.path.basename(full), digest))
     return list(found.values())
+
+
+def _packages_below(top: str) -> List[str]:
+    """The packages in a folder, and in those of its folders where pkg(8) and poudriere put them."""
+    found = []
+    for part in FOLDERS:
+        folder = os.path.join(top, part)
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            base, suffix = os.path.splitext(name)
+            if suffix in SUFFIXES and base not in CATALOGUE:
+                found.append(os.path.join(folder, name))
+    return found
 
 
 def check(archives: Sequence[Archive], have: Sequence[str], abi: str) -> None:
@@ -214,6 +271,9 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
     :raises TreeError: when one cannot be read, or belongs to nobody that the image knows.
     """
     lines = []
+    for each in archives:
+        if each.accounts:  # also for those before it in the alphabet
+            accounts.add(_accounts_in(each))
     for each in sorted(archives, key=lambda each: each.package.name):
         for kind, wanted, path in (("user", each.users, MASTER), ("group", each.groups, GROUP)):
             known = accounts.users if kind == "user" else accounts.groups
@@ -227,7 +287,20 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
                             each.package.name, kind, name
                         )
                     )
-        _lay(tree, each, accounts, scratch)
+        dropped = _lay(tree, each, accounts, scratch)
+        if dropped:
+            more = " and {0} more".format(len(dropped) - NAMED) if len(dropped) > NAMED else ""
+            say(
+                "what the package {0} has below /var is not on the image, because /var is a host's own: {1}{2}; a service that "
+                "needs it has to make it, or deploy_files, or a dataset".format(
+                    each.package.name, ", ".join(dropped[:NAMED]), more
+                )
+            )
+        if each.unclear:
+            say(
+                "the package {0} has a manifest in UCL, which is not read here: what it needs, and its users and groups, are "
+                "not known".format(each.package.name)
+            )
         if each.scripts:
             say(
                 "the package {0} has scripts that were not run ({1}); `pkg info -R -F {2}` shows them".format(
@@ -253,8 +326,22 @@ def _full(line: str) -> str:
     return ":".join(words)
 
 
-def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> None:
+def _accounts_in(archive: Archive) -> Tree:
+    """The users and groups that a package brings, as a tree of two files."""
+    found = Tree()
+    with _opened(archive.path) as tar:
+        for member in tar:
+            path = member.name.lstrip("/")
+            content = tar.extractfile(member) if path in (MASTER, GROUP) and member.isfile() else None
+            if content is not None:
+                found.write(path, content.read().decode("utf-8", "surrogateescape"))
+    return found
+
+
+def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> List[str]:
+    """Lay one package; what of it is below /var, the innermost only, with mode and owner of folders."""
     name = archive.package.name
+    below: Dict[str, str] = {}
 
     def owner(member: tarfile.TarInfo) -> Tuple[int, int]:
         what = "{0} of the package {1}".format(member.name, name)
@@ -262,11 +349,16 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> None
 
     def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         for member in tar:
+            path = member.name.strip("/")
+            if path.startswith("var/"):
+                about = " ({0:04o} {1}:{2})".format(member.mode & 0o7777, member.uname or "root", member.gname or "wheel")
+                below[path] = "/" + path + (about if member.isdir() else "")
             if not member.name.startswith("+"):
                 yield member
 
     with _opened(archive.path) as tar:
         tree.add_members(tar, members(tar), os.path.join(scratch, "pkg-" + archive.package.sha256[:16]), owner)
+    return [text for path, text in sorted(below.items()) if not any(other.startswith(path + "/") for other in below)]
 
 
 def packages_of(archives: Sequence[Archive]) -> Tuple[Package, ...]:

@@ -25,8 +25,8 @@ ROUNDS = 656000
 SCRYPT = {"n": 1 << 16, "r": 8, "p": 1, "maxmem": 128 << 20}
 _ITOA = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-#: as ``stand/lua/config.lua`` reads it
-_LOADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*\Z")
+#: as ``stand/lua/config.lua`` reads it: modules have names with a dash in them (rtwn-rtl8192cfwU_load)
+_LOADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 
 _SAFE = "nothing was built"
 

@@ -355,6 +355,18 @@ class TestTrust:
         revoked.write_text("")
         assert host.ok("image_info", **arguments(images, revoked_keys=str(revoked)))["signer"] == "release@fleet"
 
+    @pytest.mark.parametrize(
+        "before", ['git@x namespaces="git"', 'old@x valid-before="20240101",namespaces="nanozfs-image"', "# git@x"]
+    )
+    def test_a_key_on_several_lines(self, host: ModuleHost, images: Images, tmp_path: Any, before: str) -> None:
+        """ssh-keygen takes the first line of a key; any that permits it for this purpose counts."""
+        key = " ".join(images.public.split()[:2])
+        signers = tmp_path / "signers"
+        signers.write_text('{0} {1}\nrelease@x namespaces="nanozfs-image" {1}\n'.format(before, key))
+        assert host.ok("image_info", **arguments(images, allowed_signers=str(signers)))["signer"] == "release@x"
+        signers.write_text("{0} {1}\n".format('git@x namespaces="git"', key))
+        assert "not good" in host.refused("image_info", **arguments(images, allowed_signers=str(signers)))
+
     def test_revoked_keys_are_in_the_image(self, images: Images, tmp_path: Any) -> None:
         terms = images.terms(output=str(tmp_path))
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "old")], check=True)

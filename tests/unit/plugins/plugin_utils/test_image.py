@@ -29,7 +29,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, parse
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import guards, layout, ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, LINK, Node, Tree, TreeError
@@ -210,6 +210,23 @@ class TestReproducible:
             _tree, name = build.plan(definition, str(tmp_path), print)
             seen.add(name)
         assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("/dev/gpt/data\t/mnt\tufs\trw\t2\t2\n# ours\n", ""),
+        ("/dev/ada0p2 / ufs rw 1 1\n", "mounts /dev/ada0p2 on /,"),
+        ("tank/var /var/ zfs rw 0 0\n", "mounts tank/var on /var/,"),
+        ("md /tmp mfs rw,-s64m 0 0", "mounts md on /tmp,"),
+    ],
+)
+def test_an_fstab_of_the_owner_is_kept(text: str, said: str) -> None:
+    if not said:
+        assert layout.fstab_lines(text) == text
+        return
+    with pytest.raises(guards.Guarded, match=said):
+        layout.fstab_lines(text)
 
 
 class TestContents:

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import os
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -112,6 +114,105 @@ def test_lines_that_are_none_of_the_user(tmp_path: Path, line: str) -> None:
     assert tree.get("etc/master.passwd") == system().get("etc/master.passwd")
 
 
+@pytest.mark.parametrize("place, name", [("All", "a-1.pkg"), ("All/Hashed", "a-1~0123456789.pkg"), (".", "a-1.txz")])
+@pytest.mark.parametrize("given", ["", "All"])
+def test_folders_as_pkg_and_poudriere_leave_them(tmp_path: Path, place: str, name: str, given: str) -> None:
+    """With the catalogue of the repository beside them, which is in packages as well."""
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    os.replace(make(folder, manifest("a"), "xz"), folder / name)
+    for catalogue in ("packagesite.pkg", "data.pkg", "meta.txz"):
+        (tmp_path / catalogue).write_bytes(lzma.compress(bytes(10240)))
+    if given and not place.startswith(given):
+        return
+    found = packages.expand([Supplied(str(tmp_path / given), "x")])
+    assert [packages.read(each).package.name for each in found] == ["a"]
+
+
+def packed(folder: Path, name: str, *members: Tuple[str, bytes, Dict[str, Any]]) -> str:
+    """A package of whatever members."""
+    path = folder / (name + ".pkg")
+    with tarfile.open(path, "w:xz") as tar:
+        for member, data, fields in members:
+            info = tarfile.TarInfo(member)
+            info.size, info.uname, info.gname, info.mode = len(data), "root", "wheel", 0o644
+            for key, value in fields.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+    return str(path)
+
+
+def about(name: str, **values: Any) -> Tuple[str, bytes, Dict[str, Any]]:
+    return "+MANIFEST", json.dumps(manifest(name, **values)).encode(), {}
+
+
+UCL = b"""name = "tool";
+version = "1.0.1";
+abi = "FreeBSD:13:amd64";
+deps { curl { version = "8"; origin = "ftp/curl"; } }
+scripts {
+    post-install = <<EOD
+#!/bin/sh
+echo hello
+EOD
+}
+"""
+
+
+def test_a_manifest_in_ucl(tmp_path: Path) -> None:
+    """Pkg reads it as well; the compact one is JSON in any case."""
+    compact = json.dumps({"name": "tool", "version": "1.0.1", "abi": ABI}).encode()
+    path = packed(
+        tmp_path, "tool", ("+COMPACT_MANIFEST", compact, {}), ("+MANIFEST", UCL, {}), ("/usr/local/bin/tool", b"x", {})
+    )
+    tree = system()
+    (archive,), said = lay(tree, tmp_path, path)
+    assert (archive.package.name, archive.package.version, archive.scripts) == ("tool", "1.0.1", ("post-install",))
+    assert tree.get("usr/local/bin/tool").content() == b"x"
+    assert (
+        len(said) == 2 and "has a manifest in UCL" in said[0] and "scripts that were not run (post-install)" in said[1]
+    )
+
+
+def test_accounts_of_the_base_system_that_come_with_others(tmp_path: Path) -> None:
+    """pkgbase: what belongs to them may come earlier in the alphabet."""
+    passwd = b"root::0:0::0:0::/root:/bin/sh\nuucp:*:66:66::0:0::/:/nologin\n"
+    group = b"wheel:*:0:root\naudit:*:77:\ndialer:*:68:\n"
+    runtime = packed(
+        tmp_path,
+        "FreeBSD-runtime",
+        about("FreeBSD-runtime"),
+        ("/etc/master.passwd", passwd, {"mode": 0o600}),
+        ("/etc/group", group, {}),
+    )
+    acct = packed(
+        tmp_path,
+        "FreeBSD-acct",
+        about("FreeBSD-acct"),
+        ("/usr/bin/cu", b"x", {"uname": "uucp", "gname": "dialer", "mode": 0o6555}),
+        ("/usr/sbin/auditd", b"x", {"gname": "audit"}),
+    )
+    tree = system()
+    lay(tree, tmp_path, acct, runtime)
+    assert (tree.get("usr/bin/cu").uid, tree.get("usr/bin/cu").gid, tree.get("usr/sbin/auditd").gid) == (66, 68, 77)
+
+
+def test_what_it_has_below_var_is_said(tmp_path: Path) -> None:
+    folder = {"type": tarfile.DIRTYPE, "mode": 0o750, "gname": "www"}
+    path = packed(
+        tmp_path,
+        "httpd",
+        about("httpd"),
+        ("/var/log/httpd/", b"", folder),
+        ("/var/db/httpd/", b"", dict(folder)),
+        ("/var/db/httpd/schema.sql", b"x", {}),
+        ("/usr/local/sbin/httpd", b"x", {}),
+    )
+    _archives, (said,) = lay(system(), tmp_path, path)
+    assert "has below /var is not on the image" in said
+    assert "/var/db/httpd/schema.sql, /var/log/httpd (0750 root:www)" in said
+
+
 def test_a_folder_is_a_repository(tmp_path: Path) -> None:
     """Where a file has several names."""
     (tmp_path / "All").mkdir()
@@ -120,8 +221,9 @@ def test_a_folder_is_a_repository(tmp_path: Path) -> None:
     make(tmp_path / "All", manifest("b"))
     found = packages.expand([Supplied(str(tmp_path / "All"), "All")])
     assert sorted(packages.read(each).package.name for each in found) == ["a", "b"]
+    (tmp_path / "empty").mkdir()
     with pytest.raises(PackageError, match="has no packages"):
-        packages.expand([Supplied(str(tmp_path), "x")])
+        packages.expand([Supplied(str(tmp_path / "empty"), "x")])
 
 
 @pytest.mark.parametrize(

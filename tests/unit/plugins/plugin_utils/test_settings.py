@@ -54,6 +54,11 @@ def test_rc_conf_is_in_order_and_as_people_write_it() -> None:
     assert lines == 'a_flags="-4 x=y"\nsshd_enable="YES"\n'
 
 
+def test_names_of_modules_have_dashes() -> None:
+    """MODULEEXPR in stand/lua/config.lua."""
+    assert settings.loader_lines({"rtwn-rtl8192cfwU_load": True}, (), "x") == 'rtwn-rtl8192cfwU_load="YES"\n'
+
+
 def test_loader_conf_takes_what_it_would_expand_as_it_is() -> None:
     lines = settings.loader_lines({"hint.uart.0.at": "isa", "a": '$b\\"'}, (), "image_loader_conf")
     assert lines == 'a="\\$b\\\\\\""\nhint.uart.0.at="isa"\n'
@@ -101,7 +106,8 @@ def test_public_keys(line: str, before: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "ssh-ed25519", KEY.replace("AAAA", "AAAB"), "ssh-rsa " + KEY.split()[1], KEY[:-8]]
+    "line",
+    ["", "# " + KEY, "#" + KEY, "ssh-ed25519", KEY.replace("AAAA", "AAAB"), "ssh-rsa " + KEY.split()[1], KEY[:-8]],
 )
 def test_no_public_keys(line: str) -> None:
     assert keys.find(line) is None
