@@ -75,7 +75,8 @@ options:
   rings:
     description:
       - Which version each ring of the fleet should run. It is signed and published as a channel; hosts follow it with
-        V(ring:NAME) in place of a version. Rings that are not named here stay as they are.
+        V(ring:NAME) in place of a version. Rings that are not named here stay as they are; one without a version ends.
+      - A ring that names an image which is replaced (O(replace)) follows to the new one.
     type: dict
     default: {}
   channel_not_after:

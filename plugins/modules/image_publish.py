@@ -18,6 +18,10 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
   - nanozfs.fleet.publish
+attributes:
+  diff_mode:
+    support: partial
+    details: It shows the rings.
 options:
   image:
     description: Raw bytes of the image of a slice, with the layout of the collection in it.
@@ -57,6 +61,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+says:
+  description: The same for people, a line each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["web-1.1 (3fa9c1d2b07e): build 90ab12cd34ef5678, published", "rings: canary: 1.1 (3fa9c1d2b07e)"]
 image:
   description: The manifest. Sizes in bytes. Null where no image was asked for.
   returned: success

@@ -40,7 +40,9 @@ def terms_of(arguments: Mapping[str, Any]) -> Terms:
         deltas=arguments["deltas"],
         deltas_from=[str(each) for each in arguments["deltas_from"]],
         keep=arguments["keep"],
-        rings=[(str(ring), str(version)) for ring, version in sorted(arguments["rings"].items())],
+        rings=[
+            (str(ring), "" if version is None else str(version)) for ring, version in sorted(arguments["rings"].items())
+        ],
         channel_not_after=arguments["channel_not_after"],
         replace=arguments["replace"],
         sbom=arguments["sbom"],

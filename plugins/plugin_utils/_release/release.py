@@ -537,6 +537,11 @@ def finish(
         difference=None if difference is None else dict(difference.counts(), summary=difference.summary()),
         rings=tidied.rings,
         removed=tidied.removed,
+        says=words(manifest, described, changed, tidied) + ([difference.summary()] if difference is not None else []),
+        diff={
+            "before": "".join(line + "\n" for line in tidied.shown(tidied.before)),
+            "after": "".join(line + "\n" for line in tidied.shown(tidied.rings)),
+        },
         changed=changed or tidied.changed,
     )
 
@@ -551,11 +556,64 @@ def against_before(folder: Folder, manifest: Manifest) -> Optional[Difference]:
 
 
 class Tidied(NamedTuple):
-    """The rings of the channel, the ids of images that were removed, and whether either changed anything."""
+    """What became of the channel and of old images.
+
+    :param rings: ids by the name of the ring.
+    :param removed: ids of images.
+    :param before: the rings as they were.
+    :param titles: version and id of images, for people, by id.
+    """
 
     rings: Dict[str, str]
     removed: List[str]
     changed: bool
+    before: Dict[str, str]
+    titles: Mapping[str, str]
+
+    def shown(self, rings: Mapping[str, str]) -> List[str]:
+        """Rings, a line each."""
+        return ["{0}: {1}".format(ring, self.titles.get(ident, ident[:12])) for ring, ident in sorted(rings.items())]
+
+    def removals(self) -> List[str]:
+        """What was removed, for people."""
+        return [self.titles.get(ident, ident[:12]) for ident in self.removed]
+
+
+def _titles(folder: Folder, name: str, rings: Mapping[str, str]) -> Dict[str, str]:
+    """Version and id of the images of a name, for people; also of those that only a ring names any more."""
+    found = {str(each["id"]): str(each.get("version")) for each in folder.index() if each.get("name") == name}
+    for ident in set(rings.values()) - set(found):
+        with contextlib.suppress(FleetError):
+            found[ident] = folder.manifest(ident).version
+    return {ident: "{0} ({1})".format(version, ident[:12]) for ident, version in found.items()}
+
+
+def _rings_now(
+    folder: Folder, name: str, terms: Terms, manifest: Optional[Manifest], rings: Mapping[str, str], say: Say
+) -> Dict[str, str]:
+    """What the rings should run from now on.
+
+    A ring that names an image which was replaced by another build of its version follows: otherwise its hosts would go
+    on to install the old build, under the same version. A ring without a version ends.
+
+    :param rings: as they are.
+    :raises Refused: when there is no such version.
+    """
+    index = tuple(folder.index())
+    listed = {str(each["id"]) for each in index}
+    found = dict(rings)
+    for ring, ident in rings.items():
+        if manifest is not None and ident not in listed:
+            with contextlib.suppress(FleetError):
+                if folder.manifest(ident).version == manifest.version:
+                    say("the ring {0} follows to the new build of {1}".format(ring, manifest.version))
+                    found[ring] = manifest.id
+    for ring, version in terms.rings:
+        if version:
+            found[ring] = find_in_index(index, version, name)
+        else:
+            found.pop(ring, None)
+    return found
 
 
 def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, runner: Runner, say: Say) -> Tidied:
@@ -564,30 +622,54 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     :param changed: in check mode what is new is not in the folder, and only that can be said.
     """
     folder = Folder(terms.output)
-    before = folder.channel(name)
-    rings = dict(before.rings) if before is not None else {}
+    channel = folder.channel(name)
+    before = dict(channel.rings) if channel is not None else {}
+    titles = _titles(folder, name, before)
     if runner.check_mode and changed:
-        return Tidied(rings, [], True)
-    index = tuple(folder.index())
-    for ring, version in terms.rings:
-        rings[ring] = find_in_index(index, version, name)
+        return Tidied(before, [], True, before, titles)
+    rings = _rings_now(folder, name, terms, manifest, before, say)
     not_after = terms.channel_not_after
-    if not_after is None and before is not None:
-        not_after = before.not_after
+    if not_after is None and channel is not None:
+        not_after = channel.not_after
     wanted = Channel(name, rings, not_after)
     signed = folder.signed_by(channel_name(name), terms.signing_key, CHANNEL_NAMESPACE)
-    renewed = bool(rings) and (wanted != before or not signed)
+    renewed = (bool(rings) or channel is not None) and (wanted != channel or not signed)
     if renewed and not runner.check_mode:
         say("signing the channel")
         folder.set_channel(runner, wanted, terms.signing_key)
     spared = set(rings.values()) | ({manifest.id} if manifest is not None else set())
-    spared |= {find_in_index(index, each, name) for each in terms.deltas_from}
+    spared |= {find_in_index(tuple(folder.index()), each, name) for each in terms.deltas_from}
     doomed = folder.doomed(name, terms.keep, spared) if terms.keep else []
+    listed = {str(each["id"]) for each in folder.index()}
+    doomed += sorted(set(before.values()) - set(rings.values()) - listed)  # replaced, and no ring names it any more
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
         folder.remove(runner, doomed, terms.signing_key)
-    listed = not doomed and folder.sign_index(runner, terms.signing_key)
-    return Tidied(rings, doomed, renewed or listed or bool(doomed))
+    signs = not doomed and folder.sign_index(runner, terms.signing_key)
+    return Tidied(rings, doomed, renewed or signs or bool(doomed), before, titles)
+
+
+def words(manifest: Optional[Manifest], described: Mapping[str, Any], changed: bool, tidied: Tidied) -> List[str]:
+    """What was published, for people, a line each; the media last, as they are what somebody takes away."""
+    lines = []
+    if manifest is not None:
+        lines.append(
+            "{0}: build {1}, {2}".format(
+                manifest.describe(), manifest.build, "published" if changed else "as published before"
+            )
+        )
+        lines.append("; ".join(each["title"] for each in described["offers"]) or "no way to it is published")
+    lines.append("rings: {0}".format(", ".join(tidied.shown(tidied.rings)) or "none"))
+    if tidied.removed:
+        lines.append("removed: {0}".format(", ".join(tidied.removals())))
+    for kind, path in sorted(described.get("files", {}).items()):
+        if kind.startswith("medium"):
+            lines.append(
+                "medium ({0}): {1} - write it with `xz -dc {1} | dd of=/dev/DISK bs=1m`, or the playbook spare".format(
+                    "MBR" if kind.endswith("mbr") else "GPT", path
+                )
+            )
+    return lines
 
 
 def result(folder: Folder, manifest: Manifest) -> Dict[str, Any]:

@@ -514,17 +514,37 @@ class TestRings:
         assert len(doomed) == 2 and len(set(doomed) & {each["id"] for each in entries}) == 1
 
     def test_what_is_replaced_is_taken_away(self, images: Images, channel: str) -> None:
+        """And the ring follows: its hosts would go on to install the old build under the same version."""
         before = images.built["1.1"]
         terms = images.terms(output=channel, replace=True)
         again = images.build("1.1", 13, terms=terms)
         images.built["1.1"] = before
-        assert again["image"]["id"] != before["id"]
-        # the ring of the channel names it still
-        assert [name for name in os.listdir(channel) if name.startswith(before["id"])]
-        self.publish(images, channel, stable="1.1")
-        images.build("1.1", 14, terms=terms)
-        images.built["1.1"] = before
-        assert publish.Folder(channel).channel("web").rings["stable"] == again["image"]["id"]  # type: ignore[union-attr]
+        ident = again["image"]["id"]
+        assert ident != before["id"] and again["rings"]["stable"] == ident and again["removed"] == [before["id"]]
+        assert publish.Folder(channel).channel("web").rings["stable"] == ident  # type: ignore[union-attr]
+        assert not [name for name in os.listdir(channel) if name.startswith(before["id"])]
+        said = "\n".join(again["says"])
+        assert "rings: canary: 1.2" in said and "stable: 1.1 ({0})".format(ident[:12]) in said
+        assert "removed: 1.1 ({0})".format(before["id"][:12]) in said
+        assert "stable: 1.1 ({0})".format(before["id"][:12]) in again["diff"]["before"]
+
+    def test_a_ring_ends(self, images: Images, channel: str) -> None:
+        for changed in (True, False):
+            terms = images.terms(output=channel, rings=(("canary", ""),))
+            found = release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)
+            assert found["changed"] is changed and set(found["rings"]) == {"stable"}
+        self.publish(images, channel, stable="1.2")
+        terms = images.terms(output=channel, rings=(("stable", ""),))
+        assert release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)["rings"] == {}
+        assert publish.Folder(channel).channel("web").rings == {}  # type: ignore[union-attr]
+
+    def test_the_build_says_where_the_medium_is(self, images: Images, channel: str) -> None:
+        order = release.Order(name="web", version="1.1")
+        found = release.run(images.terms(output=channel), order, Runner(local_execute), quiet)
+        path = os.path.join(channel, images.built["1.1"]["id"] + ".disk.img.xz")
+        assert "medium (GPT): {0} - write it with `xz -dc {0} | dd of=/dev/DISK bs=1m`".format(path) in " ".join(
+            found["says"]
+        )
 
     def test_one_publisher_at_a_time(self, images: Images, channel: str) -> None:
         with publish.Folder(channel).locked(), pytest.raises(FleetError, match="somebody else is publishing"):
