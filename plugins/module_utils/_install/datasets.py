@@ -42,6 +42,9 @@ TAKEN = {
 }
 TAKEN |= {"/root", "/sbin", "/usr", *("/usr/" + each for each in ("bin", "lib", "libexec", "local", "sbin", "share"))}
 
+#: where a mountpoint can be made on a host
+WRITABLE = ("/var/", "/tmp/")
+
 _SAFE = "nothing was changed"
 
 
@@ -189,6 +192,31 @@ def unmounted(zfs: Zfs, pool: str, items: Sequence[Wanted], root: str = "") -> L
         if place is not None and place.early and item.name not in OURS and item.full(pool) not in mounted:
             found.append((item, root + place.path))
     return found
+
+
+def refuse_homeless(items: Sequence[Wanted], root: str = "") -> None:
+    """Refuse datasets whose mountpoint the image does not have: the root is read-only, and nobody can make it.
+
+    :param root: what stands before every place; for tests.
+    :raises Refused: with the folder.
+    """
+    every = {item.name: item.properties for item in items}
+    places = {item.name: place_of(item.name, every) for item in items}
+    for item in items:
+        place = places[item.name]
+        if place is None or place.early or place.path.startswith(WRITABLE):
+            continue
+        above = [other.path for name, other in places.items() if other is not None and name != item.name]
+        made_there = any(place.path.startswith(path.rstrip("/") + "/") for path in above)
+        if not made_there and not os.path.isdir(root + place.path):
+            raise Refused(
+                "deploy_datasets: {0} would be mounted at {1}, which the image does not have, and its root is "
+                "read-only".format(item.name, place.path),
+                safe=_SAFE,
+                todo="build the image with an empty folder {0} (an overlay with it), or mount it below /var".format(
+                    place.path
+                ),
+            )
 
 
 def refuse_covering(places: Sequence[Tuple[Wanted, str]]) -> None:

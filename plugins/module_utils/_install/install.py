@@ -234,6 +234,7 @@ class Installation:
         refuse_host(host, wish.pool)
         refuse_lock_out(wish, host["state"], self.places)
         items, entries = self._wanted()
+        datasets.refuse_homeless(items, self.top)
         there = [each["name"][len(self.root) + 1 :] for each in host["datasets"]]
         if host["pool"] is not None:
             datasets.refuse_orphans(items, there)

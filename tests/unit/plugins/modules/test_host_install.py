@@ -436,6 +436,11 @@ class TestRefused:
             {"name": "home/a"},
             {"name": "var/www", "properties": {"mountpoint": "/srv/www"}},
         ]
+        message = target.refused(datasets=datasets)
+        assert "home would be mounted at /home, which the image does not have, and its root is read-only" in message
+        os.makedirs(target.at("home"))
+        assert "var/www would be mounted at /srv/www" in target.refused(datasets=datasets)
+        os.makedirs(target.at("srv/www"))
         assert target.run(datasets=datasets)["changed"]
 
     def test_no_key(self, target: Target) -> None:
