@@ -42,7 +42,8 @@ class Demo(Walkthrough):
         self.site.create(list(ADDRESSES))
         target = os.path.join(self.site.folder, "collections")
         self.say("    $ ansible-galaxy collection install {0} -p collections".format(os.path.basename(self.tarball)))
-        argv = ["ansible-galaxy", "collection", "install", "--offline", "-p", target, self.tarball]
+        # whoever has the collection installed already, in ~/.ansible say, wants to see this one all the same
+        argv = ["ansible-galaxy", "collection", "install", "--offline", "--force", "-p", target, self.tarball]
         subprocess.run(argv, check=True, capture_output=True, cwd=self.site.folder, env=self.site.environment())
         inside = os.listdir(os.path.join(target, "ansible_collections", "nanozfs", "fleet"))
         self.shows("the artefact holds no tests", not {"tests", "molecule", "tools", "Makefile"} & set(inside), inside)

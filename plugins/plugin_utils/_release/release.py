@@ -658,6 +658,7 @@ def words(manifest: Optional[Manifest], described: Mapping[str, Any], changed: b
                 manifest.describe(), manifest.build, "published" if changed else "as published before"
             )
         )
+        lines.append("id {0}".format(manifest.id))
         lines.append("; ".join(each["title"] for each in described["offers"]) or "no way to it is published")
     lines.append("rings: {0}".format(", ".join(tidied.shown(tidied.rings)) or "none"))
     if tidied.removed:
