@@ -144,7 +144,7 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     )
     build = layout.apply(tree, definition.identity, extras)
     fitness.check(tree, definition.identity.arch, definition.identity.abi, origin.release)
-    for text in fitness.login_problems(tree):
+    for text in fitness.python_problems(tree) + fitness.login_problems(tree):
         warn(text)
     return tree, build
 

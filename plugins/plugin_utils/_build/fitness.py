@@ -21,6 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import F
 KERNEL = "boot/kernel/kernel"
 ZFS = "boot/kernel/zfs.ko"
 SHELL = "bin/sh"
+LOCALE = "usr/share/locale/C.UTF-8/LC_CTYPE"
 
 #: ``e_machine`` of an ELF file, by what ``uname -p`` says
 _MACHINES: Mapping[str, int] = {
@@ -89,6 +90,20 @@ def _machine(tree: Tree) -> Optional[int]:
     if head[:4] != b"\x7fELF" or len(head) < 20:
         return None
     return int(struct.unpack(">H" if head[5] == 2 else "<H", head[18:20])[0])
+
+
+def python_problems(tree: Tree) -> List[str]:
+    """Why Ansible could not work there; a sentence each.
+
+    A module of Ansible asks Python for a locale first, and fails with the words "unsupported locale setting" where there
+    is none (``WITHOUT_LOCALES`` in src.conf(5) leaves them out).
+    """
+    if _machine(tree) is None or LOCALE in tree:
+        return []
+    return [
+        "the image has no locale C.UTF-8 ({0}), without which no module of Ansible runs: build it with locales, or bring that "
+        "file by an overlay".format(LOCALE)
+    ]
 
 
 def login_problems(tree: Tree) -> List[str]:

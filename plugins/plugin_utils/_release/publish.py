@@ -270,6 +270,7 @@ class Folder:
                 if not check_mode:
                     os.makedirs(self.path, exist_ok=True)
                     self._lock(stack.enter_context(open(self.full(".lock"), "wb")))
+                    self._sweep()
                 yield
         except OSError as error:
             raise FleetError(
@@ -286,6 +287,13 @@ class Folder:
                 safe="nothing was published",
                 todo="wait for that, then run the play again",
             )
+
+    def _sweep(self) -> None:
+        """Take away what a publisher that was killed has left: with the lock, nobody is at work on any of it."""
+        for name in os.listdir(self.path):
+            if name.startswith(".") and name.endswith(".part"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.full(name))
 
     def channel(self, name: str) -> Optional[Channel]:
         """The channel of the images with a name."""

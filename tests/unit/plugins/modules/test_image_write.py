@@ -546,6 +546,15 @@ class TestRings:
             found["says"]
         )
 
+    def test_what_a_killed_publisher_left_is_taken_away(self, images: Images, channel: str) -> None:
+        for name in (".3fa9.pack.part", ".web-3fa9.part"):
+            with open(os.path.join(channel, name), "wb") as file:
+                file.write(b"x")
+        with publish.Folder(channel).locked(check_mode=True):
+            assert [name for name in os.listdir(channel) if name.endswith(".part")], "another one may be at work"
+        with publish.Folder(channel).locked():
+            assert not [name for name in os.listdir(channel) if name.endswith(".part")]
+
     def test_one_publisher_at_a_time(self, images: Images, channel: str) -> None:
         with publish.Folder(channel).locked(), pytest.raises(FleetError, match="somebody else is publishing"):
             release.run(images.terms(output=channel), release.Order(name="web"), Runner(local_execute), quiet)

@@ -116,6 +116,15 @@ def test_who_could_log_in(files: Any, problems: List[str]) -> None:
     assert all(each in found[0] for each in problems)
 
 
+def test_a_system_without_locales() -> None:
+    tree = good()
+    assert fitness.python_problems(tree) == [], "nothing is known of what is no FreeBSD"
+    shell(tree, elf(62))
+    assert "no module of Ansible runs" in fitness.python_problems(tree)[0]
+    tree.write(fitness.LOCALE, "x")
+    assert fitness.python_problems(tree) == []
+
+
 def test_a_build_says_it(images: Images, tmp_path: Any) -> None:
     """The images of the tests let nobody in."""
     warned: List[str] = []
