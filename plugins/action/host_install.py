@@ -15,10 +15,11 @@ from typing import Any, Dict, List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, given, merged, pack
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_files import folder_entries
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._variables import lines_of, plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._variables import plain
 
 #: what is packed, and what it must be
 PACKED = {"rc_conf": dict, "authorized_keys": list, "files": dict, "folders": list}

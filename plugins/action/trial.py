@@ -31,9 +31,11 @@ class ActionModule(LeasingAction):
         """Follow the trial; the result of the task."""
         if self._task.check_mode:
             return {"changed": True, "skipped": True, "msg": "a trial is only made when this is no check mode"}
-        after = _hooks.find(
-            paths_of(self, self._vars), arguments, (_hooks.AFTER_COMMIT, _hooks.AFTER_REVERT), "upgrade"
-        )
+        site, hooks = paths_of(self, self._vars), (_hooks.AFTER_COMMIT, _hooks.AFTER_REVERT)
+        after = _hooks.find(site, arguments, hooks, "upgrade")
+        adopted = arguments.get("step") == "adopt"
+        both = [_hooks.ROLLBACK + each for each in hooks] if adopted else []
+        after.update(_hooks.find(site, arguments, both, "trial"))
         follow = Follow(
             self._ask(arguments),
             self._connection.reset,
@@ -52,6 +54,8 @@ class ActionModule(LeasingAction):
             return {"failed": True, "msg": str(error), "after": "" if follow.begun else after[_hooks.AFTER_REVERT]}
         told = self._told(ended, str(arguments.get("what") or "the trial"))
         how = _hooks.ENDS.get(told["story"].get("result"), "") if not ended.get("idle") else ""
+        if adopted and how and told["journal"].get("kind") == "rollback":
+            how = _hooks.ROLLBACK + how
         return dict(told, after=after.get(how, ""))
 
     def _ask(self, arguments: Dict[str, Any]) -> Any:

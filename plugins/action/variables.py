@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, ClassVar, Dict, Tuple
+from typing import Any, ClassVar, Dict, List, Tuple
 
 from ansible.errors import AnsibleError
 
@@ -30,8 +29,14 @@ class ActionModule(ControllerAction):
             raise Refused("this is for a task of a role", safe="nothing was changed")
         options = _variables.options_of(str(role), arguments["entry_point"])
         values, broken = self._values(options)
-        _variables.check(options, values, broken, self._vars, _variables.known_names(os.path.dirname(str(role))))
+        names = set(self._vars) - set(self._own())
+        _variables.check(options, values, broken, names, str(role))
         return {"changed": False}
+
+    def _own(self) -> List[str]:
+        """The names that the site has for itself, whatever they are like."""
+        found = self._templar.template(self._vars.get("nanozfs_own_variables") or [])
+        return [str(each).strip() for each in (found.split(",") if isinstance(found, str) else found)]
 
     def _values(self, options: _variables.Specification) -> Tuple[Dict[str, Any], Dict[str, str]]:
         """The values of those variables that are set; and why some have none."""

@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Execute, Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import credentials_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import secrets_in
 
 
 def ansible_execute(module: AnsibleModule) -> Execute:
@@ -44,8 +44,7 @@ def run_module(module: AnsibleModule, logic: Callable[[AnsibleModule, Runner], D
     (in check mode: that would have run). A ``diff`` is only handed on in diff mode; ``warnings`` go to the user.
     """
     with contextlib.suppress(ValueError):  # what is no address is refused later
-        _name, password = credentials_of(str(module.params.get("repository") or ""))
-        module.no_log_values.update({password} - {""})
+        module.no_log_values.update(secrets_in(str(module.params.get("repository") or "")))
     runner = Runner(ansible_execute(module), check_mode=module.check_mode)
     try:
         result = logic(module, runner)

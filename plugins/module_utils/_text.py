@@ -7,12 +7,17 @@
 from __future__ import annotations
 
 import urllib.parse
-from typing import Tuple
+from typing import Any, Set, Tuple
 
 
 def printable(text: str) -> str:
     """A text without what a terminal would obey, and without line ends; each such character is a question mark."""
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def lines_of(value: Any) -> Any:
+    """A list that was given as text, one of its elements a line: what has commas of its own, such as lines of keys."""
+    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
 def credentials_of(url: str) -> Tuple[str, str]:
@@ -22,6 +27,18 @@ def credentials_of(url: str) -> Tuple[str, str]:
     """
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
+
+
+def secrets_in(url: str) -> Set[str]:
+    """What of an address nobody else should see, in every way in which it may be written.
+
+    :raises ValueError: for what is no address.
+    """
+    name, password = credentials_of(url)
+    raw = urllib.parse.urlsplit(url).netloc.rpartition("@")[0]
+    # a name without a password is a token
+    found = {password, raw.partition(":")[2]} if password else {name, raw}
+    return found - {""}
 
 
 def shown_address(url: str) -> str:

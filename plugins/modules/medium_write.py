@@ -88,14 +88,12 @@ options:
   signers:
     description:
       - Whose signatures count, as lines of a file O(allowed_signers), in its place. For a machine that has no such file
-        because it runs no image.
-    type: list
-    elements: str
+        because it runs no image. A list, or text with one a line.
+    type: raw
   revoked:
     description:
-      - With O(signers), public keys that are not trusted any more.
-    type: list
-    elements: str
+      - With O(signers), public keys that are not trusted any more. A list, or text with one a line.
+    type: raw
     default: []
 """
 
@@ -192,13 +190,15 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys, keys_of_lines
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
 
 
 def trusted_keys(params: Mapping[str, Any], tmpdir: str) -> Keys:
     """Whom to trust: a file of this machine, or the lines that were given."""
     if params["signers"] is None:
         return keys_of(params, tmpdir)
-    return keys_of_lines(params["signers"], params["revoked"], tmpdir)
+    signers, revoked = ([str(line) for line in lines_of(params[key]) or ()] for key in ("signers", "revoked"))
+    return keys_of_lines(signers, revoked, tmpdir)
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -254,8 +254,8 @@ def main() -> None:
                     "scheme": {"type": "str", "choices": list(KINDS)},
                 },
             },
-            signers={"type": "list", "elements": "str", "no_log": False},
-            revoked={"type": "list", "elements": "str", "default": [], "no_log": False},
+            signers={"type": "raw"},
+            revoked={"type": "raw", "default": []},
         ),
         mutually_exclusive=[("device", "file")],
         required_one_of=[("device", "file")],

@@ -99,9 +99,15 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight, transaction, words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import words_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import RESTORE_DATA
 
 #: where the trees of the host are
 PLACES = Places()
+
+
+def puts_back(params: Dict[str, Any]) -> bool:
+    """Whether the configuration of before takes the place of that of now."""
+    return params["data"] == RESTORE_DATA and "cfg" in params["datasets"]
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -116,8 +122,9 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     running = preflight.running_ref(here)
     wish = preflight.rollback_wish(here, running, params["trial_timeout"], params["data"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
-    loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", plan.step in transaction.BEFORE_TRIAL)
-    inside = preflight.other_image(here, wish, plan.step, plan.step in transaction.BEFORE_TRIAL)
+    restarts = plan.step in transaction.BEFORE_TRIAL
+    loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", restarts, puts_back(params))
+    inside = preflight.other_image(here, wish, plan.step, restarts)
     warnings = preflight.check_features(here, plan.step, wish.target, inside.features if inside else None)
     return dict(
         preflight.shown(here.journal, running, wish.target, plan),

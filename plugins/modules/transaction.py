@@ -161,7 +161,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
     words,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ROLLBACK, Journal, snapshot_tag
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import (
+    RESTORE_DATA,
+    ROLLBACK,
+    Journal,
+    snapshot_tag,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Done, Operation, Play
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
@@ -184,7 +189,8 @@ def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     )
     plan = preflight.plan(here, wish, limits, params["datasets"])
     if plan.step in transaction.BEFORE_TRIAL:
-        before_restart(runner, PLACES, params["unsaved"], params["kind"])
+        restores = params["kind"] == ROLLBACK and params["data"] == RESTORE_DATA and "cfg" in params["datasets"]
+        before_restart(runner, PLACES, params["unsaved"], params["kind"], restores=restores)
     if params["kind"] == ROLLBACK:
         preflight.other_image(here, wish, plan.step, False)
     done = Operation(here, play_of(params), Data(params["datasets"])).open(wish)

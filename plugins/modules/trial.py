@@ -37,6 +37,12 @@ options:
     type: list
     elements: str
     default: [cfg, var]
+  rollback_after_commit_tasks:
+    description: With O(step=adopt), what O(after_commit_tasks) is where it is a rollback that is on trial.
+    type: path
+  rollback_after_revert_tasks:
+    description: With O(step=adopt), what O(after_revert_tasks) is where it is a rollback that is on trial.
+    type: path
   services:
     description: Services that must run.
     type: list
@@ -175,6 +181,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import attempt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.attempt import Attempt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import Checks, words_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import RESTORE_DATA, UPGRADE, Journal
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Keep
 
 #: where the trees of the host are
@@ -202,9 +209,16 @@ def attempt_of(runner: Runner, params: Dict[str, Any]) -> Attempt:
             params["trial_timeout"] * 3 // 4,
         ),
         clock=time.time,
-        settle=lambda kind, staged: before_restart(runner, PLACES, params["unsaved"], kind, staged).warnings(),
+        settle=lambda journal: settle(runner, params, journal),
         judge=lambda folder: rehearse(runner, Places(cfg=folder), {}).problems(),
     )
+
+
+def settle(runner: Runner, params: Dict[str, Any], journal: Journal) -> List[str]:
+    """See to what in /etc the restart would take."""
+    restores = journal.data == RESTORE_DATA and "cfg" in params["datasets"]
+    kind = journal.kind or UPGRADE
+    return before_restart(runner, PLACES, params["unsaved"], kind, journal.staged, restores).warnings()
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -249,6 +263,8 @@ def main() -> None:
             boot_id={"type": "str"},
             wait={"type": "int", "default": 0},
             **AFTER,
+            rollback_after_commit_tasks={"type": "path"},
+            rollback_after_revert_tasks={"type": "path"},
         ),
         supports_check_mode=True,
     )

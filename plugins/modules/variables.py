@@ -13,7 +13,8 @@ description:
   - Compares the variables of the role whose task it is with the specification of its arguments, before anything is
     looked at - what is missing, empty, or cannot be turned into its type. Text is turned as modules turn it, so a list
     may be given with commas, as C(-e) and surveys of AWX give it.
-  - Refuses a variable that this collection does not know when its name is nearly that of one, as C(upgrade_comit) is.
+  - Refuses a variable that this collection does not know when its name is nearly that of one of the role or of the
+    playbooks, as C(upgrade_comit) is, unless it is in the list C(nanozfs_own_variables).
   - What is wrong is said in one message, a sentence for each variable, without the value of a secret.
   - Ansible validates the same specification, and prints all of it when something is wrong. The playbooks of this
     collection leave that out (C(rolespec_validate)).

@@ -13,6 +13,10 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import S
 
 BEFORE_RESTART, AFTER_COMMIT, AFTER_REVERT = "before_restart", "after_commit", "after_revert"
 
+#: what the tasks of a rollback are called where those of both kinds are given: whoever adopts a trial learns only from
+#: the host which it is
+ROLLBACK = "rollback_"
+
 #: how a trial ends, by its story, and what is to be run then. Where nobody knows how it stands, nothing is
 ENDS = {"committed": AFTER_COMMIT, "reverted": AFTER_REVERT, "not begun": AFTER_REVERT}
 

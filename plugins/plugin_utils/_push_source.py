@@ -14,6 +14,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manife
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import MAX_MAP
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, open_repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import (
+    LATEST,
     RING,
     check_named,
     find_id,
@@ -36,9 +37,11 @@ class Supply:
     ) -> None:
         self._repository = open_repository(location, limits, ca_file)
         self._wanted, self._name = wanted, name
-        if wanted.startswith(RING):
+        if wanted.startswith(RING) or wanted == LATEST:  # the host could not see who says that it is this one
             raise FleetError(
-                "a ring cannot be asked for with push", todo="find the image with image_info, and give its id"
+                "{0} cannot be asked for with push".format("a ring" if wanted.startswith(RING) else "the latest image"),
+                safe="nothing was changed",
+                todo="name its version, or its id",
             )
         self.ident = find_id(self._repository, wanted, name)
 

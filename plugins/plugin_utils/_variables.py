@@ -28,6 +28,7 @@ PLAYBOOKS = frozenset(
         "fleet_hosts",
         "fleet_source_builder",
         "fleet_take_over",
+        "nanozfs_own_variables",
         "nanozfs_pool",
         "nanozfs_repository",
         "rollback_serial",
@@ -95,9 +96,12 @@ def known_names(roles: str) -> List[str]:
     return sorted(names)
 
 
-def lines_of(value: Any) -> Any:
-    """A list that was given as text, one of its elements a line: what has commas of its own, such as lines of keys."""
-    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+def meant_names(role: str) -> List[str]:
+    """The names that a mistyped one can stand for where a role is at work: its own, and those of playbooks; sorted."""
+    names = set(PLAYBOOKS)
+    for options in read(role).values():
+        names.update(options)
+    return sorted(names)
 
 
 def plain(value: Any) -> Any:
@@ -134,11 +138,14 @@ def _wrong(name: str, option: Mapping[str, Any], value: Any, said: Sequence[str]
     return "{0}: {1}".format(name, printable("; ".join(dict.fromkeys(said))))
 
 
-def _empty(name: str, option: Mapping[str, Any]) -> str:
+def _empty(name: str, option: Mapping[str, Any], value: Any) -> str:
     """What is wrong with a variable without a value; empty where that is the same as one that is not set."""
     if option.get("required"):
         return "{0} is empty, and must be set".format(name)
-    if option.get("type", "str") in ("int", "float", "bool"):
+    kind = option.get("type", "str")
+    if kind in ("list", "dict") and value == "":  # to Ansible this would be a list of one empty text
+        return "{0} is empty text: leave it out, or give {1}".format(name, "[]" if kind == "list" else "{}")
+    if kind in ("int", "float", "bool"):
         default = " to have {0}".format(option["default"]) if "default" in option else ""
         return "{0} is empty: leave it out{1}".format(name, default)
     return ""
@@ -161,7 +168,7 @@ def problems(
         elif name not in values:
             said = "{0} is not set".format(name) if option.get("required") else ""
         elif value is None or value == "":
-            said = _empty(name, option)
+            said = _empty(name, option, value)
         else:
             judged = ArgumentSpecValidator({name: dict(option)}).validate({name: value})
             said = _wrong(name, option, value, judged.error_messages) if judged.error_messages else ""
@@ -170,19 +177,21 @@ def problems(
     return found
 
 
-def mistyped(names: Iterable[str], known: Sequence[str]) -> List[str]:
+def mistyped(names: Iterable[str], known: Sequence[str], meant: Optional[Sequence[str]] = None) -> List[str]:
     """Names that are none of the collection, and so like one that they are taken for it; a sentence each.
 
     :param names: of all variables that a host has.
     :param known: those of the collection.
+    :param meant: those that one can stand for; by default all.
     """
-    prefixes = {name.partition("_")[0] for name in known}
+    meant = known if meant is None else meant
+    prefixes = {name.partition("_")[0] for name in meant}
     found = []
     for name in sorted(set(names) - set(known)):
         # nobody mistypes beginning, end and length at once, and a host has hundreds of variables
         if "_" not in name or not any(_alike(name.partition("_")[0], prefix) for prefix in prefixes):
             continue
-        near = difflib.get_close_matches(name, known, 1, NEAR)
+        near = difflib.get_close_matches(name, meant, 1, NEAR)
         if near:
             found.append("{0} is no variable of this collection (did you mean {1}?)".format(printable(name), near[0]))
     return found
@@ -193,21 +202,19 @@ def _alike(one: str, other: str) -> bool:
 
 
 def check(
-    specification: Specification,
-    values: Mapping[str, Any],
-    broken: Mapping[str, str],
-    names: Iterable[str],
-    known: Sequence[str],
+    specification: Specification, values: Mapping[str, Any], broken: Mapping[str, str], names: Iterable[str], role: str
 ) -> None:
     """Refuse variables that are wrong. See :func:`problems` and :func:`mistyped`.
 
+    :param role: the folder of the role.
     :raises Refused: with all that is wrong.
     """
-    wrong = problems(specification, values, broken) + mistyped(names, known)
+    known = known_names(os.path.dirname(role))
+    wrong = problems(specification, values, broken) + mistyped(names, known, meant_names(role))
     if wrong:
         raise Refused(
             "; ".join(wrong),
             safe="nothing was looked at or changed",
             todo="correct that in the inventory, in the survey, or after -e"
-            + (", or give a variable of your own another name" if "did you mean" in wrong[-1] else ""),
+            + (", or list a variable of your own in nanozfs_own_variables" if "did you mean" in wrong[-1] else ""),
         )

@@ -317,10 +317,13 @@ class Lab:
         if os.path.isdir(kept):
             return
         host.cut()
+        making = kept + ".making"
+        shutil.rmtree(making, ignore_errors=True)
         for folder in [host.home, *host.pools]:
             part = "home" if folder == host.home else os.path.join("shelf", os.path.basename(folder))
-            os.makedirs(os.path.dirname(os.path.join(kept, part)), exist_ok=True)
-            sh("cp", "-a", "--sparse=always", folder, os.path.join(kept, part))
+            os.makedirs(os.path.dirname(os.path.join(making, part)), exist_ok=True)
+            sh("cp", "-a", "--sparse=always", folder, os.path.join(making, part))
+        os.replace(making, kept)
         host.on()
         self.wait([name])
 

@@ -295,12 +295,15 @@ def _names(changes: Sequence[Change]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def before_restart(runner: Runner, places: Places, policy: str, role: str, staged: bool = False) -> Loss:
+def before_restart(
+    runner: Runner, places: Places, policy: str, role: str, staged: bool = False, restores: bool = False
+) -> Loss:
     """See to what in /etc is not saved, before a restart takes it.
 
     :param policy: one of :data:`POLICIES`; with :data:`SAVE` changes are saved, in the runner's check mode only judged.
     :param role: whose variables are named in messages: ``upgrade`` or ``rollback``.
     :param staged: a copy of /cfg takes its place at the restart, so that what is saved now would be lost with it.
+    :param restores: the data of before takes its place, and /cfg with it.
     :raises Refused: when there is something, and nobody said what should become of it.
     :raises FleetError: when it cannot be saved.
     """
@@ -315,6 +318,15 @@ def before_restart(runner: Runner, places: Places, policy: str, role: str, stage
             todo="look at them with `nanozfs diff` on the host; keep them with {0}_unsaved=save (`nanozfs save` there "
             "does the same), or let them go with {0}_unsaved=drop".format(role),
         )
+    if loss.changed and policy == SAVE and restores:
+        raise Refused(
+            "changes in /etc cannot be saved over a rollback with the data, which puts /cfg aside: {0}".format(
+                _names(loss.changed)
+            ),
+            safe="nothing was changed",
+            todo="copy what you need of them, and let them go with {0}_unsaved=drop; or roll back the system only "
+            "(rollback_data=keep)".format(role),
+        )
     if loss.changed and policy == SAVE and staged:
         raise Refused(
             "after the configuration for the new system was made, /etc was changed: {0}".format(_names(loss.changed)),
@@ -326,13 +338,15 @@ def before_restart(runner: Runner, places: Places, policy: str, role: str, stage
     return loss
 
 
-def look_ahead(runner: Runner, places: Places, policy: str, role: str, restarts: bool) -> Loss:
+def look_ahead(runner: Runner, places: Places, policy: str, role: str, restarts: bool, restores: bool = False) -> Loss:
     """Like :func:`before_restart`, changing nothing.
 
     :param restarts: whether there is going to be a restart at all.
     :raises Refused: when a restart would be refused.
     """
-    return before_restart(runner.trying(), places, policy, role) if restarts else Loss([], [])
+    if not restarts:
+        return Loss([], [])
+    return before_restart(runner.trying(), places, policy, role, restores=restores)
 
 
 class Saved(NamedTuple):

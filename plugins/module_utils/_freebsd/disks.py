@@ -155,7 +155,8 @@ def held(runner: Runner, mesh: Mesh, provider: Provider) -> List[str]:
 
 def _twins(serial: str, size: int, others: Iterable[Tuple[str, str, int]]) -> Tuple[str, ...]:
     """Those of the other disks (path, serial number, size) that cannot be told from one by its number."""
-    return tuple(sorted(path for path, number, length in others if number == serial and (serial or length == size)))
+    same = [path for path, number, length in others if length and number == serial and (serial or length == size)]
+    return tuple(sorted(same))  # a slot of a card reader with nothing in it has no size
 
 
 def _look_linux(runner: Runner, path: str) -> Disk:

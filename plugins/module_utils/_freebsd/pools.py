@@ -209,14 +209,18 @@ def check_disks(runner: Runner, vdevs: Sequence[Mapping[str, Any]], option: str 
                 todo="use one of its partitions, or clear the disk by hand if it is the right one (gpart destroy)",
             )
         with devices.open_device(base.path) as opened:
-            content = traces.find(opened.read, base.mediasize, base.sectorsize)
+            # what is read through a new encryption is random
+            through = mesh.source(base).kind == "ELI"
+            content = traces.find(opened.read, base.mediasize, base.sectorsize, known_only=through)
         if content:
             raise Refused(
                 "{0} holds {1}, which nobody has in use".format(disk, content),
                 safe="nothing was changed",
                 todo="see whether it is the disk that you mean. If it is, clear it by hand: what was of a pool with "
                 "`zpool labelclear -f {0}`, of GEOM with `geli clear {0}`, `gmirror clear {0}` and so on, else with "
-                "`dd if=/dev/zero of={0} bs=1m count=1`".format(base.path),
+                "`dd if=/dev/zero of={0} bs=1m count=1` and `dd if=/dev/zero of={0} bs=1m oseek={1}`".format(
+                    base.path, max(0, (base.mediasize >> 20) - 1)
+                ),
             )
 
 

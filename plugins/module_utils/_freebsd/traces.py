@@ -20,9 +20,16 @@ import re
 import struct
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
-#: how much at the beginning, and as much at the end, has to be empty on a disk that holds nothing (bytes); it is the
-#: place of two labels of ZFS, which ``zpool labelclear`` leaves empty
+#: how much at the beginning, and as much at the end, has to be empty on a disk that holds nothing (bytes): the place of
+#: two labels of ZFS
 EDGE = 512 << 10
+
+#: of a label: its size, and where in it its second block ends, which has a checksum that ``zpool labelclear`` leaves
+#: there (``vl_be`` in vdev_impl.h, ``zpool_clear_label()`` in libzfs_import.c: "The leading pad space is left
+#: untouched"; ``zio_eck_t`` in zio.h, with ZEC_MAGIC)
+_LABEL, _BLOCK = 256 << 10, 16 << 10
+_CHECKSUM = 40
+_MAGIC = [struct.pack(order + "Q", 0x210DA7AB10C7A11) for order in "<>"]
 
 #: what is hashed of a disk to know it again (bytes, from its beginning and from its end)
 HEAD, TAIL = 4 << 20, 1 << 20
@@ -69,12 +76,28 @@ _NVLIST = b"\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
 _GEOM = re.compile(rb"GEOM::[A-Z0-9]+")
 
 
-def find(read: Read, size: int, sector: int = 512) -> Optional[str]:
+def _without_checksums(part: bytes, offset: int, end: int) -> bytes:
+    """A part of a disk without what is left of labels of ZFS that were cleared.
+
+    :param offset: of the part, in bytes.
+    :param end: where the last label ends.
+    """
+    cleaned = bytearray(part)
+    for label in (0, _LABEL, end - 2 * _LABEL, end - _LABEL):
+        at = label + _BLOCK - _CHECKSUM - offset
+        if 0 <= at <= len(cleaned) - _CHECKSUM and bytes(cleaned[at : at + 8]) in _MAGIC:
+            cleaned[at : at + _CHECKSUM] = bytes(_CHECKSUM)
+    return bytes(cleaned)
+
+
+def find(read: Read, size: int, sector: int = 512, known_only: bool = False) -> Optional[str]:
     """What a disk holds, for people; ``None`` for one that holds nothing.
 
     :param read: of its bytes; offsets and lengths are multiples of 4096 where the disk's size is.
     :param size: of it, in bytes.
     :param sector: size of a sector, in bytes.
+    :param known_only: leave out what is of no kind that is known here: what is read through an encryption that is new
+        is random.
     """
     edge = min(EDGE, size)
     head, tail = read(0, edge), read(size - edge, edge)
@@ -87,6 +110,10 @@ def find(read: Read, size: int, sector: int = 512) -> Optional[str]:
     for sign in _SIGNS:
         if head.startswith(sign.content, sign.offset):
             return sign.what
+    if known_only:
+        return None
+    end = size - size % _LABEL
+    head, tail = _without_checksums(head, 0, end), _without_checksums(tail, size - edge, end)
     if head.strip(b"\0"):
         return "data at its beginning, of a kind that is not known here"
     if tail.strip(b"\0"):

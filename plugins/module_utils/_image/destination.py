@@ -94,8 +94,11 @@ def _check_twins(disk: Disk, token: str) -> None:
     :raises Refused: with the other one.
     """
     for path in disk.twins:
-        with devices.open_device(path) as opened:
-            same = replace(disk, path=path).token(opened.read) == token
+        try:
+            with devices.open_device(path) as opened:
+                same = replace(disk, path=path).token(opened.read) == token
+        except FleetError:  # nobody has put anything in there, or it is not to be had: no confirmation can be for it
+            same = False
         if same:
             raise Refused(
                 "{0} and {1} cannot be told apart: they have {2}, and the same content".format(

@@ -20,6 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     check_fits,
     check_order,
     check_time,
+    is_digest,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
@@ -81,9 +82,9 @@ def find_for(
     :param allow_older: also one with a lower seq.
     :raises FleetError: when there is none, it cannot be trusted or would not do.
     """
-    trusted = find_image(
-        runner, repository, wanted, keys, name=name or (running.name if running else None), now=time.time()
-    )
+    if name is None and running is not None and not is_digest(wanted):  # a whole id says which one is meant
+        name = running.name
+    trusted = find_image(runner, repository, wanted, keys, name=name, now=time.time())
     check_fits(trusted.manifest, sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(trusted.manifest, running, allow_older)
     check_time(trusted.manifest, time.time())

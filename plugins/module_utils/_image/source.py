@@ -217,7 +217,7 @@ class HttpRepository(Repository):
             _GuardedHttps(self._guard, context=context),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
-            _Redirects(location, limits.redirects),
+            _Redirects(location, limits.redirects, self._credentials),
         ):
             self._opener.add_handler(handler)
 
@@ -333,10 +333,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     :param location: of the repository.
     :param hosts: others that may be asked as well.
+    :param credentials: for the repository's own server, and no other.
     """
 
-    def __init__(self, location: str, hosts: Sequence[str]) -> None:
+    def __init__(self, location: str, hosts: Sequence[str], credentials: str = "") -> None:
         own = urllib.parse.urlsplit(location)
+        self._own = (own.scheme, own.netloc.lower())
+        self._credentials = credentials
         self._safe = own.scheme == "https"
         self._hosts = {str(own.hostname).lower(), *(host.lower() for host in hosts)}
 
@@ -355,7 +358,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
                 todo="find out who does that; if it is right, name the host in redirect_hosts (upgrade_redirect_hosts, "
                 "deploy_redirect_hosts, spare_redirect_hosts). From https to http no redirect is followed",
             )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        again = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if again is not None and self._credentials and (to.scheme, to.netloc.lower()) == self._own:
+            again.add_unredirected_header("Authorization", self._credentials)
+        return again
 
 
 def _without_credentials(url: str) -> Tuple[str, str]:

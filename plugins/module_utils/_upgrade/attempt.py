@@ -45,8 +45,7 @@ class Attempt:
 
     :param pool: the system pool; by default the one that the running image names.
     :param clock: seconds since the epoch, by which what is old is pruned.
-    :param settle: sees to what in /etc the restart would take, before anything is armed. It gets the kind of the
-        transaction and whether a configuration is staged for it, and says what to warn of.
+    :param settle: sees to what in /etc the restart would take, before anything is armed; says what to warn of.
     :param judge: says what is wrong with a configuration in a folder: what the next start would make of it.
     """
 
@@ -59,7 +58,7 @@ class Attempt:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    settle: Callable[[str, bool], List[str]] = lambda kind, staged: []
+    settle: Callable[[journals.Journal], List[str]] = lambda journal: []
     judge: Callable[[str], List[str]] = lambda folder: []
 
     def _look(self) -> Situation:
@@ -87,7 +86,7 @@ class Attempt:
             here = self._look()
             if here.journal.phase == journals.ARMED:  # an earlier call, whose answer was lost
                 here = Operation(here, self.play).run(machine.DISARM).situation
-            warnings = self.settle(here.journal.kind or journals.UPGRADE, here.journal.staged)
+            warnings = self.settle(here.journal)
             self._judge(here)
             try:
                 done = Operation(here, self.play, self.data).run(machine.ARM)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import shlex
 from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -58,8 +59,8 @@ AGENT = "usr/local/lib/nanozfs"
 AGENT_PARTS = ("module_utils", "plugin_utils/_local.py", "plugin_utils/_agent_program.py")
 NOT_AGENT = ("module_utils/_module.py", "module_utils/_nanobsd/")
 
-#: mount points that are not the owner's to fill (``/`` without its slash)
-OURS = ("", "/cfg", "/etc", "/tmp", "/var")
+#: mount points that are not the owner's to fill
+OURS = ("/", "/cfg", "/etc", "/tmp", "/var")
 
 #: no `/` in it, so that the slices stay identical; /tmp must not be a link to /var/tmp (rc.d/tmp stops for that)
 FSTAB = "tmpfs\t/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
@@ -124,7 +125,8 @@ def fstab_lines(text: str) -> str:
     lines = text.splitlines()
     for line in lines:
         words = line.split()
-        if len(words) > 1 and not words[0].startswith("#") and words[1].rstrip("/") in OURS:
+        place = posixpath.normpath("/" + words[1].lstrip("/")) if len(words) > 1 else ""
+        if place in OURS and not words[0].startswith("#"):
             raise guards.Guarded(
                 "etc/fstab of an overlay mounts {0} on {1}, where the layout has what it needs".format(words[0], words[1]),
                 todo="take the line out: /, /cfg, /etc, /tmp and /var are seen to by the image and the early hook",

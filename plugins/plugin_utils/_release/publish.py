@@ -239,17 +239,34 @@ class Folder:
         self._signed(runner, INDEX, index, key, NAMESPACE)
 
     def sign_index(self, runner: Runner, key: str) -> bool:
-        """Sign an index that nobody has signed; whether that was to be done.
+        """Sign an index that has no signature, or one of something else, as an interruption leaves it; whether that was
+        to be done. Another key's good signature stays, and a key that may not sign it does not.
 
-        Another key's signature stays: who may sign channels only is not trusted with the index. Nothing is done in the
-        runner's check mode.
+        Nothing is done in the runner's check mode.
         """
         entries = self.index()
-        if not entries or os.path.exists(self.full(INDEX + ".sig")):
+        if not entries or self._is_signed(runner, INDEX, NAMESPACE) or not self.may_list(key):
             return False
         if not runner.check_mode:
             self._write_index(runner, entries, key)
         return True
+
+    def may_list(self, key: str) -> bool:
+        """Whether hosts believe an index that this key has signed: one that has signed an image here. A key may be for
+        channels only, and nothing here tells for what hosts trust it.
+        """
+        listed = [str(each["id"]) for each in self.index()]
+        return not listed or any(self.signed_by(manifest_name(ident), key, NAMESPACE) for ident in listed)
+
+    def _is_signed(self, runner: Runner, name: str, namespace: str) -> bool:
+        """Whether a file has a signature that fits it, by whichever key (ssh-keygen(1), check-novalidate)."""
+        try:
+            with open(self.full(name), encoding="ascii") as file:
+                text = file.read()
+        except (OSError, ValueError):
+            return False
+        argv = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", self.full(name + ".sig")]
+        return os.path.exists(self.full(name + ".sig")) and runner.query(argv, stdin=text).rc == 0
 
     def _signed(self, runner: Runner, name: str, content: Mapping[str, Any], key: str, namespace: str) -> None:
         """Write a file and its signature. A reader who gets one of before and one of now asks again."""

@@ -642,6 +642,13 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     doomed = folder.doomed(name, terms.keep, spared) if terms.keep else []
     listed = {str(each["id"]) for each in folder.index()}
     doomed += sorted(set(before.values()) - set(rings.values()) - listed)  # replaced, and no ring names it any more
+    if doomed and not folder.may_list(terms.signing_key):
+        raise Refused(
+            "images are to be removed, and {0} has signed none of those in {1}: hosts would not believe an index of "
+            "its".format(terms.signing_key, terms.output),
+            safe="no image was removed",
+            todo="remove them with the key that signs the images (image_keep, image_replace)",
+        )
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
         folder.remove(runner, doomed, terms.signing_key)

@@ -90,6 +90,7 @@ def test_others_that_are_told_apart() -> None:
         node("/dev/sdc", type="disk", serial="another", size=SIZE),
         node("/dev/sdd", type="disk", size=SIZE),
         node("/dev/sr0", type="rom", serial=SERIAL),
+        node("/dev/sde", type="disk", serial=SERIAL, size=0),  # a slot of a card reader with nothing in it
     ]
     assert look(stick(), *others).twins == ()
     assert look(stick(serial=None), node("/dev/sdd", type="disk", size=SIZE + 1)).twins == ()

@@ -24,6 +24,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import
     _Redirects,
     open_repository,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import secrets_in
 
 QUICK = Limits(timeout=5, retries=0, deadline=20)
 
@@ -135,6 +136,32 @@ def test_a_name_and_a_password_in_the_address(servers: Dict[str, Server]) -> Non
     with pytest.raises(SourceError) as refused:
         open_repository(url, QUICK).fetch("a", 10)
     assert "cret" not in str(refused.value) and "joe" not in str(refused.value)
+
+
+def test_a_redirect_to_the_same_server_has_the_credentials(servers: Dict[str, Server]) -> None:
+    first = servers["first"]
+
+    class Once(str):
+        def __bool__(self) -> bool:
+            return len(first.asked) < 2
+
+    first.to = Once("/elsewhere")
+    assert open_repository("http://joe:x@127.0.0.1:{0}".format(first.port), QUICK).fetch("a", 10) == b"{}"
+    assert [path for path, _auth in first.asked] == ["/a", "/elsewhere"]
+    assert first.asked[0][1] == first.asked[1][1] is not None
+
+
+@pytest.mark.parametrize(
+    "url, secrets",
+    [
+        ("http://joe:p%40ss@host/x", {"p@ss", "p%40ss"}),
+        ("https://glpat-TOKEN@host/x", {"glpat-TOKEN"}),
+        ("https://host/x", set()),
+        ("/srv/images", set()),
+    ],
+)
+def test_what_of_an_address_nobody_should_see(url: str, secrets: Any) -> None:
+    assert secrets_in(url) == secrets
 
 
 def test_nothing_is_begun_after_the_deadline(servers: Dict[str, Server]) -> None:

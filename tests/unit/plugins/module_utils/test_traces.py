@@ -90,3 +90,22 @@ def test_a_fingerprint_is_of_beginning_end_and_size() -> None:
     empty = bytes(8 << 20)
     found = {of(empty), of(b"x" + empty[1:]), of(empty[1:] + b"x"), of(empty[512:]), of(empty[: 1 << 20])}
     assert len(found) == 5 and all(len(each) == 12 for each in found)
+
+
+def test_what_labelclear_leaves_of_a_pool() -> None:
+    """A checksum at the end of the second block of each label: the first 16 KiB are left untouched."""
+    checksum = (0x210DA7AB10C7A11).to_bytes(8, "little") + b"c" * 32
+    size = SIZE + (100 << 10)  # the last label ends where a multiple of its size does
+    places = [base + (16 << 10) - 40 for base in (0, 256 << 10, SIZE - (512 << 10), SIZE - (256 << 10))]
+    assert held(dict.fromkeys(places, checksum), size) is None
+    assert held({**dict.fromkeys(places, checksum), 100: b"?"}, size) == (
+        "data at its beginning, of a kind that is not known here"
+    )
+    assert held({places[0] + 1: checksum}, size) is not None
+
+
+def test_what_is_read_through_an_encryption_is_random() -> None:
+    def read(offset: int, length: int) -> bytes:
+        return os.urandom(length)
+
+    assert traces.find(read, SIZE, known_only=True) is None and traces.find(read, SIZE) is not None

@@ -273,13 +273,34 @@ class TestTrust:
         assert host.ok("image_info", **dict(older, image="1.1"))["image"]["version"] == "1.1"
 
     def test_an_index_of_before_it_was_signed(self, images: Images, tmp_path: Any) -> None:
-        """Publishing signs it, once; the signature of another key stays."""
+        """Publishing signs it, once; and one that an interruption left with the signature of the one before."""
         folder = publish.Folder(images.copy(str(tmp_path)))
+        with open(folder.full("index.json"), encoding="ascii") as file:
+            index = file.read()
+        for broken in (True, False):
+            if broken:
+                os.unlink(folder.full("index.json.sig"))
+            else:
+                with open(folder.full("index.json"), "w", encoding="ascii") as file:
+                    file.write(index + " ")
+            for changed in (True, False):
+                terms = images.terms(output=folder.path)
+                found = release.run(terms, release.Order(name="web"), Runner(local_execute), quiet)
+                assert found["changed"] is changed and folder.signed_by("index.json", images.key, "nanozfs-image")
+
+    def test_a_key_that_is_for_channels_only_leaves_the_index_alone(self, images: Images, tmp_path: Any) -> None:
+        """Hosts would not believe it; nothing here tells for what they trust a key but what it has signed."""
+        key = str(tmp_path / "other")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        folder = publish.Folder(images.copy(str(tmp_path)))
+        order = release.Order(name="web")
+        with pytest.raises(FleetError, match="has signed none of those"):
+            terms = images.terms(output=folder.path, signing_key=key, keep=1)
+            release.run(terms, order, Runner(local_execute), quiet)
         os.unlink(folder.full("index.json.sig"))
-        for changed in (True, False):
-            terms = images.terms(output=folder.path)
-            found = release.run(terms, release.Order(name="web", version="1.1"), Runner(local_execute), quiet)
-            assert found["changed"] is changed and folder.signed_by("index.json", images.key, "nanozfs-image")
+        terms = images.terms(output=folder.path, signing_key=key, rings=(("a", "1.1"),))
+        assert release.run(terms, order, Runner(local_execute), quiet)["changed"]
+        assert not os.path.exists(folder.full("index.json.sig"))
 
     def test_a_host_is_never_given_an_image_of_another_name_unasked(
         self, host: ModuleHost, images: Images, tmp_path: Any
@@ -296,7 +317,10 @@ class TestTrust:
         for module in ("image_info", "image_write"):
             message = host.refused(module, **arguments(images, repository=folder))
             assert "has no image 1.1 of web; it has: db-1.1" in message and "upgrade_image_name" in message
-        assert host.ok("image_info", **arguments(images, repository=folder, name="db"))["image"]["name"] == "db"
+        found = host.ok("image_info", **arguments(images, repository=folder, name="db"))
+        assert found["image"]["name"] == "db"
+        # who gives a whole id has said which one is meant; the playbook does, after it has looked by name
+        assert host.ok("image_write", **arguments(images, found["image"]["id"], repository=folder))["changed"]
 
     @pytest.mark.parametrize("clock, said", [(100.0, "the clock says 1970-01-01"), (1.8e9, "expired")])
     def test_a_clock_that_lost_its_battery_decides_nothing(

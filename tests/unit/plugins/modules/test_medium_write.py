@@ -162,6 +162,11 @@ class TestDisk:
         assert "{0} was confirmed, and this is".format(token) in desk.refused(confirm=token)
         assert desk.write(device="/dev/da1", confirm=token)["changed"]
 
+    def test_signers_as_text(self, desk: Desk) -> None:
+        """Their options have commas."""
+        other = 'other@x namespaces="a,b" ' + " ".join(desk.images.public.split()[:2])
+        assert desk.write(signers=other + "\n" + desk.images.signer + "\n")["signer"]
+
     def test_two_that_nothing_tells_apart(self, desk: Desk) -> None:
         desk.host.machine.add_disk("da1", SIZE, SERIAL, table=True)
         message = desk.refused()

@@ -298,6 +298,8 @@ class TestUnsaved:
         assert play.trial("check")["story"]["result"] == "committed"
         agent.put("etc", "motd", "ours\n")
         assert "rollback_unsaved=save" in edited.host.refused("rollback_info", min_free=MIB)
+        message = edited.host.refused("rollback_info", min_free=MIB, unsaved="save", data="restore")
+        assert "cannot be saved over a rollback with the data, which puts /cfg aside: motd" in message
         seen = edited.host.ok("rollback_info", min_free=MIB, unsaved="drop")
         assert seen["says"].endswith("unsaved changes in /etc would be lost: motd")
 

@@ -218,6 +218,8 @@ class TestReproducible:
         ("/dev/gpt/data\t/mnt\tufs\trw\t2\t2\n# ours\n", ""),
         ("/dev/ada0p2 / ufs rw 1 1\n", "mounts /dev/ada0p2 on /,"),
         ("tank/var /var/ zfs rw 0 0\n", "mounts tank/var on /var/,"),
+        ("tmpfs //tmp tmpfs rw 0 0\n", "mounts tmpfs on //tmp,"),
+        ("/dev/x /. ufs rw 0 0\n", "mounts /dev/x on /.,"),
         ("md /tmp mfs rw,-s64m 0 0", "mounts md on /tmp,"),
     ],
 )
