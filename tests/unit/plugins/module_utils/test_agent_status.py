@@ -293,7 +293,7 @@ MORE = """   pool: tank
 
 def test_a_pool_that_lacks_a_whole_vdev(agent: AgentHost) -> None:
     """Nobody may read over the telephone that all disks are there."""
-    one, other = parse_import(MORE + MORE.replace("tank", "tonk").split("\n\n\tAdd")[0] + "\n")
+    one, other = parse_import(MORE + MORE.replace("tank", "tonk").split("\n\n\tAdd", maxsplit=1)[0] + "\n")
     assert count_disks(one).describe() == "2 of 3 or more data disks found" and not one.complete
     assert count_disks(other).describe() == "2 of 2 data disks found" and len(one.vdevs) == len(other.vdevs)
     agent.lose_pool("ada3", reason="cannot import 'tank': no such pool available")

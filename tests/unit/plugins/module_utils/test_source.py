@@ -148,7 +148,7 @@ def test_a_redirect_to_the_same_server_has_the_credentials(servers: Dict[str, Se
     first.to = Once("/elsewhere")
     assert open_repository("http://joe:x@127.0.0.1:{0}".format(first.port), QUICK).fetch("a", 10) == b"{}"
     assert [path for path, _auth in first.asked] == ["/a", "/elsewhere"]
-    assert first.asked[0][1] == first.asked[1][1] is not None
+    assert first.asked[0][1] is not None and first.asked[0][1] == first.asked[1][1]
 
 
 @pytest.mark.parametrize(
