@@ -79,6 +79,7 @@ class Walkthrough:
         ).format(text)
         self.site.ssh(host, '/usr/local/bin/python3 -c "{0}"'.format(script))
         self.site.ssh(host, "mount -u -o rw /cfg && echo '{0}' > /cfg/marker && mount -u -o ro /cfg".format(text))
+        self.site.ssh(host, "echo '{0}' > /etc/marker".format(text))  # nothing of it is unsaved
         self.site.ssh(host, "echo '{0}' >> /var/log/marker".format(text))
 
     def markers(self, host: str) -> List[str]:

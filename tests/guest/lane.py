@@ -206,6 +206,7 @@ class Lane(Walkthrough):
     def mischief(self, kind: str) -> None:
         """Tell the version that does not work what to do."""
         self.site.ssh(HOST, "mount -u -o rw /cfg && echo {0} > /cfg/mischief && mount -u -o ro /cfg".format(kind))
+        self.site.ssh(HOST, "echo {0} > /etc/mischief".format(kind))  # nothing of it is unsaved
 
     # the steps
 

@@ -313,10 +313,12 @@ def before_restart(
     loss = Loss([each for each in found if each.kind == CHANGED], [each for each in found if each.kind == NEW])
     if loss.changed and policy == STOP:
         raise Refused(
-            "changes in /etc are not saved, and a restart takes them: {0}".format(_names(loss.changed)),
+            "files of /etc are not as the next start would make them, and a restart takes them: {0}".format(
+                _names(loss.changed)
+            ),
             safe="nothing was changed",
-            todo="look at them with `nanozfs diff` on the host; keep them with {0}_unsaved=save (`nanozfs save` there "
-            "does the same), or let them go with {0}_unsaved=drop".format(role),
+            todo="look at them with `nanozfs diff` on the host; keep what is in /etc with {0}_unsaved=save (as `nanozfs "
+            "save` there does), or have what is in /cfg and the image with {0}_unsaved=drop".format(role),
         )
     if loss.changed and policy == SAVE and restores:
         raise Refused(
