@@ -317,8 +317,8 @@ def before_restart(
                 _names(loss.changed)
             ),
             safe="nothing was changed",
-            todo="look at them with `nanozfs diff` on the host; keep what is in /etc with {0}_unsaved=save (as `nanozfs "
-            "save` there does), or have what is in /cfg and the image with {0}_unsaved=drop".format(role),
+            todo="look at them with `nanozfs diff` on the host; keep what is in /etc with {0}_unsaved=save (as "
+            "`nanozfs save` there does), or have what is in /cfg and the image with {0}_unsaved=drop".format(role),
         )
     if loss.changed and policy == SAVE and restores:
         raise Refused(
