@@ -66,7 +66,7 @@ says:
   returned: success
   type: list
   elements: str
-  sample: ["web-1.1 (3fa9c1d2b07e): build 90ab12cd34ef5678, published", "rings: canary: 1.1 (3fa9c1d2b07e)"]
+  sample: ["web-1.1: build 90ab12cd34ef5678, published", "rings: canary: 1.1 (3fa9c1d2b07e)"]
 image:
   description: The manifest. Sizes in bytes. Null where no image was asked for.
   returned: success

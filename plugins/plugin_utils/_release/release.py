@@ -661,8 +661,8 @@ def words(manifest: Optional[Manifest], described: Mapping[str, Any], changed: b
     lines = []
     if manifest is not None:
         lines.append(
-            "{0}: build {1}, {2}".format(
-                manifest.describe(), manifest.build, "published" if changed else "as published before"
+            "{0}-{1}: build {2}, {3}".format(
+                manifest.name, manifest.version, manifest.build, "published" if changed else "as published before"
             )
         )
         lines.append("id {0}".format(manifest.id))
