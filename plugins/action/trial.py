@@ -11,6 +11,8 @@ from typing import Any, Dict
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import ROLLBACK
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _hooks
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder
@@ -19,7 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import p
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times
 
 #: how a play may end that is no failure
-GOOD = ("committed", "on trial")
+GOOD = (words.COMMITTED, words.ON_TRIAL)
 
 
 class ActionModule(LeasingAction):
@@ -54,7 +56,7 @@ class ActionModule(LeasingAction):
             return {"failed": True, "msg": str(error), "after": "" if follow.begun else after[_hooks.AFTER_REVERT]}
         told = self._told(ended, str(arguments.get("what") or "the trial"))
         how = _hooks.ENDS.get(told["story"].get("result"), "") if not ended.get("idle") else ""
-        if adopted and how and told["journal"].get("kind") == "rollback":
+        if adopted and how and told["journal"].get("kind") == ROLLBACK:
             how = _hooks.ROLLBACK + how
         return dict(told, after=after.get(how, ""))
 

@@ -207,6 +207,11 @@ options:
     description: Also where the OS medium has an MBR, which cannot boot a slice once.
     type: bool
     default: false
+"""
+
+    # of what comes before a restart; the arguments are _arguments.UNSAVED
+    UNSAVED = r"""
+options:
   unsaved:
     description:
       - What becomes of files of C(/etc) that were changed and not saved, which the restart would take - V(stop)

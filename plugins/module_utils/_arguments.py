@@ -50,8 +50,8 @@ LEASE: Dict[str, Dict[str, Any]] = {
     "take_over": {"type": "bool", "default": False},
 }
 
-#: of what comes before a restart (``_config/save.py``)
-UNSAVED: Dict[str, Any] = {"type": "str", "choices": list(POLICIES), "default": STOP}
+#: of what comes before a restart (``_config/save.py``); documented in the fragment ``common.unsaved``
+UNSAVED: Dict[str, Dict[str, Any]] = {"unsaved": {"type": "str", "choices": list(POLICIES), "default": STOP}}
 
 #: what is asked of a host before a trial (``_upgrade/preflight.py``); documented in the fragment ``common.limits``
 LIMITS: Dict[str, Dict[str, Any]] = {
@@ -61,7 +61,7 @@ LIMITS: Dict[str, Dict[str, Any]] = {
     "min_free": {"type": "int", "default": 67108864},
     "allow_degraded": {"type": "bool", "default": False},
     "allow_mbr": {"type": "bool", "default": False},
-    "unsaved": UNSAVED,
+    **UNSAVED,
 }
 
 #: files with tasks of the site, which only the controller reads; documented in the fragment ``common.after``

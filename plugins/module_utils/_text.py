@@ -7,12 +7,21 @@
 from __future__ import annotations
 
 import urllib.parse
-from typing import Any, Set, Tuple
+from typing import Any, Sequence, Set, Tuple
 
 
 def printable(text: str) -> str:
     """A text without what a terminal would obey, and without line ends; each such character is a question mark."""
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Names for a message, with how many more there are.
+
+    :param most: how many are named.
+    """
+    more = " and {0} more".format(len(names) - most) if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def lines_of(value: Any) -> Any:

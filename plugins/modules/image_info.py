@@ -47,8 +47,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import PUSH, TRUST, keys_of, repository_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import running_name
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import is_digest
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import name_meant, running_here
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -61,7 +60,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         repository_of(params),
         params["image"],
         keys_of(params, module.tmpdir),
-        name=params["name"] or (None if is_digest(params["image"]) else running_name(runner)),
+        name=name_meant(params["image"], params["name"] or None, lambda: running_here(runner)),
         now=time.time(),
     )
     return {"image": found.manifest.as_dict(), "signer": found.signer}

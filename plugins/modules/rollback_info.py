@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.info
   - nanozfs.fleet.common.limits
+  - nanozfs.fleet.common.unsaved
   - nanozfs.fleet.common.looking
   - nanozfs.fleet.common.after
 options:
@@ -99,15 +100,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight, transaction, words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import words_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import RESTORE_DATA
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import puts_cfg_aside
 
 #: where the trees of the host are
 PLACES = Places()
-
-
-def puts_back(params: Dict[str, Any]) -> bool:
-    """Whether the configuration of before takes the place of that of now."""
-    return params["data"] == RESTORE_DATA and "cfg" in params["datasets"]
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -123,7 +119,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     wish = preflight.rollback_wish(here, running, params["trial_timeout"], params["data"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
     restarts = plan.step in transaction.BEFORE_TRIAL
-    loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", restarts, puts_back(params))
+    aside = puts_cfg_aside(params["data"], params["datasets"])
+    loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", restarts, aside)
     inside = preflight.other_image(here, wish, plan.step, restarts)
     warnings = preflight.check_features(here, plan.step, wish.target, inside.features if inside else None)
     return dict(

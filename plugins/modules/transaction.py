@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.lease
   - nanozfs.fleet.common.limits
+  - nanozfs.fleet.common.unsaved
 options:
   state:
     description:
@@ -162,9 +163,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import (
-    RESTORE_DATA,
     ROLLBACK,
     Journal,
+    puts_cfg_aside,
     snapshot_tag,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Done, Operation, Play
@@ -189,8 +190,8 @@ def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     )
     plan = preflight.plan(here, wish, limits, params["datasets"])
     if plan.step in transaction.BEFORE_TRIAL:
-        restores = params["kind"] == ROLLBACK and params["data"] == RESTORE_DATA and "cfg" in params["datasets"]
-        before_restart(runner, PLACES, params["unsaved"], params["kind"], restores=restores)
+        aside = params["kind"] == ROLLBACK and puts_cfg_aside(params["data"], params["datasets"])
+        before_restart(runner, PLACES, params["unsaved"], params["kind"], restores=aside)
     if params["kind"] == ROLLBACK:
         preflight.other_image(here, wish, plan.step, False)
     done = Operation(here, play_of(params), Data(params["datasets"])).open(wish)

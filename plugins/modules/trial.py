@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.lease
   - nanozfs.fleet.common.after
+  - nanozfs.fleet.common.unsaved
 options:
   pool:
     description: Name of the system pool. By default the one that the running image names.
@@ -72,13 +73,6 @@ options:
       at most.
     type: int
     default: 600
-  unsaved:
-    description:
-      - What becomes of files of C(/etc) that were changed and not saved, which the restart would take - V(stop)
-        refuses, V(save) keeps them as C(nanozfs save) does, V(drop) lets them go.
-    type: str
-    choices: [stop, save, drop]
-    default: stop
   boot_timeout:
     description: Seconds that one restart may take.
     type: int
@@ -181,7 +175,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_m
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import attempt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.attempt import Attempt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import Checks, words_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import RESTORE_DATA, UPGRADE, Journal
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, Journal, puts_cfg_aside
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Keep
 
 #: where the trees of the host are
@@ -216,9 +210,9 @@ def attempt_of(runner: Runner, params: Dict[str, Any]) -> Attempt:
 
 def settle(runner: Runner, params: Dict[str, Any], journal: Journal) -> List[str]:
     """See to what in /etc the restart would take."""
-    restores = journal.data == RESTORE_DATA and "cfg" in params["datasets"]
+    aside = puts_cfg_aside(journal.data, params["datasets"])
     kind = journal.kind or UPGRADE
-    return before_restart(runner, PLACES, params["unsaved"], kind, journal.staged, restores).warnings()
+    return before_restart(runner, PLACES, params["unsaved"], kind, journal.staged, aside).warnings()
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -251,7 +245,7 @@ def main() -> None:
             retries={"type": "int", "default": 12},
             delay={"type": "int", "default": 5},
             trial_timeout={"type": "int", "default": 600},
-            unsaved=UNSAVED,
+            **UNSAVED,
             boot_timeout={"type": "int", "default": 900},
             commit={"type": "str", "choices": ["auto", "manual"], "default": "auto"},
             keep_snapshots={"type": "int", "default": 2},

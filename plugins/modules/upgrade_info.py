@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.trust
   - nanozfs.fleet.common.push
   - nanozfs.fleet.common.limits
+  - nanozfs.fleet.common.unsaved
   - nanozfs.fleet.common.looking
   - nanozfs.fleet.common.after
   - nanozfs.fleet.common.transfer

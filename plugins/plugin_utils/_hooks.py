@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterable, Mapping
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths
 
 BEFORE_RESTART, AFTER_COMMIT, AFTER_REVERT = "before_restart", "after_commit", "after_revert"
@@ -18,7 +19,7 @@ BEFORE_RESTART, AFTER_COMMIT, AFTER_REVERT = "before_restart", "after_commit", "
 ROLLBACK = "rollback_"
 
 #: how a trial ends, by its story, and what is to be run then. Where nobody knows how it stands, nothing is
-ENDS = {"committed": AFTER_COMMIT, "reverted": AFTER_REVERT, "not begun": AFTER_REVERT}
+ENDS = {words.COMMITTED: AFTER_COMMIT, words.REVERTED: AFTER_REVERT, words.NOT_BEGUN: AFTER_REVERT}
 
 
 def argument(hook: str) -> str:

@@ -84,24 +84,24 @@ def options_of(role: str, entry: str) -> Dict[str, Any]:
     return found[entry]
 
 
+def names_of(*roles: str) -> List[str]:
+    """The names of the variables of some roles, and of those of playbooks; sorted.
+
+    :param roles: their folders.
+    """
+    names = set(PLAYBOOKS)
+    for role in roles:
+        for options in read(role).values():
+            names.update(options)
+    return sorted(names)
+
+
 def known_names(roles: str) -> List[str]:
     """The names of all variables of the collection; sorted.
 
     :param roles: the folder of its roles.
     """
-    names = set(PLAYBOOKS)
-    for role in os.listdir(roles):
-        for options in read(os.path.join(roles, role)).values():
-            names.update(options)
-    return sorted(names)
-
-
-def meant_names(role: str) -> List[str]:
-    """The names that a mistyped one can stand for where a role is at work: its own, and those of playbooks; sorted."""
-    names = set(PLAYBOOKS)
-    for options in read(role).values():
-        names.update(options)
-    return sorted(names)
+    return names_of(*(os.path.join(roles, role) for role in os.listdir(roles)))
 
 
 def plain(value: Any) -> Any:
@@ -160,11 +160,11 @@ def problems(
     :param values: those variables of it that are set.
     :param broken: why others have no value.
     """
-    found = []
+    found, broken = [], broken or {}
     for name, option in sorted(specification.items()):
         value = plain(values.get(name))
-        if name in (broken or {}):
-            said = "{0}: {1}".format(name, printable((broken or {})[name].rstrip(". ")))
+        if name in broken:
+            said = "{0}: {1}".format(name, printable(broken[name].rstrip(". ")))
         elif name not in values:
             said = "{0} is not set".format(name) if option.get("required") else ""
         elif value is None or value == "":
@@ -209,8 +209,9 @@ def check(
     :param role: the folder of the role.
     :raises Refused: with all that is wrong.
     """
-    known = known_names(os.path.dirname(role))
-    wrong = problems(specification, values, broken) + mistyped(names, known, meant_names(role))
+    # where a role is at work a mistyped name can stand for one of its own, or of a playbook's
+    wrong = problems(specification, values, broken)
+    wrong += mistyped(names, known_names(os.path.dirname(role)), names_of(role))
     if wrong:
         raise Refused(
             "; ".join(wrong),

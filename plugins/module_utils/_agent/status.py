@@ -23,7 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import STARTED, import_hung, survey
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 
@@ -265,8 +265,7 @@ def _unsaved_words(status: Status) -> str:
     files = [each["path"] for each in status["unsaved"] or () if each["kind"] == "changed"]
     if not files:
         return ""
-    more = " and {0} more".format(len(files) - _NAMED) if len(files) > _NAMED else ""
-    return "{0} in /etc changed and not saved: {1}{2}".format(len(files), ", ".join(files[:_NAMED]), more)
+    return "{0} in /etc changed and not saved: {1}".format(len(files), first_of(files, _NAMED))
 
 
 def render(status: Status) -> List[str]:

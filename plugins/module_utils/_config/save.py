@@ -34,7 +34,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Result, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
 
 #: saved together or not at all: one without the others would not fit
@@ -290,9 +290,7 @@ class Loss(NamedTuple):
 
 
 def _names(changes: Sequence[Change]) -> str:
-    names = [printable(each.path) for each in changes]
-    more = " and {0} more".format(len(names) - _NAMED) if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return first_of([printable(each.path) for each in changes], _NAMED)
 
 
 def before_restart(
@@ -311,7 +309,9 @@ def before_restart(
         return Loss([], [])  # its /etc is not made anew at a start
     found = Etc(places).changes()
     loss = Loss([each for each in found if each.kind == CHANGED], [each for each in found if each.kind == NEW])
-    if loss.changed and policy == STOP:
+    if not loss.changed or policy == DROP:
+        return loss
+    if policy == STOP:
         raise Refused(
             "files of /etc are not as the next start would make them, and a restart takes them: {0}".format(
                 _names(loss.changed)
@@ -320,7 +320,7 @@ def before_restart(
             todo="look at them with `nanozfs diff` on the host; keep what is in /etc with {0}_unsaved=save (as "
             "`nanozfs save` there does), or have what is in /cfg and the image with {0}_unsaved=drop".format(role),
         )
-    if loss.changed and policy == SAVE and restores:
+    if restores:
         raise Refused(
             "changes in /etc cannot be saved over a rollback with the data, which puts /cfg aside: {0}".format(
                 _names(loss.changed)
@@ -329,14 +329,13 @@ def before_restart(
             todo="copy what you need of them, and let them go with {0}_unsaved=drop; or roll back the system only "
             "(rollback_data=keep)".format(role),
         )
-    if loss.changed and policy == SAVE and staged:
+    if staged:
         raise Refused(
             "after the configuration for the new system was made, /etc was changed: {0}".format(_names(loss.changed)),
             safe="the trial was not begun, and nothing was changed",
             todo="run the play again, which makes it anew",
         )
-    if loss.changed and policy == SAVE:
-        save(runner, places, Wish())
+    save(runner, places, Wish())
     return loss
 
 

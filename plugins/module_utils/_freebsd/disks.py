@@ -26,6 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import traces
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, Provider, read_mesh
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import parse_label
 
 _SAFE = "nothing was written"
@@ -37,9 +38,6 @@ LSBLK = (
     "lsblk", "--json", "--bytes", "--paths", "--output", "NAME,TYPE,SIZE,SERIAL,MODEL,MOUNTPOINT,FSTYPE,RO,LOG-SEC",
 )  # fmt: skip
 LSBLK_ALL = ("lsblk", "--json", "--bytes", "--paths", "--nodeps", "--output", "NAME,TYPE,SIZE,SERIAL")
-
-#: the sectors that the partition tables of media count
-SECTOR = 512
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,7 @@ _SIGNS: Tuple[_Sign, ...] = tuple(
     _Sign(510, b"\x55\xaa", "a partition table or boot record"),
 )
 
-#: ``vdev_phys_t`` begins 16 KiB into a label of ZFS, and an nvlist with what an XDR encoder writes first
-_ZFS_LABEL = 16 << 10
+#: what ``vdev_phys_t`` begins with, after these blocks: an nvlist, and so what an XDR encoder writes first
 _NVLIST = b"\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
 
 _GEOM = re.compile(rb"GEOM::[A-Z0-9]+")
@@ -105,7 +104,7 @@ def find(read: Read, size: int, sector: int = 512, known_only: bool = False) -> 
     if named:
         kind = named.group().decode("ascii")[6:]
         return "an encrypted disk (GELI)" if kind == "ELI" else "a disk of a GEOM class ({0})".format(kind)
-    if _NVLIST in (head[_ZFS_LABEL : _ZFS_LABEL + 12], head[_ZFS_LABEL + (256 << 10) :][:12]):
+    if any(head.startswith(_NVLIST, label + _BLOCK) for label in (0, _LABEL)):
         return "a label of ZFS"
     for sign in _SIGNS:
         if head.startswith(sign.content, sign.offset):

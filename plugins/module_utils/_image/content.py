@@ -6,14 +6,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Medium, Slice, read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import NotUfs, Ufs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import IMAGE_JSON, Inside, parse_inside
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
+    IMAGE_JSON,
+    Inside,
+    is_digest,
+    parse_inside,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Origin
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import parse as parse_origin
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
@@ -106,12 +111,25 @@ def other_builds(medium: Medium, target: Slice) -> Dict[str, str]:
     return found
 
 
-def running_name(runner: Runner) -> Optional[str]:
-    """The name of the image that this machine runs: a host is never given another one unasked. ``None`` on a machine
-    that runs none, such as a controller or a plain FreeBSD.
+def running_here(runner: Runner) -> Optional[Inside]:
+    """What the image says of itself that this machine runs. ``None`` on one that runs none, such as a controller or a
+    plain FreeBSD.
     """
     try:
-        inside = running_image(read_medium(runner))
+        return running_image(read_medium(runner))
     except FleetError:
         return None
+
+
+def name_meant(wanted: str, name: Optional[str], running: Callable[[], Optional[Inside]]) -> Optional[str]:
+    """The name of the image that is meant. Where none is said it is that of the running one: a host is never given
+    another one unasked. A whole id says itself which one is meant.
+
+    :param wanted: see :func:`trust.find_image`.
+    :param name: what was said.
+    :param running: finds out what runs; only asked where that matters.
+    """
+    if name is not None or is_digest(wanted):
+        return name
+    inside = running()
     return inside.name if inside is not None else None

@@ -20,7 +20,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     check_fits,
     check_order,
     check_time,
-    is_digest,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
@@ -77,13 +76,12 @@ def find_for(
     """The image that a slice shall hold: verified, and fit for this machine.
 
     :param wanted: see :func:`trust.find_image`.
-    :param name: of the image; by default that of the running one, for a host is never given another one unasked.
+    :param name: of the image; see :func:`content.name_meant`.
     :param running: what the running image says of itself.
     :param allow_older: also one with a lower seq.
     :raises FleetError: when there is none, it cannot be trusted or would not do.
     """
-    if name is None and running is not None and not is_digest(wanted):  # a whole id says which one is meant
-        name = running.name
+    name = content.name_meant(wanted, name, lambda: running)
     trusted = find_image(runner, repository, wanted, keys, name=name, now=time.time())
     check_fits(trusted.manifest, sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(trusted.manifest, running, allow_older)

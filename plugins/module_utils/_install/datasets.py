@@ -19,6 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import 
     check_dataset_name,
     property_texts,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
 
 _NOWHERE = {"canmount": "off", "mountpoint": "none"}
@@ -228,10 +229,9 @@ def refuse_covering(places: Sequence[Tuple[Wanted, str]]) -> None:
     for item, path in places:
         files = _files_in(path)
         if files:
-            shown = ", ".join(files[:3]) + (" and {0} more".format(len(files) - 3) if len(files) > 3 else "")
             raise Refused(
                 "the dataset {0} of deploy_datasets would hide the files that are in {1} ({2})".format(
-                    item.name, path, shown
+                    item.name, path, first_of(files, 3)
                 ),
                 safe=_SAFE,
                 todo="stop what uses them, move them away (mv {0} {0}.before), run the play again, which mounts the "

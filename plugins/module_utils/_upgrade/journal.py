@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Collection, Dict, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
@@ -54,6 +54,15 @@ MAX_STEPS = 1000
 
 _APPLY = "apply."
 _REVERT = "revert."
+
+
+def puts_cfg_aside(data: str, datasets: Collection[str]) -> bool:
+    """Whether the configuration of before takes the place of that of now.
+
+    :param data: what becomes of the data: :data:`KEEP_DATA` or :data:`RESTORE_DATA`.
+    :param datasets: those that follow the system, by their names below ``<pool>/nanozfs``.
+    """
+    return data == RESTORE_DATA and "cfg" in datasets
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from typing import Optional, Tuple
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Tree)
 
 #: where the ZFS of a system is: its module, or the kernel itself where it was built in (``options ZFS``)
-PLACES = ("boot/kernel/zfs.ko", "boot/kernel/kernel")
+ZFS, KERNEL = "boot/kernel/zfs.ko", "boot/kernel/kernel"
+PLACES = (ZFS, KERNEL)
 
 #: the oldest feature: without it a file holds no ZFS, or its strings are not where they are looked for
 FIRST = "async_destroy"

@@ -14,12 +14,10 @@ import re
 import struct
 from typing import List, Mapping, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import features_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import KERNEL, ZFS, features_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
 
-KERNEL = "boot/kernel/kernel"
-ZFS = "boot/kernel/zfs.ko"
 SHELL = "bin/sh"
 LOCALE = "usr/share/locale/C.UTF-8/LC_CTYPE"
 

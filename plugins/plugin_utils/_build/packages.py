@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import (digest_file)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (Package)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import (GROUP, MASTER, Accounts)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import (Say, Supplied)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (Tree, TreeError)
@@ -289,11 +290,10 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
                     )
         dropped = _lay(tree, each, accounts, scratch)
         if dropped:
-            more = " and {0} more".format(len(dropped) - NAMED) if len(dropped) > NAMED else ""
             say(
-                "what the package {0} has below /var is not on the image, because /var is a host's own: {1}{2}; a service that "
+                "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service that "
                 "needs it has to make it, or deploy_files, or a dataset".format(
-                    each.package.name, ", ".join(dropped[:NAMED]), more
+                    each.package.name, first_of(dropped, NAMED)
                 )
             )
         if each.unclear:

@@ -19,12 +19,12 @@ import yaml
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (ORIGIN_JSON, Input, Origin, Package, parse, release_of)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import (KERNEL)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Tree)
 
 SETS = "sets"
 
 FREEBSD_VERSION = "bin/freebsd-version"
-KERNEL = "boot/kernel/kernel"
 
 #: what(1) finds it in a kernel. Source: SCCSSTR in ``sys/conf/newvers.sh``
 _KERNEL = re.compile(rb"@\(#\)FreeBSD ([\x20-\x7e]+)")

@@ -154,6 +154,10 @@ class Folder:
         except FileNotFoundError:
             return []
 
+    def idents(self) -> List[str]:
+        """The ids of the images in the index."""
+        return [str(each["id"]) for each in self.index()]
+
     def find(self, identity: Identity, build: str) -> Optional[Manifest]:
         """What was published of exactly this build, without what is not there any more."""
         for entry in self.index():
@@ -255,7 +259,7 @@ class Folder:
         """Whether hosts believe an index that this key has signed: one that has signed an image here. A key may be for
         channels only, and nothing here tells for what hosts trust it.
         """
-        listed = [str(each["id"]) for each in self.index()]
+        listed = self.idents()
         return not listed or any(self.signed_by(manifest_name(ident), key, NAMESPACE) for ident in listed)
 
     def _is_signed(self, runner: Runner, name: str, namespace: str) -> bool:

@@ -599,8 +599,7 @@ def _rings_now(
     :param rings: as they are.
     :raises Refused: when there is no such version.
     """
-    index = tuple(folder.index())
-    listed = {str(each["id"]) for each in index}
+    index, listed = tuple(folder.index()), folder.idents()
     found = dict(rings)
     for ring, ident in rings.items():
         if manifest is not None and ident not in listed:
@@ -640,8 +639,9 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     spared = set(rings.values()) | ({manifest.id} if manifest is not None else set())
     spared |= {find_in_index(tuple(folder.index()), each, name) for each in terms.deltas_from}
     doomed = folder.doomed(name, terms.keep, spared) if terms.keep else []
-    listed = {str(each["id"]) for each in folder.index()}
-    doomed += sorted(set(before.values()) - set(rings.values()) - listed)  # replaced, and no ring names it any more
+    doomed += sorted(
+        set(before.values()) - set(rings.values()) - set(folder.idents())
+    )  # replaced, and no ring names it any more
     if doomed and not folder.may_list(terms.signing_key):
         raise Refused(
             "images are to be removed, and {0} has signed none of those in {1}: hosts would not believe an index of "

@@ -9,7 +9,7 @@ from typing import Any, List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import fitness
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import features, fitness
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Node, Tree
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -25,8 +25,8 @@ def elf(machine: int, order: int = 1) -> bytes:
 
 def good() -> Tree:
     tree = Tree()
-    tree.write(fitness.KERNEL, "x")
-    tree.write(fitness.ZFS, "x")
+    tree.write(features.KERNEL, "x")
+    tree.write(features.ZFS, "x")
     tree.write("etc/rootssh/authorized_keys", KEY)
     tree.write("etc/ssh/sshd_config", "Port 22\n" + ROOT)
     return tree
@@ -43,7 +43,7 @@ def test_nothing_wrong() -> None:
     assert fitness.login_problems(tree) == []
 
 
-@pytest.mark.parametrize("path, said", [(fitness.KERNEL, "has no kernel"), (fitness.ZFS, "has no ZFS")])
+@pytest.mark.parametrize("path, said", [(features.KERNEL, "has no kernel"), (features.ZFS, "has no ZFS")])
 def test_what_it_cannot_do_without(path: str, said: str) -> None:
     tree = good()
     tree.remove(path)
