@@ -83,6 +83,7 @@ def survey(
         "boot_method": sysctl(runner, "machdep.bootmethod"),
         "state": state,
         "reason": reason,
+        "network": kenv(runner, "nanozfs.network"),
         "running": _running(medium, contents, packages),
         "medium": _medium_dict(medium, contents, packages),
         "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,

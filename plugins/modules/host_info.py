@@ -85,6 +85,13 @@ host:
       type: str
       returned: always
       sample: "no pool named tank"
+    network:
+      description: >-
+        Of a host in recovery mode that has a network of its own, which the OS medium remembers - V(own) while it is on
+        that, V(image) where nobody answered on it and the image's is tried. Empty otherwise.
+      type: str
+      returned: always
+      sample: ""
     running:
       description: >-
         What runs - slice, name, version, build, seq and id of the image, and the features of pools that its ZFS knows

@@ -185,8 +185,12 @@ class Stage:
 
     def remember(self, **values: str) -> None:
         """Write to nz-state, as the modules do."""
+        self.write_state(_state.STATE, values)
+
+    def write_state(self, area: _state.Area, values: Mapping[str, str]) -> None:
+        """Write to a part of nz-state."""
         with Device(os.path.join(self.home, "state.img"), writable=True) as device:
-            _state.write(device, values)
+            _state.write(device, values, area)
 
     def command(self, *argv: str) -> str:
         """Run a command of the host that must succeed."""

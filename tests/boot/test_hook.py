@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -298,11 +300,11 @@ def test_damaged_state(stage: Stage, damage: str) -> None:
     installed(stage)
     stage.remember(mark="here")
     path = os.path.join(stage.home, "state.img")
-    newer = stage.remembered.place * _state.COPY
+    newer = stage.remembered.place * _state.STATE.copy
     with open(path, "r+b") as file:
-        for offset in (0, _state.COPY) if damage == "both" else (newer,):
+        for offset in (0, _state.STATE.copy) if damage == "both" else (newer,):
             file.seek(offset + 10)
-            file.write(b"?" if damage != "torn" else bytes(_state.COPY - 10))
+            file.write(b"?" if damage != "torn" else bytes(_state.STATE.copy - 10))
     up = stage.boot()
     assert is_itself(up), up.console
     assert ("nanozfs.revived" in up.kenv) == (damage == "both")
@@ -342,8 +344,8 @@ def test_the_hook_and_python_write_the_same_state(stage: Stage) -> None:
     path = os.path.join(stage.home, "state.img")
     state = stage.remembered
     with open(path, "rb") as file:
-        file.seek(state.place * _state.COPY)
-        assert file.read(_state.COPY) == _state.render_copy(state.values, state.serial)
+        file.seek(state.place * _state.STATE.copy)
+        assert file.read(_state.STATE.copy) == _state.render_copy(state.values, state.serial)
     stage.remember(boots="1", guid=state.values["guid"])
     assert stage.boot().state == "normal"
     assert stage.remembered.serial > state.serial + 1
@@ -704,3 +706,80 @@ def test_a_rollback_with_data_is_taken_back(stage: Stage, tmp_path: Path) -> Non
         assert (back.label, back.files["/var/data"]) == ("nz-a", "now\n"), number
         assert [seen(stage, name) for name in names] == before, number
     assert trial.ended == "up", "so few commands cannot have put anything back"
+
+
+# the host's name and network in recovery mode
+
+
+def _effective(up: Boot, folder: Path, *names: str) -> List[str]:
+    """What these variables of rc.conf are to a shell that reads the files as /etc/rc does."""
+    for name in ("rc.conf", "rc.conf.local", "nanozfs.network"):
+        (folder / name).write_text(up.files.get("/etc/" + name, "").replace("/etc/", "{0}/".format(folder)))
+    script = '. ./rc.conf; . ./rc.conf.local; for name; do eval "printf \'%s\\n\' \\"\\$$name\\""; done'
+    argv = ["sh", "-c", script, "sh", *names]
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+@either_table
+def test_recovery_knows_the_host_by_name_and_network(stage: Stage, tmp_path: Path, table: str) -> None:
+    installed(stage)
+    network = {
+        "hostname": "web-1",
+        "ifconfig_DEFAULT": "",
+        "ifconfig_em0": "inet 192.0.2.5/24 description 'it''s $HOME `id` \\\\'",
+        "defaultrouter": "192.0.2.1",
+        "resolv.0": "search example.org",
+        "resolv.1": "nameserver 192.0.2.53",
+        "PATH;id": "/nowhere",
+    }
+    stage.write_state(_state.NETWORK, network)
+    stage.on_the_desk("ada1", "ada2")
+    up = stage.boot()
+    assert (up.ended, up.state, up.kenv["nanozfs.network"]) == ("up", "recovery", "own"), up.console
+    names = ("hostname", "sshd_enable", "ifconfig_DEFAULT", "ifconfig_em0", "defaultrouter")
+    assert _effective(up, tmp_path, *names) == ["web-1", "YES", "", network["ifconfig_em0"], "192.0.2.1"]
+    assert up.files["/etc/resolv.conf"] == "search example.org\nnameserver 192.0.2.53\n"
+    assert "nowhere" not in up.files["/etc/nanozfs.network"]
+    assert stage.remembered.values["guid"] and stage.remembered.values["boots"] == "0"
+
+
+def test_of_a_host_that_asks_dhcp_recovery_only_knows_the_name(stage: Stage, tmp_path: Path) -> None:
+    stage.write_state(_state.NETWORK, {"hostname": "web-1"})
+    up = stage.boot()
+    assert is_recovery(up) and "nanozfs.network" not in up.kenv, up.console
+    assert _effective(up, tmp_path, "hostname", "ifconfig_DEFAULT") == ["web-1", "SYNCDHCP"]
+
+
+@pytest.mark.parametrize("place", [65536, 65536 + 32768])
+def test_a_network_that_a_power_cut_tore_is_not_believed(stage: Stage, tmp_path: Path, place: int) -> None:
+    """The copy before it counts, or the image's where there is none."""
+    stage.write_state(_state.NETWORK, {"hostname": "web-1", "defaultrouter": "192.0.2.1"})
+    stage.write_state(_state.NETWORK, {"hostname": "web-2", "defaultrouter": "192.0.2.2"})
+    with open(os.path.join(stage.home, "state.img"), "r+b") as file:
+        file.seek(place + 30)
+        file.write(b"#")
+    up = stage.boot()
+    wanted = "web-2" if place == 65536 else "web-1"
+    assert _effective(up, tmp_path, "hostname") == [wanted], up.console
+
+
+def test_an_image_whose_recovery_has_a_network_of_its_own(stage: Stage, tmp_path: Path) -> None:
+    """The host's goes before it, and it is there to go back to; its last line has no end."""
+    stage.add("conf/recovery/etc/rc.conf.local", 'ifconfig_DEFAULT="inet 192.0.2.99/24"\ncloned_interfaces="vlan9"')
+    stage.write_state(
+        _state.NETWORK, {"hostname": "web-1", "ifconfig_DEFAULT": "", "ifconfig_em0": "DHCP", "cloned_interfaces": ""}
+    )
+    up = stage.boot()
+    assert _effective(up, tmp_path, "ifconfig_DEFAULT", "cloned_interfaces", "ifconfig_em0") == ["", "", "DHCP"]
+    del up.files["/etc/nanozfs.network"]  # as boot/nanozfs/turns takes it away
+    (tmp_path / "nanozfs.network").unlink()
+    text = up.files["/etc/rc.conf.local"]
+    assert text.startswith('ifconfig_DEFAULT="inet 192.0.2.99/24"\ncloned_interfaces="vlan9"\n'), text
+
+
+def test_a_host_that_comes_up_has_nothing_of_it(stage: Stage) -> None:
+    installed(stage)
+    stage.write_state(_state.NETWORK, {"hostname": "other", "defaultrouter": "192.0.2.1"})
+    up = stage.boot()
+    assert is_itself(up) and "nanozfs.network" not in up.kenv
+    assert not [path for path in up.files if path.startswith(("/etc/nanozfs.network", "/etc/rc.conf.local"))]

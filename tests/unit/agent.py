@@ -27,6 +27,9 @@ HOOK = os.path.join(
     os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles/image/files/root/boot/nanozfs"
 )
 
+#: of the lab: it reads the files of rc.conf as FreeBSD's does
+DEFAULTS = os.path.join(HOOK, "../../../../../../tests/lab/world/etc/defaults/rc.conf")
+
 Reply = Tuple[int, str, str]
 
 #: stands for the six digits that were shown last
@@ -92,7 +95,8 @@ class AgentHost:
         for tree in ("base", "etc"):
             self.put(tree, "rc.conf", 'hostname="image"\n')
             self.put(tree, "motd", "welcome\n")
-            self.put(tree, "defaults/rc.conf", "defaults\n")
+            with open(DEFAULTS, encoding="utf-8") as file:
+                self.put(tree, "defaults/rc.conf", file.read())
         for tree in ("cfg", "etc"):
             self.put(tree, "rc.conf", 'hostname="web-1"\n')
             self.put(tree, "ssh/ssh_host_ed25519_key", "key\n", 0o600)

@@ -19,6 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes,
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import identity
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import Wish, refuse_recovery, save
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
     CHANGED,
@@ -30,6 +31,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
 
 FINE, ATTENTION, FAILED = 0, 1, 3
 
@@ -79,8 +82,13 @@ class Agent:
         return FINE
 
     def reconcile(self, given: argparse.Namespace) -> int:
-        """Finish what was interrupted."""
-        done = trial.reconcile(self.runner(), self.clock)
+        """Finish what was interrupted, and let the medium know who this host is."""
+        runner = self.runner()
+        if kenv(runner, "nanozfs.state") == NORMAL:  # also on trial: it is the network that the host came up with
+            problem = identity.remember(runner, self.places)
+            if problem:
+                self.screen.say(problem)
+        done = trial.reconcile(runner, self.clock)
         if done or not given.quiet:
             self.screen.say(done or "there is nothing to finish")
         return FINE
@@ -166,7 +174,7 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--take-over", action="store_true", help="also from a play that is at work on it")
     each = command("revert", "take the trial back, and restart")
     each.add_argument("--reason", default="asked for on the host", help="why, for the journal")
-    each = command("reconcile", "finish a commit that was interrupted; run at every start")
+    each = command("reconcile", "finish an interrupted commit, tell the medium name and network; run at every start")
     each.add_argument("--quiet", action="store_true", help="say nothing when there is nothing to do")
     each = command("diff", "what in /etc the next start would not bring back")
     each.add_argument("path", nargs="*", help="only these files or folders of /etc")

@@ -195,6 +195,12 @@ _STATES = {
 }
 
 
+_NETWORKS = {
+    "own": "this host's own, as the medium remembers it",
+    "image": "the image's: nobody answered on this host's own",
+}
+
+
 def image_words(image: Optional[Dict[str, Any]]) -> str:
     """An image by name and version."""
     return "{0}-{1}".format(image["name"], image["version"]) if image and "version" in image else "an unknown system"
@@ -280,6 +286,7 @@ def render(status: Status) -> List[str]:
         ("HOST", host["hostname"] or "has no name"),
         ("STATE", state),
         ("REASON", host["reason"]),
+        ("NETWORK", _NETWORKS.get(host["network"], "")),
         ("VERSION", version),
     ]
     rows += [("DISKS" if number == 0 else "", words) for number, words in enumerate(_disk_words(status))]

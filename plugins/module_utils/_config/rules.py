@@ -43,7 +43,9 @@ IMAGE_ONLY = (
     "extract",
     "login.conf.db",
     "nanozfs.log",
+    "nanozfs.network*",
     "nanozfs.notes",
+    "nanozfs.resolver",
     "nanozfs.tmp",
 )
 
@@ -60,7 +62,9 @@ MADE = (
     "extract",
     "login.conf.db",
     "nanozfs.log",
+    "nanozfs.network*",
     "nanozfs.notes",
+    "nanozfs.resolver",
     "nanozfs.tmp/*",
 )
 

@@ -9,6 +9,8 @@ older copy, so a power cut leaves the newer one. The early boot hook reads and w
 ``state_put`` in ``roles/image/files/root/boot/nanozfs/early.subr``); this is the same format, and a test holds the two
 together.
 
+Behind them are two copies of the host's name and network (``identity`` has what is in them), in the same format.
+
 ``boots``: starts in a row that did not get through the import of the pool. ``guid``: of the pool that this medium
 belongs to. The rest mirrors the journal, which is on the pool and is what counts: so that a host whose pool is missing
 can still tell what upgrade it was in, and the hook knows the time limit of a trial before the pool is imported.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
@@ -28,9 +30,21 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
 
-#: bytes of one copy; a multiple of every sector size in use
-COPY = 8192
 COPIES = 2
+
+
+class Area(NamedTuple):
+    """A part of the partition: where its two copies begin, and the length of each, in bytes.
+
+    Both are multiples of every sector size in use; the early hook has the same numbers (``area`` in ``early.subr``).
+    """
+
+    start: int
+    copy: int
+
+
+#: the state proper, and the host's name and network
+STATE, NETWORK = Area(0, 8192), Area(65536, 32768)
 
 _SERIAL = "serial"
 _SUM = "sha256"
@@ -60,49 +74,51 @@ def parse_copy(raw: bytes) -> Optional[Dict[str, str]]:
     return values if values.get(_SERIAL, "").isdigit() else None
 
 
-def render_copy(values: Mapping[str, str], serial: int) -> bytes:
-    """One copy, :data:`COPY` bytes long. Values lose their line ends; what does not fit is left out, from the end."""
+def render_copy(values: Mapping[str, str], serial: int, length: int = STATE.copy) -> bytes:
+    """One copy, *length* bytes long. Values lose their line ends; what does not fit is left out, from the end."""
     lines = ["{0}={1}\n".format(_SERIAL, serial)]
     size = len(lines[0]) + len(_SUM) + 1 + 64 + 1
     for key, value in values.items():
         line = "{0}={1}\n".format(key, " ".join(value.split()))
         size += len(line.encode("utf-8"))
-        if size > COPY:
+        if size > length:
             break
         lines.append(line)
     body = "".join(lines).encode("utf-8")
     body += "{0}={1}\n".format(_SUM, hashlib.sha256(body).hexdigest()).encode()
-    return body.ljust(COPY, b"\0")
+    return body.ljust(length, b"\0")
 
 
-def read(device: Device) -> State:
+def read(device: Device, area: Area = STATE) -> State:
     """The newer one of the good copies.
 
     :param device: nz-state, opened.
+    :param area: which part of it.
     :raises DeviceError: when it cannot be read.
     """
     best = State()
     for place in range(COPIES):
-        values = parse_copy(device.read(place * COPY, COPY))
+        values = parse_copy(device.read(area.start + place * area.copy, area.copy))
         if values is not None and int(values[_SERIAL]) > best.serial:
             serial = int(values.pop(_SERIAL))
             best = State(values, serial, place)
     return best
 
 
-def write(device: Device, values: Mapping[str, str]) -> State:
+def write(device: Device, values: Mapping[str, str], area: Area = STATE) -> State:
     """Change some values, in the older copy.
 
-    :param values: the new ones; others stay.
+    :param values: the new ones; others of the state stay, those of the network are what is given and nothing else.
+    :param area: which part of nz-state.
     :returns: what nz-state says now.
     :raises DeviceError: when it cannot be written; what it said before still counts.
     """
-    old = read(device)
-    merged = dict(old.values, **values)
+    old = read(device, area)
+    merged = dict(old.values, **values) if area == STATE else dict(values)
     if merged == old.values:
         return old
     place = 1 - old.place if old.place >= 0 else 0
-    device.write(place * COPY, render_copy(merged, old.serial + 1))
+    device.write(area.start + place * area.copy, render_copy(merged, old.serial + 1, area.copy))
     device.flush()
     return State(merged, old.serial + 1, place)
 
@@ -126,15 +142,16 @@ def mirror(journal: Journal, guid: Optional[str]) -> Dict[str, str]:
     return {key: " ".join(value.split()) for key, value in values.items()}
 
 
-def of(medium: Medium) -> State:
+def of(medium: Medium, area: Area = STATE) -> State:
     """What the medium remembers; nothing where it has no nz-state.
 
+    :param area: which part of nz-state.
     :raises FleetError: when nz-state cannot be read.
     """
     if medium.state is None:
         return State()
     with devices.open_device(medium.state) as device:
-        return read(device)
+        return read(device, area)
 
 
 def tell(runner: Runner, pool: str, journal: Journal) -> List[str]:
@@ -152,18 +169,19 @@ def tell(runner: Runner, pool: str, journal: Journal) -> List[str]:
     return ["nz-state was not written: {0}".format(problem)] if problem else []
 
 
-def remember(medium: Medium, values: Mapping[str, str]) -> str:
+def remember(medium: Medium, values: Mapping[str, str], area: Area = STATE) -> str:
     """Change what the medium remembers.
 
     It is a help and no more: a worn medium must not stop a transaction, whose journal is on the pool.
 
+    :param area: which part of nz-state.
     :returns: what went wrong; empty when nothing did.
     """
     if medium.state is None:
         return "the OS medium {0} has no nz-state".format(medium.disk)
     try:
         with devices.open_device(medium.state, writable=True) as device:
-            write(device, values)
+            write(device, values, area)
     except FleetError as error:
         return error.what
     return ""

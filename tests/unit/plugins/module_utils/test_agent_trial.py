@@ -10,6 +10,7 @@ from typing import Dict, List, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import identity
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import read_medium
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
@@ -157,6 +158,7 @@ class TestReconcile:
 
     def test_leaves_a_trial_alone(self, upgrade: Upgrade) -> None:
         agent = upgrade.try_it()
+        identity.remember(Runner(agent.execute), agent.places)  # which it does besides
         before = agent.host.fingerprint()
         assert agent.ok("reconcile", "--quiet") == "" and agent.host.fingerprint() == before
 
@@ -164,6 +166,7 @@ class TestReconcile:
         """The trial ended by a restart, and the early hook has not moved the journal yet."""
         agent = upgrade.try_it()
         agent.restart("nz-a")
+        identity.remember(Runner(agent.execute), agent.places)  # which it does besides
         before = agent.host.fingerprint()
         assert agent.ok("reconcile", "--quiet") == "" and agent.host.fingerprint() == before
 

@@ -54,7 +54,7 @@ def test_a_power_cut_leaves_the_copy_before(path: str, cut: int) -> None:
     for number in range(3):
         write(path, boots=str(number), reason=str(number) * 7000)
     raw = Path(path).read_bytes()
-    place = write(path, boots="3", reason="3" * 7000).place * state.COPY
+    place = write(path, boots="3", reason="3" * 7000).place * state.STATE.copy
     new = Path(path).read_bytes()
     torn = bytearray(raw)
     torn[place : place + cut] = new[place : place + cut]
@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_there(path: str) -> None:
     write(path, boots="1", phase="trial")
     write(path, reason="x" * 9000)
     assert read(path).values == {"boots": "1", "phase": "trial"}
-    assert len(state.render_copy({"a": "x" * 9000}, 1)) == state.COPY
+    assert len(state.render_copy({"a": "x" * 9000}, 1)) == state.STATE.copy
 
 
 def test_the_mirror_of_a_journal_is_lines() -> None:
@@ -85,3 +85,16 @@ def test_the_mirror_of_a_journal_is_lines() -> None:
     assert values["reason"] == "it said no"
     assert (values["to_build"], values["to_version"], values["from_version"]) == ("build", "1.1", "")
     assert state.parse_copy(state.render_copy(values, 1)) == dict(values, serial="1")
+
+
+def test_the_network_has_copies_of_its_own_and_forgets_what_is_not_said_again(path: str) -> None:
+    """A VLAN that is gone must not come back in recovery mode, and the state proper is not touched."""
+    write(path, boots="1")
+    with Device(path, writable=True) as device:
+        for values in ({"hostname": "web-1", "vlans_em0": "7"}, {"hostname": "web-1"}):
+            state.write(device, values, state.NETWORK)
+        assert state.read(device, state.NETWORK).values == {"hostname": "web-1"}
+        assert state.write(device, {"hostname": "web-1"}, state.NETWORK).serial == 2, "the same was written again"
+    assert (read(path).values, read(path).serial) == ({"boots": "1"}, 1)
+    raw = Path(path).read_bytes()
+    assert raw[65536 + 32768 :].startswith(b"serial=2\n") and not raw[16384:65536].strip(b"\0")

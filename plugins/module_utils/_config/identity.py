@@ -1,0 +1,153 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The host's name and network, which the OS medium remembers for a start at which the pool, and so /cfg, is not there.
+
+At every start that finds the pool, ``nanozfs reconcile`` reads them from rc.conf as the start did, and writes them to
+nz-state if they are new. In recovery mode the early hook lays them over the image's own (``own_network`` in
+``boot/nanozfs/early.subr``); ``boot/nanozfs/turns`` goes back to the image's where nobody answers.
+
+What is remembered is what the host last came up with, and not what the inventory says: a network that never worked is
+no way to reach a host. Nothing secret is kept on the medium, which may be thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
+
+HOSTNAME, DEFAULT = "hostname", "ifconfig_DEFAULT"
+
+#: the variables of rc.conf(5) that make a network, as extended regular expressions: what ``rc.d/hostname``, ``netif``,
+#: ``routing`` and ``bridge`` and ``network.subr`` read (``libexec/rc``, 13.2 and 15.0). Wireless networks are left out:
+#: their keys are in ``wpa_supplicant.conf``, and no secret goes onto the medium
+NAMES = (
+    HOSTNAME,
+    "network_interfaces",
+    "cloned_interfaces",
+    "ifconfig_[A-Za-z0-9_]+",
+    "ipv4_addrs_[A-Za-z0-9_]+",
+    "ipv6_(ifconfig|prefix)_[A-Za-z0-9_]+",
+    "ipv6_(network_interfaces|activate_all_interfaces|default_interface)",
+    "vlans_[A-Za-z0-9_]+",
+    "create_args_[A-Za-z0-9_]+",
+    "(autobridge_interfaces|autobridge_[A-Za-z0-9_]+)",
+    "(ipv6_)?defaultrouter(_fib[0-9]+)?",
+    "(ipv6_)?static_routes(_[A-Za-z0-9_]+)?",
+    "(ipv6_)?route_[A-Za-z0-9_]+",
+    "rtsold_(enable|flags)",
+)
+
+#: said in any case, as it would be the image's otherwise: an interface too many that waits for DHCP delays the start
+FIXED = (DEFAULT, "cloned_interfaces", "defaultrouter", "ipv6_defaultrouter", "static_routes", "ipv6_static_routes")
+
+#: words of ifconfig(8) before a secret, and those of an address that several hosts share (CARP), which a host in
+#: recovery mode must not take
+_NEVER = re.compile(
+    r"(?:^|\s)(?:vhid|pass|peervhid|auth(?:key|name|secret)?|(?:deft)?(?:nw|wep)key|WPA|HOSTAP)(?=\s|$)"
+)
+
+_DHCP = re.compile(r"(?:no|)(?:sync|)dhcp\Z", re.IGNORECASE)
+
+#: lines of resolv.conf(5)
+_RESOLVER = re.compile(r"(?:nameserver|search|domain|options)[ \t]+\S")
+
+#: before the lines of resolv.conf, which are numbered
+RESOLVER = "resolv."
+
+#: ``$0`` is /etc, ``$1`` an expression for names. The files of rc.conf.d are those that ``load_rc_config`` of the
+#: scripts above reads; in a test /etc is elsewhere
+_SCRIPT = r"""
+nz_etc=$0 nz_names=$1
+cd / && . "$nz_etc/defaults/rc.conf" > /dev/null || exit
+rc_conf_files=$(printf %s "$rc_conf_files" | sed "s|/etc/|$nz_etc/|g")
+command -v source_rc_confs > /dev/null || exit
+source_rc_confs > /dev/null
+for nz_file in hostname network netif bridge routing rtsold; do
+    if [ -f "$nz_etc/rc.conf.d/$nz_file" ]; then . "$nz_etc/rc.conf.d/$nz_file" > /dev/null; fi
+done
+IFS='
+'
+for nz_name in $(set | LC_ALL=C sed -nE "s/^($nz_names)=.*/\1/p"); do
+    eval "printf '%s=%s\0' \"\$nz_name\" \"\$$nz_name\""
+done
+"""
+
+
+class Network(NamedTuple):
+    """What there is to remember.
+
+    :param values: by variables of rc.conf; of a host that just asks DHCP, as the image does, only its name.
+    :param kept_out: variables that have a secret, or an address that several hosts share.
+    """
+
+    values: Dict[str, str]
+    kept_out: List[str]
+
+
+def chosen(settings: Sequence[Tuple[str, str]], resolver: str = "") -> Network:
+    """What of a host's settings is remembered.
+
+    :param settings: names and values, as sh(1) has them.
+    :param resolver: the text of resolv.conf.
+    """
+    values: Dict[str, str] = {}
+    kept_out: List[str] = []
+    for name, value in settings:
+        text = " ".join(value.split())
+        if _NEVER.search(text):
+            kept_out.append(name)
+        elif text and text.isprintable() and text.isascii():
+            values[name] = text
+    name = values.pop(HOSTNAME, "")
+    network = {key: value for key, value in values.items() if value.upper() != "NO" and value != "auto"}
+    if all(key == DEFAULT and _DHCP.match(value) for key, value in network.items()):
+        network = {}
+    elif not resolver.startswith("# Generated by"):  # resolvconf(8) makes it anew, of what DHCP or a router says
+        lines = [line.strip() for line in resolver.splitlines() if _RESOLVER.match(line)]
+        network.update(("{0}{1}".format(RESOLVER, number), line) for number, line in enumerate(lines[:16]))
+    if network:
+        network = dict(dict.fromkeys(FIXED, ""), **network)
+    return Network(dict({HOSTNAME: name} if name else {}, **network), sorted(kept_out))
+
+
+def read(runner: Runner, places: Places) -> Network:
+    """The name and network that the host came up with.
+
+    :raises FleetError: when its settings cannot be read.
+    """
+    result = runner.query(["sh", "-c", _SCRIPT, places.etc, "|".join(NAMES)])
+    if result.rc != 0:
+        raise unexpected(result, "read the settings of the network", safe="nothing was changed")
+    pairs = [each.partition("=") for each in result.out.split("\0") if each]
+    try:
+        with open(os.path.join(places.etc, "resolv.conf"), encoding="utf-8", errors="replace") as file:
+            resolver = file.read(8192)
+    except OSError:
+        resolver = ""
+    return chosen([(name, value) for name, _equals, value in pairs], resolver)
+
+
+def remember(runner: Runner, places: Places) -> str:
+    """Let the OS medium know of them, unless it does.
+
+    :returns: what went wrong, of which a host is none the worse; empty when nothing did.
+    """
+    try:
+        found, medium = read(runner, places), read_medium(runner)
+    except FleetError as error:
+        return "the medium was not told of this host's network: {0}".format(error.what)
+    if sum(len(key) + len(value) + 2 for key, value in found.values.items()) > _state.NETWORK.copy - 256:
+        return "the medium was not told of this host's network: there are more settings than it has room for"
+    if runner.check_mode:
+        return ""
+    problem = _state.remember(medium, found.values, _state.NETWORK)
+    return "the medium was not told of this host's network: {0}".format(problem) if problem else ""
