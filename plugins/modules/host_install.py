@@ -103,6 +103,13 @@ options:
     type: list
     elements: path
     default: []
+  known_hosts:
+    description:
+      - Whether the ssh of the controller shall know the key that the host comes back with. It is added to the file that
+        ssh adds keys to (C(UserKnownHostsFile)), beside the one that it knows; nothing is replaced. The action does
+        that, not for other connections than ssh, nor where C(StrictHostKeyChecking) is off.
+    type: bool
+    default: true
   disk:
     description: With O(state=planned), the disk that may become the medium of a host that runs from none; see RV(step).
     type: path
@@ -156,6 +163,16 @@ host:
   returned: success
   type: dict
   sample: {hostname: "", state: recovery, pool: null}
+ssh_host_key:
+  description: The public key that the host is known by to ssh as itself; empty with O(state=planned) and in check mode.
+  returned: when O(state) is not V(up)
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI… web-1
+known_hosts:
+  description: The file of the controller that the key was added to; not returned where it was known.
+  returned: when it was added
+  type: str
+  sample: /home/me/.ssh/known_hosts
 done:
   description: What was done; with O(state=planned) and in check mode, what would be done.
   returned: success
@@ -221,6 +238,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         "of_fleet": install.is_of_fleet(outcome.host),
         "host": outcome.host,
         "done": [line for text in outcome.after for line in text.splitlines()],
+        "ssh_host_key": outcome.key,
         "warnings": outcome.warnings,
         "diff": {side: "".join(line + "\n" for line in getattr(outcome, side)) for side in ("before", "after")},
     }
@@ -256,6 +274,7 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "folders": {"type": "list", "elements": "path", "default": []},
             "disk": {"type": "path"},
+            "known_hosts": {"type": "bool", "default": True},
             "packed": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,

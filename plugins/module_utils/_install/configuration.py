@@ -239,12 +239,17 @@ def _write(file: File, path: str) -> None:
 
 @dataclass
 class Written:
-    """What was written, or in check mode would be. ``overwritten`` are files of /etc that nobody had saved."""
+    """What was written, or in check mode would be.
+
+    ``overwritten`` are files of /etc that nobody had saved; ``key`` is the public key that the host is known by to ssh
+    as itself, empty where that cannot be told.
+    """
 
     changed: bool
     before: str
     after: str
     overwritten: List[str]
+    key: str = ""
 
 
 class Configuration:
@@ -301,12 +306,17 @@ class Configuration:
         shipped = [_content(os.path.join(tree, HOST_KEY)) for tree in (self.places.base, self.places.recovery)]
         if content is None or content in shipped:
             return list(files), True
-        read = self.runner.query(["ssh-keygen", "-y", "-P", "", "-f", self.etc.at(HOST_KEY)])
-        if read.rc != 0:
+        read = self._public(self.etc)
+        if not read:
             return list(files), True
         owner = (os.geteuid(), _wheel())
-        public = read.out.strip().encode("ascii", "replace") + b"\n"
+        public = read.encode("ascii", "replace") + b"\n"
         return [*files, File(HOST_KEY, content, 0o600, *owner), File(PUBLIC_KEY, public, 0o644, *owner)], False
+
+    def _public(self, tree: Tree) -> str:
+        """The public half of the host's ssh key in a tree; empty where there is none that ssh-keygen(1) can read."""
+        read = self.runner.query(["ssh-keygen", "-y", "-P", "", "-f", tree.at(HOST_KEY)])
+        return read.out.strip() if read.rc == 0 else ""
 
     def write(self, files: Sequence[File], hostname: str) -> Written:
         """Write what is not right yet, and make the host's ssh key where there is none.
@@ -315,7 +325,9 @@ class Configuration:
         every image.
         """
         if self.installed:
-            return self._write_both(*self._with_key(files, self.places.cfg), hostname)
+            written = self._write_both(*self._with_key(files, self.places.cfg), hostname)
+            written.key = self._public(self.cfg) if not self.runner.check_mode else ""
+            return written
         with self._mounted():
             if not self.runner.check_mode and os.listdir(self.places.cfg):
                 judge(self.runner, files, self.places)  # together with what a pool of before has there
@@ -325,6 +337,7 @@ class Configuration:
             todo = [file for file in files if not is_right(file, there)]
             written = self._told(todo, made, there)
             self._put(todo, made, hostname)
+            written.key = self._public(self.cfg) if not self.runner.check_mode else ""
         return written
 
     def _write_both(self, files: Sequence[File], made: bool, hostname: str) -> Written:

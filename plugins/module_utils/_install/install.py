@@ -64,7 +64,10 @@ class Wish:
 
 @dataclass
 class Outcome:
-    """What was done, or in check mode would be: both sides of a diff, and what people should know."""
+    """What was done, or in check mode would be: both sides of a diff, and what people should know.
+
+    ``key`` is the public key that the host is known by to ssh as itself.
+    """
 
     host: Dict[str, Any]
     step: str = HOST
@@ -73,6 +76,7 @@ class Outcome:
     before: List[str] = field(default_factory=list)
     after: List[str] = field(default_factory=list)
     warnings: List[str] = field(default_factory=list)
+    key: str = ""
 
     def note(self, changed: bool, before: str, after: str) -> None:
         """Count something that was done."""
@@ -358,6 +362,7 @@ class Installation:
         cfg = Configuration(self.runner, self.places, self.wish.pool, installed)
         written = cfg.write(files, self.wish.hostname)
         outcome.note(written.changed, written.before.rstrip("\n"), written.after.rstrip("\n"))
+        outcome.key = written.key
         if written.overwritten:
             outcome.warnings.append(
                 "{0} had been changed on the host and not saved; the inventory's version is in place now".format(

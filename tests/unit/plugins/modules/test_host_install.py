@@ -195,12 +195,15 @@ class TestNew:
         target.put("etc", HOST_KEY + ".pub", "ssh-ed25519 of somebody else\n", 0o600)
         told = target.run(check=True)
         assert "{0}: 0600".format(HOST_KEY) in told["diff"]["after"] and "PRIVATE" not in str(told)
-        target.run()
+        assert told["ssh_host_key"] == "", "a key that is not in place yet was told"
+        assert target.run()["ssh_host_key"].split()[:2] == public.split()[:2]
         assert target.cfg(HOST_KEY) == key and str(target.cfg(HOST_KEY + ".pub")).split()[1] == public.split()[1]
         assert not target.run()["changed"]
         # a later start in recovery mode makes another one, and the host keeps its own
         target.make_key("etc")
-        assert not target.run()["changed"] and target.cfg(HOST_KEY) == key
+        again = target.run()
+        assert not again["changed"] and target.cfg(HOST_KEY) == key
+        assert again["ssh_host_key"].split()[:2] == public.split()[:2], "its own key counts"
 
     @pytest.mark.parametrize("given", [[HOST_KEY, HOST_KEY + ".pub"], [HOST_KEY], [HOST_KEY + ".pub"]])
     def test_the_key_that_the_site_gives_goes_before(self, target: Target, given: List[str]) -> None:
