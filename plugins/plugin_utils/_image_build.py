@@ -215,10 +215,9 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
                 manifest, changed = found, False
             elif runner.check_mode:
-                says = "{0}-{1}: build {2} would be made and published".format(
-                    definition.identity.name, definition.identity.version, build
-                )
-                return {"changed": True, "build": build, "image": None, "says": [says], "warnings": warnings}
+                told = found if found is not None and found.size == definition.size else None
+                says = release.foretell(terms, definition.identity, build, told, _order(definition))
+                return {"changed": True, "build": build, "image": None, "says": says, "warnings": warnings}
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
             return dict(release.finish(terms, manifest.name, manifest, changed, runner, say), warnings=warnings)

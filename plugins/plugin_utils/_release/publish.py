@@ -349,13 +349,17 @@ class Folder:
         except (OSError, ValueError, IndexError):
             return False
 
-    def doomed(self, name: str, keep: int, spared: Collection[str]) -> List[str]:
+    def doomed(
+        self, name: str, keep: int, spared: Collection[str], coming: Sequence[Mapping[str, Any]] = ()
+    ) -> List[str]:
         """The ids of the images beyond the newest *keep* of a name, for each architecture.
 
         :param spared: ids of images that stay in any case.
+        :param coming: entries of images that are not published yet, and count; they are not doomed.
         """
         doomed: List[str] = []
-        named = [each for each in self.index() if each.get("name") == name]
+        named = [each for each in [*self.index(), *coming] if each.get("name") == name]
+        spared = {*spared, *(str(each["id"]) for each in coming)}
         for arch in sorted({str(each.get("arch")) for each in named}):
             of_arch = [each for each in named if str(each.get("arch")) == arch]
             of_arch.sort(key=lambda each: int(each.get("seq") or 0), reverse=True)

@@ -546,6 +546,51 @@ def finish(
     )
 
 
+def foretell(terms: Terms, identity: Identity, build: str, found: Optional[Manifest], order: Order) -> List[str]:
+    """What publishing an image that is not made yet would do, for people.
+
+    :param build: that it will be.
+    :param found: its manifest, where it is published already, and something is missing of it.
+    :raises Refused: when publishing it would be refused.
+    """
+    folder = Folder(terms.output)
+    ident = found.id if found is not None else ""
+    rivals = folder.rivals(identity.name, identity.version, ident)
+    if not terms.replace:
+        check_version(identity.name, identity.version, rivals, "; this one would be build {0}".format(build))
+    said = "{0}-{1}: build {2} would be made and published".format(identity.name, identity.version, build)
+    if found is not None:
+        said = "{0}-{1}: of build {2} would be published what is missing".format(identity.name, identity.version, build)
+    lines = [said]
+    titles = _titles(folder, identity.name, {})
+    if rivals:
+        lines.append("replaced: {0}".format(", ".join(titles[each] for each in rivals)))
+    offers = missing(folder, identity, ident, terms, found.offers if found is not None else ())
+    ways = ["{0} ({1})".format("pack" if base is None else "delta from " + titles[base], name) for name, base in offers]
+    media = [form.scheme for form in order.media if found is None or form.kind not in found.files]
+    lines.append("; ".join(ways + ["medium ({0})".format(each.upper()) for each in media]) or "no way to it")
+    channel = folder.channel(identity.name)
+    rings = dict(channel.rings) if channel is not None else {}
+    wanted = dict(terms.rings)
+    index = tuple(folder.index())
+    moved = ["{0}: {1}".format(ring, version or "ends") for ring, version in sorted(wanted.items())]
+    moved += [
+        "{0}: follows".format(ring) for ring, each in sorted(rings.items()) if each in rivals and ring not in wanted
+    ]
+    if moved:
+        lines.append("rings: {0}".format(", ".join(moved)))
+    stay = {each for ring, each in rings.items() if ring not in wanted}
+    named = [version for version in wanted.values() if version and version != identity.version]
+    stay |= {find_in_index(index, each, identity.name) for each in [*terms.deltas_from, *named]}
+    if terms.keep:
+        coming = {"id": ident or build, "name": identity.name, "arch": identity.arch, "seq": identity.seq}
+        doomed = folder.doomed(identity.name, terms.keep, stay, [] if found is not None else [coming])
+        gone = [titles[each] for each in doomed if each not in rivals]
+        if gone:
+            lines.append("removed: {0}".format(", ".join(gone)))
+    return lines
+
+
 def against_before(folder: Folder, manifest: Manifest) -> Optional[Difference]:
     """What differs from the image before; ``None`` where there is none, or nobody listed its files."""
     for ident in folder.before(manifest.name, manifest.arch, manifest.seq, 1):

@@ -13,10 +13,12 @@ import io
 import json
 import lzma
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, Tuple
 
@@ -197,6 +199,48 @@ class TestReproducible:
         result = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
         assert result["changed"] and result["build"] == images.built["1.1"]["build"]
         assert not os.path.exists(str(tmp_path / "none"))
+
+    def test_what_check_mode_says_is_what_a_run_then_does(self, images: Images, tmp_path: Any) -> None:
+        """Rings, removals, deltas and media; and nothing is written before."""
+        terms = images.terms(output=str(tmp_path / "shop"), keep=2)
+        for version, seq in (("1.0", 10), ("1.1", 11)):
+            images.build(version, seq, terms=replace(terms, rings=(("canary", version),)))
+        terms = replace(terms, rings=(("canary", "1.2"),))
+        before = {path.name: path.read_bytes() for path in (tmp_path / "shop").iterdir()}
+        definition = images.definition("1.2", 12, terms=terms)
+        told = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "shop").iterdir()} == before
+        done = images.build("1.2", 12, terms=terms)
+        assert told["says"][0] == "web-1.2: build {0} would be made and published".format(done["build"])
+        ways = [
+            "delta from {0} ({1})".format(each["from"], each["codec"])
+            if each["from"]
+            else "pack ({0})".format(each["codec"])
+            for each in done["offers"]
+        ]
+        said = [re.sub(r" \([0-9a-f]{12}\) \(", " (", each) for each in told["says"][1].split("; ")]
+        assert sorted(said) == sorted([*ways, "medium (GPT)"])
+        assert told["says"][2] == "rings: canary: 1.2"
+        assert len(done["removed"]) == 1 and told["says"][3] == "removed: 1.0 ({0})".format(done["removed"][0][:12])
+        again = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
+        assert not again["changed"] and again["image"]["id"] == done["image"]["id"]
+
+    def test_check_mode_refuses_what_a_run_would(self, images: Images, tmp_path: Any) -> None:
+        extra = tmp_path / "etc"
+        extra.mkdir()
+        (extra / "motd").write_text("other\n")
+        definition = images.definition("1.1", 11)
+        definition = replace(definition, overlays=[*definition.overlays, str(tmp_path)])
+        checking = Runner(local_execute, check_mode=True)
+        with pytest.raises(FleetError, match=r"web-1\.1 was published already with other contents") as refused:
+            build.run(definition, checking, lambda text: None)
+        assert "image_replace=true" in str(refused.value.todo)
+        terms = replace(definition.terms, replace=True)
+        told = build.run(replace(definition, terms=terms), checking, lambda text: None)
+        assert told["says"][1] == "replaced: 1.1 ({0})".format(images.built["1.1"]["id"][:12])
+        terms = replace(terms, rings=(("canary", "7.0"),))
+        with pytest.raises(FleetError, match=r"7\.0"):
+            build.run(replace(definition, terms=terms), checking, lambda text: None)
 
     def test_any_change_is_another_build(self, images: Images, tmp_path: Any) -> None:
         extra = tmp_path / "extra"
