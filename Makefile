@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean
+.PHONY: help setup demo first-hour test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -10,6 +10,9 @@ setup: ## install packages (as root) and the virtual environment
 
 demo: setup ## build, deploy, upgrade, a failing upgrade, rollback, a dead medium, a lost pool (as root; under 5 minutes)
 	@tools/demo
+
+first-hour: setup ## what the README tells a new user to type, on the lab's fleet (as root; some minutes)
+	@tools/first-hour
 
 test: ## everything that CI runs (as root; under 45 minutes)
 	@tools/test

@@ -17,16 +17,10 @@ class NotAsItShouldBe(Exception):
     """A check failed."""
 
 
-class Walkthrough:
-    """A walk through the main jobs, step by step.
+class Steps:
+    """Steps on a screen, with facts that must hold."""
 
-    :param site: whose plays are run.
-    :param log: path of the file that gets the output of all plays.
-    """
-
-    def __init__(self, site: Site, log: str) -> None:
-        self.site = site
-        self.log = log
+    def __init__(self) -> None:
         self.started = time.monotonic()
         #: steps that are done: title and seconds
         self.steps: List[Tuple[str, float]] = []
@@ -55,6 +49,19 @@ class Walkthrough:
         if not right:
             raise NotAsItShouldBe("{0}; seen: {1}".format(text, seen))
         self.say("    ok  {0}".format(text))
+
+
+class Walkthrough(Steps):
+    """A walk through the main jobs, step by step.
+
+    :param site: whose plays are run.
+    :param log: path of the file that gets the output of all plays.
+    """
+
+    def __init__(self, site: Site, log: str) -> None:
+        super().__init__()
+        self.site = site
+        self.log = log
 
     def play(self, play: str, *arguments: str, fails: bool = False) -> str:
         """Run a play in the site's folder, and show what was typed."""

@@ -8,10 +8,29 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+
+#: what ssh(1) says of a host whose key it does not know, or knows as another one (``sshconnect.c``), and what Ansible
+#: makes of that where a password is used (``plugins/connection/ssh.py``)
+KEY_REFUSED = ("Host key verification failed", "Host Key checking is enabled")
+
+
+def unmet(host: str, said: str) -> str:
+    """What a connection says that failed, with what to do where ssh does not know the host.
+
+    :param said: what it says.
+    """
+    if not any(words in said for words in KEY_REFUSED):
+        return said
+    return (
+        "ssh does not know the key of {0}, or knows another one. Safe now: nothing was sent to it. Next: `nanozfs "
+        "status` at its console shows its SSH KEY; meet it once with ssh, compare, say yes, and run the play again. "
+        "(ssh said: {1})"
+    ).format(host, " ".join(said.split()))
 
 
 class ModuleAction(ActionBase):
@@ -49,9 +68,12 @@ class ModuleAction(ActionBase):
 
     def module(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
         """Run the module once; its result."""
-        found: Dict[str, Any] = self._execute_module(
-            module_name=self.MODULE, module_args=dict(arguments), task_vars=self._vars
-        )
+        try:
+            found: Dict[str, Any] = self._execute_module(
+                module_name=self.MODULE, module_args=dict(arguments), task_vars=self._vars
+            )
+        except AnsibleConnectionFailure as error:
+            raise AnsibleConnectionFailure(unmet(self._host, str(error)))
         if isinstance(found.get("msg"), str):  # what the host says of a failure is for a terminal
             found["msg"] = printable(found["msg"])
         return found

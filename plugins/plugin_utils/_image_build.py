@@ -31,7 +31,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog impor
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import Archive
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import publish, release
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
 
@@ -91,6 +91,7 @@ def check(definition: Definition, runner: Runner) -> None:
             "the image would trust nobody (image_signers is empty)",
             todo="give the public keys of those who may sign its successors, as lines of allowed_signers",
         )
+    ufs.check_program()
     release.check_terms(definition.terms, runner)
     check_successors(runner, definition.terms.signing_key, definition.signers, definition.revoked)
     settings.check(definition.settings, layout.VENDOR_SETTINGS, layout.LOADER_SETTINGS)
@@ -210,6 +211,8 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
         tree, build = plan(definition, scratch, say, warnings.append)
+        if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
+            esp.check_programs()
         with folder.locked(runner.check_mode):
             found = folder.find(definition.identity, build)
             if found is not None and found.size == definition.size and not _wanting(folder, definition, found):

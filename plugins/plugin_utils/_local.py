@@ -22,6 +22,11 @@ def _environment() -> Dict[str, str]:
     return {**ENVIRONMENT, "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force", **agent}
 
 
+def search_path() -> str:
+    """Where programs are: where the user has them, and where Debian has what it thinks only root wants."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), ENVIRONMENT["PATH"]])
+
+
 def local_execute(
     argv: Sequence[str], stdin: Optional[str] = None, deadline: Optional[float] = None
 ) -> Tuple[int, str, str]:

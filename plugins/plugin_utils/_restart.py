@@ -13,10 +13,7 @@ from typing import Any, Callable, Dict, Mapping
 from ansible.errors import AnsibleError
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-
-#: what ssh(1) says of a host whose key it does not know, or knows as another one (``sshconnect.c``), and what Ansible
-#: makes of that where a password is used (``plugins/connection/ssh.py``)
-KEY_REFUSED = ("Host key verification failed", "Host Key checking is enabled")
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import KEY_REFUSED
 
 #: seconds between two looks at a host that restarts: at first, and at most
 FIRST, SLOWEST = 1.0, 5.0

@@ -12,7 +12,9 @@ from unittest.mock import Mock
 
 import yaml
 
+from ansible_collections.nanozfs.fleet.tests import readme
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd
+from ansible_collections.nanozfs.fleet.tests.lab.firsthour import MINE, NOT_TYPED
 from ansible_collections.nanozfs.fleet.tests.lab.site import Site as LabSite
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, DIFFERENT
 
@@ -39,3 +41,16 @@ def test_no_other_file_of_the_example_is_changed() -> None:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             shipped |= set(yaml.safe_load(file))
     assert {"image_recovery", "deploy_datasets", "deploy_rc_conf", "rollback_services"} <= shipped - set(DIFFERENT)
+
+
+def test_what_the_new_user_of_the_first_hour_puts_in_is_his_own() -> None:
+    """Nothing of how ssh and Ansible work, and nothing that makes a play easier."""
+    assert set(MINE) <= set(DIFFERENT)
+    reasons = {"size", "address", "what the test has of FreeBSD", "where the test serves images from"}
+    assert {DIFFERENT[key] for key in MINE} <= reasons
+
+
+def test_the_readme_tells_what_is_typed_in_the_first_hour() -> None:
+    text = readme.section("Use it")
+    assert len(readme.block(text)) == 3 and len(readme.inline(text, "ssh-keygen")) == 1
+    assert len(readme.rows(text)) >= 9 and set(NOT_TYPED) < set(readme.rows(text))

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, Iterator, List, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Tree, TreeError)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree, TreeError
 
 MASTER, GROUP = "etc/master.passwd", "etc/group"
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Tree)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
 
 #: where the ZFS of a system is: its module, or the kernel itself where it was built in (``options ZFS``)
 ZFS, KERNEL = "boot/kernel/zfs.ko", "boot/kernel/kernel"

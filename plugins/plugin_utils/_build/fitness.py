@@ -4,8 +4,8 @@
 
 """What an image could not do, told before it is published: a trial would find out after hours, on a host.
 
-Sources: elf(5) (``sys/sys/elf_common.h`` for the machines), ``usr.bin/uname``'s names of them, newvers.sh; sshd_config(5)
-and FreeBSD's default of PermitRootLogin, which is ``no`` (``crypto/openssh/servconf.c``).
+Sources: elf(5) (``sys/sys/elf_common.h`` for the machines), ``usr.bin/uname``'s names of them, newvers.sh;
+sshd_config(5) and FreeBSD's default of PermitRootLogin, which is ``no`` (``crypto/openssh/servconf.c``).
 """
 
 from __future__ import annotations
@@ -93,14 +93,14 @@ def _machine(tree: Tree) -> Optional[int]:
 def python_problems(tree: Tree) -> List[str]:
     """Why Ansible could not work there; a sentence each.
 
-    A module of Ansible asks Python for a locale first, and fails with the words "unsupported locale setting" where there
-    is none (``WITHOUT_LOCALES`` in src.conf(5) leaves them out).
+    A module of Ansible asks Python for a locale first, and fails with the words "unsupported locale setting" where
+    there is none (``WITHOUT_LOCALES`` in src.conf(5) leaves them out).
     """
     if _machine(tree) is None or LOCALE in tree:
         return []
     return [
-        "the image has no locale C.UTF-8 ({0}), without which no module of Ansible runs: build it with locales, or bring that "
-        "file by an overlay".format(LOCALE)
+        "the image has no locale C.UTF-8 ({0}), without which no module of Ansible runs: build it with locales, or "
+        "bring that file by an overlay".format(LOCALE)
     ]
 
 
@@ -122,8 +122,8 @@ def login_problems(tree: Tree) -> List[str]:
     if not found:
         return []
     return [
-        "in recovery mode this image lets nobody in over the network, unless another user can: {0}; somebody would have "
-        "to go to the console of a host that lost its pool".format("; and ".join(found))
+        "in recovery mode this image lets nobody in over the network, unless another user can: {0}; somebody would "
+        "have to go to the console of a host that lost its pool".format("; and ".join(found))
     ]
 
 

@@ -14,12 +14,12 @@ import os
 import re
 from typing import Iterator, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (ALLOWED_SIGNERS)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import (find_superblock)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (keys)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import (entries, is_clear, is_modular)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Node, Tree, TreeError)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import find_superblock
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import ALLOWED_SIGNERS
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import keys
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import entries, is_clear, is_modular
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Node, Tree, TreeError
 
 #: without these a tree is no FreeBSD system
 SYSTEM = ("etc/rc", "etc/rc.initdiskless", "etc/defaults/rc.conf", "boot", "bin/sh")
@@ -68,9 +68,9 @@ _SETTINGS = re.compile(
 _HTPASSWD = re.compile(r"(?:.*/)?[^/]*htpasswd[^/]*\Z")
 _RECOVERY = "conf/recovery/"
 
-#: what rc.initdiskless may find below /conf: anything else there would fill /etc, or put a memory disk on a folder, before
-#: the early hook has seen to it (``libexec/rc/rc.initdiskless``: base, default, the host's address; md_size, remount,
-#: remove, *.cpio.gz)
+#: what rc.initdiskless may find below /conf: anything else there would fill /etc, or put a memory disk on a folder,
+#: before the early hook has seen to it (``libexec/rc/rc.initdiskless``: base, default, the address; md_size,
+#: remount, remove, *.cpio.gz)
 _CONF = ("conf/base/etc/", _RECOVERY)
 
 #: for these ``/etc/rc`` mounts / for writing, to take them away (FreeBSD 15: ``libexec/rc/rc``)
@@ -116,9 +116,11 @@ def check(tree: Tree, secrets: Sequence[str] = ()) -> None:
         _check_name(path)
         if path.startswith("conf/") and path != EXTRACT and not path.startswith(_CONF):
             raise Guarded(
-                "{0} would be put in force at the start of the system before the early hook decides about /etc".format(path),
-                todo="take it out; what shall be in /etc belongs into etc of an overlay, what only recovery mode has into "
-                "image_recovery",
+                "{0} would be put in force at the start of the system before the early hook decides about /etc".format(
+                    path
+                ),
+                todo="take it out; what shall be in /etc belongs into etc of an overlay, what only recovery mode has "
+                "into image_recovery",
             )
         if path.rpartition("/")[2] == "fstab" and path.startswith(("etc/", "conf/")):
             _check_fstab(path, node)
@@ -202,7 +204,9 @@ def _check_name(path: str) -> None:
     name = path.rpartition("/")[2]
     if path in _FIRST_BOOT:
         raise Guarded(
-            "/{0} must not be in an image: a newer FreeBSD would mount the slice for writing to take it away".format(path),
+            "/{0} must not be in an image: a newer FreeBSD would mount the slice for writing to take it away".format(
+                path
+            ),
             todo="take it out; what has to be done once on a host belongs into a service that looks in /var for itself",
         )
     if name == "zpool.cache":

@@ -17,8 +17,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO, Dict, List, NamedTuple, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import (Ufs)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 
 CG_MAGIC = 0x00090255
 

@@ -24,9 +24,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import (digest_file)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError, Refused)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import (replace_file)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 
 Say = Callable[[str], None]
 #: a source as it is written in a definition: a path, a URL, or ``src`` and ``sha256``

@@ -19,12 +19,17 @@ from dataclasses import dataclass, replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (ALLOWED_SIGNERS, FORMAT, IMAGE_JSON, REVOKED_KEYS)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (
+    ALLOWED_SIGNERS,
+    FORMAT,
+    IMAGE_JSON,
+    REVOKED_KEYS,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import file_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (guards, settings)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import (features_of)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import (NOTHING, Settings)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (DIR, Node, Tree)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import guards, settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import features_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree
 
 IMAGE_CONF = "boot/nanozfs/image.conf"
 
@@ -128,7 +133,9 @@ def fstab_lines(text: str) -> str:
         place = posixpath.normpath("/" + words[1].lstrip("/")) if len(words) > 1 else ""
         if place in OURS and not words[0].startswith("#"):
             raise guards.Guarded(
-                "etc/fstab of an overlay mounts {0} on {1}, where the layout has what it needs".format(words[0], words[1]),
+                "etc/fstab of an overlay mounts {0} on {1}, where the layout has what it needs".format(
+                    words[0], words[1]
+                ),
                 todo="take the line out: /, /cfg, /etc, /tmp and /var are seen to by the image and the early hook",
             )
     return "".join(line + "\n" for line in lines)
@@ -147,7 +154,9 @@ def apply(tree: Tree, identity: Identity, extras: Extras) -> str:
     _agent(tree)
     tree.write("etc/diskless", "")
     tree.write("etc/fstab", FSTAB + fstab_lines(extras.fstab))
-    tree.remove("etc/login.conf.db")  # of another text than an overlay's; login_cap(3) reads the text where there is none
+    tree.remove(
+        "etc/login.conf.db"
+    )  # of another text than an overlay's; login_cap(3) reads the text where there is none
     _settings(tree, extras.settings)
     tree.put("cfg", Node(DIR, 0o755))
     for folder in extras.recovery:

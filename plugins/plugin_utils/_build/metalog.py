@@ -15,8 +15,16 @@ import re
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import (Accounts)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (DIR, FILE, LINK, Node, Tree, TreeError, clean)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (
+    DIR,
+    FILE,
+    LINK,
+    Node,
+    Tree,
+    TreeError,
+    clean,
+)
 
 METALOG = "METALOG"
 

@@ -20,20 +20,20 @@ import tarfile
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import (digest_file)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (Package)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import (GROUP, MASTER, Accounts)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import (Say, Supplied)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (Tree, TreeError)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
 
 MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
 
 #: of packages; before pkg 1.17 they were called after their compression
 SUFFIXES = (".pkg", ".txz", ".tzst")
 
-#: where packages are below a folder: as ``pkg fetch -o`` leaves it, also from a repository with hashed names, and the top
-#: of a repository that poudriere made
+#: where packages are below a folder: as ``pkg fetch -o`` leaves it, also from a repository with hashed names, and the
+#: top of a repository that poudriere made
 FOLDERS = ("", "All", "All/Hashed", "Hashed")
 
 #: packages of a repository that hold its catalogue
@@ -291,15 +291,15 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
         dropped = _lay(tree, each, accounts, scratch)
         if dropped:
             say(
-                "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service that "
-                "needs it has to make it, or deploy_files, or a dataset".format(
+                "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service "
+                "that needs it has to make it, or deploy_files, or a dataset".format(
                     each.package.name, first_of(dropped, NAMED)
                 )
             )
         if each.unclear:
             say(
-                "the package {0} has a manifest in UCL, which is not read here: what it needs, and its users and groups, are "
-                "not known".format(each.package.name)
+                "the package {0} has a manifest in UCL, which is not read here: what it needs, and its users and "
+                "groups, are not known".format(each.package.name)
             )
         if each.scripts:
             say(
@@ -351,7 +351,9 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> List
         for member in tar:
             path = member.name.strip("/")
             if path.startswith("var/"):
-                about = " ({0:04o} {1}:{2})".format(member.mode & 0o7777, member.uname or "root", member.gname or "wheel")
+                about = " ({0:04o} {1}:{2})".format(
+                    member.mode & 0o7777, member.uname or "root", member.gname or "wheel"
+                )
                 below[path] = "/" + path + (about if member.isdir() else "")
             if not member.name.startswith("+"):
                 yield member

@@ -17,10 +17,17 @@ from typing import Tuple
 
 import yaml
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (ORIGIN_JSON, Input, Origin, Package, parse, release_of)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import (KERNEL)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Tree)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import (
+    ORIGIN_JSON,
+    Input,
+    Origin,
+    Package,
+    parse,
+    release_of,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import KERNEL
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
 
 SETS = "sets"
 

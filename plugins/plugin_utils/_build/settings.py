@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Iterable, Mapping, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError, Refused)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (keys)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import (MASTER, is_modular, with_password)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (DIR, FILE, Node, Tree, TreeError)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import keys
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import MASTER, is_modular, with_password
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, Node, Tree, TreeError
 
 RECOVERY = "conf/recovery/etc"
 

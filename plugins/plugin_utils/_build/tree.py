@@ -21,8 +21,8 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import (digest_file)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 
 DIR, FILE, LINK = "dir", "file", "link"
 

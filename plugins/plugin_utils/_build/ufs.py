@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,11 +28,16 @@ import tempfile
 import time
 from typing import BinaryIO, Callable, Iterable, Iterator, List, Set
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import (FleetError)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import (GRID)
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import (SUPERBLOCK_SIZE, find_superblock, parse_superblock)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (hardlinks)
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import (FILE, Tree)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import (
+    SUPERBLOCK_SIZE,
+    find_superblock,
+    parse_superblock,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import hardlinks
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import search_path
 
 #: UFS geometry: 4 KiB fragments are the grid on which two images are compared
 BSIZE, FSIZE = 32768, GRID
@@ -81,16 +87,22 @@ def make(tree: Tree, scratch: str, out: str, size: int, epoch: int) -> None:
         normalise(image)
 
 
-def _makefs(argv: List[str], log: BinaryIO) -> subprocess.Popen:
-    try:
-        return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ, LC_ALL="C")
-        )
-    except FileNotFoundError:
+def check_program() -> None:
+    """See that makefs is there, before a tree is put together for it.
+
+    :raises MakefsError: when it is not.
+    """
+    if shutil.which("makefs", path=search_path()) is None:
         raise MakefsError(
             "makefs is not installed on this machine",
             todo="install it: package makefs on Debian and Ubuntu; FreeBSD has it in its base system",
         )
+
+
+def _makefs(argv: List[str], log: BinaryIO) -> subprocess.Popen:
+    check_program()
+    environment = dict(os.environ, LC_ALL="C", PATH=search_path())
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
 def _wait(process: subprocess.Popen, log: BinaryIO, size: int) -> None:

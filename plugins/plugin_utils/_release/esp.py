@@ -11,12 +11,14 @@ time from SOURCE_DATE_EPOCH. (makefs of FreeBSD writes FAT as well, Debian's doe
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import uuid
 from typing import List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import search_path
 
 #: the size from which on it can be FAT32 with the clusters of one sector that FreeBSD's install-boot.sh uses, which any
 #: firmware reads; all but the file is zeros
@@ -41,6 +43,7 @@ def make(out: str, program: bytes, serial: uuid.UUID) -> None:
     :param serial: what the serial number of the volume is taken from.
     :raises EspError: when mtools are missing or the program does not fit.
     """
+    check_programs()
     with open(out, "wb") as file:
         file.truncate(ESP_SIZE)
     sectors = str(ESP_SIZE // 512)
@@ -56,17 +59,23 @@ def make(out: str, program: bytes, serial: uuid.UUID) -> None:
             _run(argv)
 
 
+def check_programs() -> None:
+    """See that mtools are there, before there is anything to put into the partition.
+
+    :raises EspError: when they are not.
+    """
+    for program in ("mformat", "mmd", "mcopy"):
+        if shutil.which(program, path=search_path()) is None:
+            raise EspError(
+                "{0} is not installed on this machine; it makes the EFI system partition".format(program),
+                todo="install the package mtools, or make media for BIOS only (image_efi=false)",
+            )
+
+
 def _run(argv: List[str]) -> None:
     environment = dict(os.environ, LC_ALL="C", TZ="UTC", SOURCE_DATE_EPOCH=EPOCH, MTOOLSRC=os.devnull)
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
-        )
-    except FileNotFoundError:
-        raise EspError(
-            "{0} is not installed on this machine; it makes the EFI system partition".format(argv[0]),
-            todo="install the package mtools, or make media for BIOS only (image_efi=false)",
-        )
+    environment["PATH"] = search_path()
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
         raise EspError("{0} failed: {1}".format(argv[0], said))

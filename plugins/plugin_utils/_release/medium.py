@@ -90,6 +90,13 @@ class Form:
         """What the manifest calls it."""
         return KINDS[self.scheme]
 
+    def boots_efi(self, able: bool) -> bool:
+        """Whether it boots by UEFI as well.
+
+        :param able: whether the image has what that takes.
+        """
+        return self.scheme == GPT and (able if self.efi is None else self.efi)
+
     @property
     def suffix(self) -> str:
         """How the name of its file ends, after the id of the image."""
@@ -158,7 +165,7 @@ def _need(code: Mapping[str, bytes], *names: str) -> None:
 
 
 def _lay_gpt(medium: BinaryIO, form: Form, code: Mapping[str, bytes], slice_size: int, seed: str) -> Dict[str, int]:
-    efi = form.efi if form.efi is not None else bool(code.get("gptboot.efi"))
+    efi = form.boots_efi(bool(code.get("gptboot.efi")))
     _need(code, "pmbr", "gptboot", *(["gptboot.efi"] if efi else []))
     if len(code["gptboot"]) > BOOT_SIZE:
         raise MediumError("boot/gptboot is larger than its partition")

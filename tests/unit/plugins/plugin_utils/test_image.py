@@ -26,7 +26,7 @@ import pytest
 from dissect.ffs import FFS
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import read_table
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, parse
@@ -649,5 +649,12 @@ class TestTree:
 
 def test_makefs_missing(images: Images, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    ufs.check_program()  # where Debian has it is not in the path of its users
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
     with pytest.raises(ufs.MakefsError, match="package makefs"):
         ufs.make(Tree(), str(tmp_path), str(tmp_path / "out"), 2 * MIB, 1)
+    said: List[str] = []
+    definition = images.definition("1.1", 11, sources=["/nonexistent"])
+    with pytest.raises(ufs.MakefsError, match="package makefs"):
+        build.run(definition, Runner(local_execute), said.append)
+    assert said == [], "it began before it had looked"

@@ -20,6 +20,7 @@ import pytest
 from dissect.ffs import FFS
 from dissect.volume.disk import Disk
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, mbr, medium
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form, MediumError
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -147,6 +148,7 @@ class TestGpt:
 
     def test_mtools_missing(self, make: Make, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
         with pytest.raises(esp.EspError, match="install the package mtools") as caught:
             make()
         assert "image_efi=false" in str(caught.value)
