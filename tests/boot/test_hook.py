@@ -547,7 +547,8 @@ def with_users(stage: Stage) -> None:
 
 def in_force(up: Boot) -> str:
     """The password of root that counts, as a login would find it."""
-    return up.files["/etc/spwd.db"].strip().partition(":")[2]
+    users = [line.partition(":") for line in up.files["/etc/spwd.db"].splitlines()]
+    return next(password for name, _colon, password in users if name == "root")
 
 
 def test_users_of_the_image(stage: Stage) -> None:
@@ -565,12 +566,14 @@ def test_users_of_the_host(stage: Stage) -> None:
     """An interruption of before has left its files in /cfg."""
     installed(stage)
     with_users(stage)
-    stage.write("tank/nanozfs/cfg", "master.passwd", USERS.format("host"))
+    stage.write("tank/nanozfs/cfg", "master.passwd", "# of the host\n" + USERS.format("host"))
     for name in ("spwd.db.tmp", "pwd.db.tmp", "master.passwd.orig"):
         stage.write("tank/nanozfs/cfg", name, "half\n")
     up = stage.boot()
     assert is_itself(up), up.console
     assert in_force(up) == "host"
+    # passwd(5): name, * in place of the password, uid, gid, name in full, home, shell
+    assert up.files["/etc/passwd"] == "# of the host\nroot:*:0:0:Charlie &:/root:/bin/sh\n"
 
 
 def test_users_of_recovery_mode(stage: Stage) -> None:
