@@ -28,7 +28,7 @@ units: setup ## ansible-test units, on every Python that is there
 
 unit: setup ## the unit tests, quickly
 	@cd .cache/collections/ansible_collections/nanozfs/fleet && \
-		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot tests/playbooks
+		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot tests/lab tests/playbooks
 
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
@@ -49,7 +49,7 @@ bench: setup ## the benchmarks of updates (as root; about an hour) and of a buil
 build: setup ## the collection's artefact
 	@cd "$$(tools/stage .cache/staged)" && $(CURDIR)/.cache/venv/bin/ansible-galaxy collection build --force --output-path $(CURDIR)
 
-lab-down: setup ## take away a lab that was left behind (as root)
+lab-down: setup ## take away the lab of this checkout, where it was left behind (as root)
 	@tools/lab down
 
 requirements: ## make requirements/dev.txt anew from dev.in

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -60,19 +60,18 @@ class Ground:
     """What all stages of a process stand on: the lab without a network, in a place of its own."""
 
     def __init__(self) -> None:
-        self.home = tempfile.mkdtemp(prefix="nanozfs-boot-", dir="/var/tmp")
-        self.memory = tempfile.mkdtemp(prefix="nanozfs-boot-", dir="/run")
-        self.environment = {"NANOZFS_LAB": self.home, "NANOZFS_LAB_MEMORY": self.memory}
+        name = "boot-" + secrets.token_hex(6)
+        self.lab = paths.places(dict(os.environ, NANOZFS_LAB=name), paths.CHECKOUT)
         # the lab's own code is told where it is by its paths
-        paths.HOME, paths.MEMORY = self.home, self.memory
-        paths.HOSTS, paths.SHELF = os.path.join(self.home, "hosts"), os.path.join(self.home, "shelf")
+        paths.LAB, paths.HOME, paths.MEMORY, paths.NETNS = self.lab, self.lab.home, self.lab.memory, self.lab.netns
+        paths.HOSTS, paths.SHELF = os.path.join(paths.HOME, "hosts"), os.path.join(paths.HOME, "shelf")
         Lab().lay_out()
 
     def close(self) -> None:
         """Take it away."""
-        sh("umount", "-l", self.memory)
-        shutil.rmtree(self.memory)
-        shutil.rmtree(self.home)
+        sh("umount", "-l", self.lab.memory)
+        shutil.rmtree(self.lab.memory)
+        shutil.rmtree(self.lab.home)
 
 
 @dataclass
@@ -377,7 +376,7 @@ class Stage:
         environment = {"PATH": "/usr/sbin:/usr/bin", "PYTHONPATH": os.path.join(paths.MEMORY, "path")}
         done = subprocess.run(
             argv,
-            env=dict(environment, **self.ground.environment),
+            env=dict(environment, **self.ground.lab.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

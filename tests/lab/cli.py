@@ -17,9 +17,12 @@ from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabErro
 from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, Site, buy, make_site
 from ansible_collections.nanozfs.fleet.tests.site import PlayFailed
 
+_ABOUT = """A fleet of FreeBSD-like hosts on this machine. Each checkout has its own lab, the one here is called {0};
+NANOZFS_LAB in the environment names another one.""".format(paths.LAB.name)
+
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lab", description="A fleet of FreeBSD-like hosts on this machine.")
+    parser = argparse.ArgumentParser(prog="lab", description=_ABOUT)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
@@ -36,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     keep = verb("keep", "keep hosts as they are now, for `fresh --kept`; once")
     keep.add_argument("host", nargs="+")
     verb("status", "list the hosts")
-    verb("leftovers", "say what an ended lab has left behind; exit status 1 if anything")
+    verb("leftovers", "say what the lab has left behind after its end; exit status 1 if anything")
+    verb("home", "say in which folder the lab is; its site is below that")
     add = verb("add", "add a host with data disks, without a medium")
     add.add_argument("host")
     add.add_argument("number", type=int, help="last part of its address 10.77.0.N")
@@ -126,6 +130,8 @@ def main(argv: List[str]) -> int:
                 lab.keep(name)
         elif options.verb == "status":
             _status(lab)
+        elif options.verb == "home":
+            print(paths.HOME)
         elif options.verb == "leftovers":
             found = lab.leftovers()
             print("".join(each + "\n" for each in found), end="")

@@ -4,7 +4,8 @@
 
 """A lab: a fleet of hosts on one Linux machine, and everything that can be done to them by hand.
 
-Needs root. Hosts have a network of their own (namespace nzlab, 10.77.0.0/24) with no way out.
+Needs root. Hosts have a network of their own (10.77.0.0/24, in namespaces) with no way out. Several labs can be on one
+machine, each with its name (see ``paths.py``), and no verb touches anything of another one's.
 """
 
 from __future__ import annotations
@@ -94,6 +95,21 @@ class LabError(Exception):
     """The lab cannot do that."""
 
 
+def _command(pid: int, *modules: str) -> str:
+    """The command line of a process that runs one of these modules of ``tests.lab`` for this lab; empty for others."""
+    try:
+        with open("/proc/{0}/cmdline".format(pid), "rb") as file:
+            words = os.fsdecode(file.read()).split("\0")
+        with open("/proc/{0}/environ".format(pid), "rb") as file:
+            told = os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return ""
+    ours = tuple("tests.lab." + module for module in modules)
+    if "NANOZFS_LAB=" + paths.LAB.name not in told or not any(word.endswith(ours) for word in words):
+        return ""
+    return " ".join(words).strip()
+
+
 def sh(*argv: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess:
     """Run a command of this machine."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False, **more)
@@ -163,10 +179,9 @@ class Host:
         try:
             with open(os.path.join(self.home, "supervisor.pid"), encoding="utf-8") as file:
                 pid = int(file.read())
-            with open("/proc/{0}/cmdline".format(pid), "rb") as file:
-                return pid if b"supervisor" in file.read() else None
         except (OSError, ValueError):
             return None
+        return pid if _command(pid, "supervisor").endswith(" " + self.name) else None
 
     @property
     def is_on(self) -> bool:
@@ -192,7 +207,7 @@ class Host:
             stdout=console,
             stderr=console,
             start_new_session=True,
-            env=dict(os.environ, NANOZFS_LAB=paths.HOME),
+            env=dict(os.environ, **paths.LAB.environment),
         )
         with open(os.path.join(self.home, "supervisor.pid"), "w", encoding="utf-8") as file:
             file.write(str(process.pid))
@@ -429,6 +444,7 @@ class Lab:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env=dict(os.environ, **paths.LAB.environment),
         )
         with open(os.path.join(paths.HOME, "web.pid"), "w", encoding="utf-8") as file:
             file.write(str(process.pid))
@@ -444,9 +460,11 @@ class Lab:
         path = os.path.join(paths.HOME, "web.pid")
         try:
             with open(path, encoding="utf-8") as file:
-                os.kill(int(file.read()), signal.SIGKILL)
+                pid = int(file.read())
         except (OSError, ValueError):
             return
+        if _command(pid, "web"):
+            os.kill(pid, signal.SIGKILL)
         os.unlink(path)
 
     @staticmethod
@@ -539,7 +557,7 @@ class Lab:
     def _namespaces() -> List[str]:
         listed = sh("ip", "netns", "list", check=False).stdout.splitlines()
         names = [line.split()[0] for line in listed if line.strip()]
-        return [name for name in names if name == paths.NETNS or name.startswith(paths.NETNS + "-")]
+        return [name for name in names if name == paths.NETNS or name.startswith(paths.NETNS + ".")]
 
     @staticmethod
     def _loops() -> List[str]:
@@ -553,23 +571,14 @@ class Lab:
         return found
 
     def leftovers(self) -> List[str]:
-        """What an ended lab has left on this machine; empty as it should be."""
+        """What this lab, which has ended, has left on this machine; empty as it should be."""
         found = ["network namespace " + name for name in self._namespaces()]
         found += ["loop device " + name for name in self._loops()]
         with open("/proc/mounts", encoding="utf-8") as file:
             mounts = [line.split()[1] for line in file]
-        found += ["mount " + path for path in mounts if path.startswith((paths.MEMORY, paths.HOME))]
+        found += ["mount " + path for path in mounts if (path + "/").startswith((paths.MEMORY + "/", paths.HOME + "/"))]
         for pid in os.listdir("/proc"):
-            if pid.isdigit() and int(pid) != os.getpid():
-                try:
-                    with open("/proc/{0}/cmdline".format(pid), "rb") as file:
-                        words = file.read().split(b"\0")
-                except OSError:
-                    continue
-                ours = [b"tests.lab.supervisor", b"tests.lab.init"]
-                if paths.GATEWAY.encode() in words:  # others serve elsewhere
-                    ours.append(b"tests.lab.web")
-                if any(word.endswith(tuple(ours)) for word in words):
-                    found.append("process {0}".format(b" ".join(words).decode("utf-8", "replace").strip()))
+            command = _command(int(pid), "supervisor", "init", "web") if pid.isdigit() else ""
+            found += ["process {0}: {1}".format(pid, command)] if command else []
         found += ["folder " + path for path in (paths.HOME, paths.MEMORY) if os.path.exists(path)]
         return found

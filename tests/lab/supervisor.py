@@ -114,7 +114,7 @@ class Supervisor:
         argv += ["--fork", "--kill-child", "--propagation", "private", "/usr/bin/python3", "-S", "-m"]
         argv += ["ansible_collections.nanozfs.fleet.tests.lab.init", self.name, image]
         environment = {"PATH": "/usr/sbin:/usr/bin", "PYTHONPATH": os.path.join(paths.MEMORY, "path")}
-        environment["NANOZFS_LAB"] = paths.HOME
+        environment.update(paths.LAB.environment)
         self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment)
         return self.child.wait()
 
@@ -142,7 +142,7 @@ class Supervisor:
 
 def netns(name: str) -> str:
     """The network namespace of a host."""
-    return "{0}-{1}".format(paths.NETNS, name)
+    return "{0}.{1}".format(paths.NETNS, name)
 
 
 if __name__ == "__main__":
