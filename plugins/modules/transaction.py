@@ -150,6 +150,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import (
     attempt,
@@ -225,7 +226,12 @@ def abandoned(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
         return dict(shown(here.journal, here.journal), says=says)
     token = operations.in_place_of(here, play_of(params), "-e fleet_take_over=true")
     done = Operation(here, Play(token)).run(machine.ABANDON)
-    return dict(answer(done), says=words.given_up(done.before, done.situation))
+    says = words.given_up(done.before, done.situation)
+    other = here.medium.inactive
+    # or it would go on for hours on a thin line, at the rate that the play had which is over
+    if other is not None and not runner.check_mode and job.stop(other.label):
+        says += "; the write that was at work on {0} was ended".format(other.label)
+    return dict(answer(done), says=says)
 
 
 def recorded(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:

@@ -315,6 +315,36 @@ def await_change(job: Job, ident: str, seconds: float, sleep: Callable[[float], 
         sleep(0.2)
 
 
+def stop(label: str, seconds: float = 20.0, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """End the write that is at work on a slice, as a power cut would: the next one goes on from what it has written.
+
+    :param label: of the slice.
+    :param seconds: how long it may take to end.
+    :returns: whether there was one.
+    :raises FleetError: when it does not end.
+    """
+    job = Job(label)
+    record = job.read()
+    if not job.under_way() or record is None or record.get("finished"):
+        return False
+    pid = record.get("pid")
+    until = time.monotonic() + seconds
+    if isinstance(pid, int) and pid > 1:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    while job.under_way():
+        if time.monotonic() > until:
+            raise FleetError(
+                "{0} is still being {1} and could not be stopped (process {2} on the host)".format(
+                    label, job.kind.done, pid or _WHICH
+                ),
+                safe="nothing boots from it",
+                todo="end that process, and run the play again",
+            )
+        sleep(0.2)
+    return True
+
+
 def refuse_other(job: Job, record: Optional[Record], image: str, describe: str) -> None:
     """Refuse to interfere with work on something else.
 

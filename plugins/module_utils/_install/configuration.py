@@ -41,6 +41,12 @@ MASTER = "master.passwd"
 #: itself where there is no database of it, and images have none
 _DERIVED = {MASTER: ("pwd_mkdb", "-p", "/etc/master.passwd")}
 
+#: RFC 1123, section 2.1, and underscores, which people have; sethostname(3) takes MAXHOSTNAMELEN with the end
+HOSTNAME = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*\Z"
+)
+MAXHOSTNAMELEN = 256
+
 _SETTING = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
 
 
@@ -62,6 +68,12 @@ def rc_conf(hostname: str, values: Mapping[str, Any]) -> str:
 
     :raises Refused: when a value cannot be one, or says another host name.
     """
+    if not HOSTNAME.match(hostname) or len(hostname) > MAXHOSTNAMELEN - 1:
+        raise Refused(
+            "{0!r} is no name for a host".format(hostname),
+            safe=_SAFE,
+            todo="give deploy_hostname: letters, digits and dashes, also with a domain (web-1.example.org)",
+        )
     if values.get("hostname", hostname) != hostname:
         raise Refused(
             "deploy_rc_conf sets another hostname ({0}) than deploy_hostname ({1})".format(
@@ -241,7 +253,8 @@ def _write(file: File, path: str) -> None:
 class Written:
     """What was written, or in check mode would be.
 
-    ``overwritten`` are files of /etc that nobody had saved; ``key`` is the public key that the host is known by to ssh
+    ``overwritten`` are files of /etc that nobody had saved, ``renewed`` those that
+    are others now while the host runs; ``key`` is the public key that the host is known by to ssh
     as itself, empty where that cannot be told.
     """
 
@@ -250,6 +263,7 @@ class Written:
     after: str
     overwritten: List[str]
     key: str = ""
+    renewed: Sequence[str] = ()
 
 
 class Configuration:
@@ -356,6 +370,7 @@ class Configuration:
         written.after += "".join("/etc/" + file.describe() + "\n" for file in behind if file.path not in told)
         written.changed = written.changed or bool(behind)
         written.overwritten += unsaved
+        written.renewed = [file.path for file in behind]
         if behind and not self.runner.check_mode:
             self._replace(self.etc, behind)
         for file in behind:

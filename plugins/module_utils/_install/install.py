@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration, datasets
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Configuration, File
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, Entry, merged
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection, transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
@@ -41,6 +42,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight i
 MEDIUM, HOST = "medium", "install"
 
 _SAFE = "nothing was changed"
+
+#: how many files are named before it is only said how many there are
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -367,6 +371,13 @@ class Installation:
             outcome.warnings.append(
                 "{0} had been changed on the host and not saved; the inventory's version is in place now".format(
                     ", ".join(sorted(written.overwritten))
+                )
+            )
+        if written.renewed and not self.runner.check_mode:
+            outcome.warnings.append(
+                "{0} {1} new in /etc: what runs has read the old one; restart the services that it is for, or the host "
+                "(its name and network count from a start on)".format(
+                    first_of(sorted(written.renewed), _NAMED), "is" if len(written.renewed) == 1 else "are"
                 )
             )
 

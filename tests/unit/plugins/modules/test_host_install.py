@@ -205,6 +205,14 @@ class TestNew:
         assert not again["changed"] and target.cfg(HOST_KEY) == key
         assert again["ssh_host_key"].split()[:2] == public.split()[:2], "its own key counts"
 
+    @pytest.mark.parametrize("name", ["h\u00f6st", "two words", "", "-x", "x.", "a" * 64, "$(id)", "a..b"])
+    def test_what_is_no_name_for_a_host(self, target: Target, name: str) -> None:
+        assert "is no name for a host" in target.refused(hostname=name)
+
+    def test_a_name_may_have_its_domain(self, target: Target) -> None:
+        target.run(hostname="web-1.example.org")
+        assert 'hostname="web-1.example.org"' in str(target.cfg("rc.conf"))
+
     @pytest.mark.parametrize("given", [[HOST_KEY, HOST_KEY + ".pub"], [HOST_KEY], [HOST_KEY + ".pub"]])
     def test_the_key_that_the_site_gives_goes_before(self, target: Target, given: List[str]) -> None:
         target.make_key("etc")
@@ -367,8 +375,11 @@ class TestInstalled:
             assert 'motto="new"' in str(running.get(tree, "rc.conf"))
         assert result["actions"][0].startswith("mount -u -o rw") and result["actions"][1].startswith("mount -u -o ro")
         assert "  motto: as deploy_rc_conf says" in result["diff"]["after"] and "new" not in result["diff"]["after"]
-        assert result["warnings"] == []
-        assert not running.run(files=files, rc_conf={"motto": "new"})["changed"]
+        (told,) = result["warnings"]
+        assert told.startswith("local/db.key, login.conf, rc.conf are new in /etc: what runs has read the old one")
+        assert checked["warnings"] == []
+        again = running.run(files=files, rc_conf={"motto": "new"})
+        assert not again["changed"] and again["warnings"] == []
 
     def test_etc_that_was_left_behind(self, running: Target) -> None:
         """As an earlier version of the role left it."""

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any, Callable, Dict, List
 
@@ -15,6 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import save
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import Outcome
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
 from ansible_collections.nanozfs.fleet.plugins.modules import rollback_info, transaction, trial, upgrade_info
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
@@ -208,6 +212,21 @@ class TestConfiguration:
         given_up = play._call("transaction", state="abandoned")
         assert given_up["changed"] and "thrown away" in given_up["says"]
         assert ROOT + "/next" not in fleet.host.names("filesystem") and not fleet.journal.staged
+
+    def test_giving_up_ends_the_write_that_is_at_work(self, fleet: Fleet) -> None:
+        """Or it would go on for hours on a thin line, at the rate of a play that is over."""
+        play, _found = self.staged(fleet)
+        script = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1, flush=True); "
+        script += "time.sleep(99)"
+        os.makedirs(job.RUN_DIR, exist_ok=True)
+        writer = job.Job("nz-b")
+        with subprocess.Popen([sys.executable, "-c", script, writer._lock_path], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdout.readline()
+            writer.save({"job": "1", "image": "x", "pid": process.pid, "finished": False})
+            assert writer.under_way()
+            given_up = play._call("transaction", state="abandoned")
+            assert process.wait(5) == -9 and not writer.under_way()
+        assert given_up["says"].endswith("the write that was at work on nz-b was ended")
 
     def test_so_does_a_commit_with_the_snapshot_of_the_trial(self, fleet: Fleet) -> None:
         play, _found = self.staged(fleet)
