@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import no_answer
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 
 
@@ -19,4 +22,7 @@ class ActionModule(LeasingAction):
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Look; the result of the module, and where the tasks of the site are."""
         hooks = self.hooks(arguments, "rollback")
-        return dict(self.leased(arguments), tasks=hooks)
+        try:
+            return dict(self.leased(arguments), tasks=hooks)
+        except AnsibleConnectionFailure as error:
+            raise no_answer(self._host, self._vars.get("ansible_limit"), str(error))

@@ -13,8 +13,10 @@ from __future__ import annotations
 import os
 from typing import Any, Dict
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import no_answer
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
@@ -33,7 +35,11 @@ class ActionModule(LeasingAction):
             tasks = arguments["cfg_tasks"] = site.need(str(tasks), "upgrade_cfg_tasks", "tasks", os.path.isfile)
         hooks = self.hooks(arguments, "upgrade")
         pushed = boolean(arguments.get("push", False), strict=False)
-        found = self._pushed(arguments) if pushed else self.leased(arguments)
+        try:
+            found = self._pushed(arguments) if pushed else self.leased(arguments)
+        except AnsibleConnectionFailure as error:
+            # a failure, for a host that does not answer is none to Ansible, which would only say that
+            raise no_answer(self._host, self._vars.get("ansible_limit"), str(error))
         return dict(found, tasks=hooks, **({"cfg_tasks": tasks} if tasks else {}))
 
     def _pushed(self, arguments: Dict[str, Any]) -> Dict[str, Any]:

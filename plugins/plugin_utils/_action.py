@@ -33,6 +33,20 @@ def unmet(host: str, said: str) -> str:
     ).format(host, " ".join(said.split()))
 
 
+def no_answer(host: str, limit: Any, said: str) -> FleetError:
+    """What a look at a host ends with that gives no answer, and how to go on without it.
+
+    :param limit: what the play is limited to, if anything.
+    :param said: what the connection says.
+    """
+    others = "" if limit == host else ", or leave it out: -l '{0}:!{1}'".format(limit or "all", host)
+    return FleetError(
+        "{0} gives no answer: {1}".format(host, " ".join(said.split())[:400]),
+        safe="nothing was changed",
+        todo="see what is wrong with it" + others,
+    )
+
+
 class ModuleAction(ActionBase):
     """Arguments, work, the module, and the one place where errors end."""
 

@@ -226,3 +226,14 @@ def test_a_build_without_its_variables(example: Example) -> None:
     code, lines = example.play("build.yml", "-i", example.inventory({"down": DOWN}))
     text = text_of(lines)
     assert code == 2 and "image_name is not set; image_output is not set; image_seq is not set; " in text, text
+
+
+@pytest.mark.parametrize("playbook", ["upgrade.yml", "rollback.yml"])
+def test_a_host_that_is_down_ends_a_play_with_what_to_do(example: Example, playbook: str) -> None:
+    hosts: Dict[str, Dict[str, Any]] = {"down": DOWN, "strange": STRANGE}
+    more = ["-e", "upgrade_version=1.1", "-e", "nanozfs_repository=http://127.0.0.1:1/"]
+    code, lines = example.play("-i", example.inventory(hosts), playbook, *more)
+    said = text_of(lines)
+    assert code == 2 and "down gives no answer: " in said and "Connection refused" in said, said
+    assert "Safe now: nothing was changed. Next: see what is wrong with it, or leave it out: -l 'all:!down'" in said
+    assert "Traceback" not in said
