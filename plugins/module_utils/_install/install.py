@@ -19,6 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import RECOVERY as RECOVERY_SLICE
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, ensure_dataset
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
@@ -133,6 +134,12 @@ def refuse_host(host: Mapping[str, Any], pool: str) -> None:
             "the host is in state {0}{1}: its early boot hook did not run".format(host["state"], more),
             safe=_SAFE,
             todo="look at its console and restart it",
+        )
+    if host["running"]["slice"] == RECOVERY_SLICE:
+        raise Refused(
+            "the host was started from its recovery slice, and would start from that again{0}".format(more),
+            safe=_SAFE,
+            todo="type `nanozfs recovery` there, have another system start, and run this again",
         )
     if host["running"]["pool"] != pool:
         raise Refused(

@@ -21,7 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import leas
 from ansible_collections.nanozfs.fleet.plugins.modules import host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
 from ansible_collections.nanozfs.fleet.tests.unit.agent import HOOK
-from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
+from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost, boot
 
 ROOT = "tank/nanozfs"
 VDEVS = [{"type": "raidz", "disks": ["ada1", "ada2", "ada3"]}]
@@ -204,6 +204,11 @@ class TestNew:
         again = target.run()
         assert not again["changed"] and target.cfg(HOST_KEY) == key
         assert again["ssh_host_key"].split()[:2] == public.split()[:2], "its own key counts"
+
+    def test_a_host_that_would_come_up_in_recovery_mode_again(self, target: Target) -> None:
+        boot(target.host.machine, "nz-recovery")
+        target.host.command("kenv", "nanozfs.state=recovery")
+        assert "started from its recovery slice, and would start from that again" in target.refused()
 
     @pytest.mark.parametrize("name", ["h\u00f6st", "two words", "", "-x", "x.", "a" * 64, "$(id)", "a..b"])
     def test_what_is_no_name_for_a_host(self, target: Target, name: str) -> None:
