@@ -79,6 +79,7 @@ IFS='
 for nz_name in $(set | LC_ALL=C sed -nE "s/^($nz_names)=.*/\1/p"); do
     eval "printf '%s=%s\0' \"\$nz_name\" \"\$$nz_name\""
 done
+printf 'all of it'
 """
 
 
@@ -125,9 +126,11 @@ def read(runner: Runner, places: Places) -> Network:
     :raises FleetError: when its settings cannot be read.
     """
     result = runner.query(["sh", "-c", _SCRIPT, places.etc, "|".join(NAMES)])
-    if result.rc != 0:
+    if result.rc != 0 or not result.out.endswith(
+        "all of it"
+    ):  # a file that ends the shell leaves nothing, and no error
         raise unexpected(result, "read the settings of the network", safe="nothing was changed")
-    pairs = [each.partition("=") for each in result.out.split("\0") if each]
+    pairs = [each.partition("=") for each in result.out.split("\0")[:-1]]
     try:
         with open(os.path.join(places.etc, "resolv.conf"), encoding="utf-8", errors="replace") as file:
             resolver = file.read(8192)

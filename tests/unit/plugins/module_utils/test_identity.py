@@ -145,6 +145,14 @@ def test_settings_that_cannot_be_read_are_an_error_and_not_nothing(tmp_path: Pat
         read(tmp_path)
 
 
+def test_a_file_that_ends_the_shell_is_no_host_without_a_network(etc: Path) -> None:
+    (etc / "rc.conf").write_text(STATIC)
+    (etc / "rc.conf.d").mkdir()
+    (etc / "rc.conf.d" / "routing").write_text("exit 0\n")
+    with pytest.raises(FleetError, match="could not read the settings of the network"):
+        read(etc)
+
+
 class TestAtEveryStart:
     """``nanozfs reconcile``, which rc.d/nanozfs runs."""
 
