@@ -314,6 +314,7 @@ def work(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         return still(module, other, piece.label)
     head = {
         "job": "{0}-{1}".format(int(time.time()), os.getpid()),
+        "pid": os.getpid(),
         "image": manifest.id,
         "describe": manifest.describe(),
     }

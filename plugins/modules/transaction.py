@@ -225,11 +225,13 @@ def abandoned(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
         says = "there is nothing to give up: the journal is in phase {0}".format(here.journal.phase)
         return dict(shown(here.journal, here.journal), says=says)
     token = operations.in_place_of(here, play_of(params), "-e fleet_take_over=true")
+    machine.decide(here.facts(), machine.ABANDON)
+    other = here.medium.inactive
+    # or a write would go on for hours on a thin line, at the rate that the play had which is over
+    stopped = other is not None and not runner.check_mode and job.stop(other.label)
     done = Operation(here, Play(token)).run(machine.ABANDON)
     says = words.given_up(done.before, done.situation)
-    other = here.medium.inactive
-    # or it would go on for hours on a thin line, at the rate that the play had which is over
-    if other is not None and not runner.check_mode and job.stop(other.label):
+    if stopped and other is not None:
         says += "; the write that was at work on {0} was ended".format(other.label)
     return dict(answer(done), says=says)
 

@@ -39,7 +39,10 @@ def no_answer(host: str, limit: Any, said: str) -> FleetError:
     :param limit: what the play is limited to, if anything.
     :param said: what the connection says.
     """
-    others = "" if limit == host else ", or leave it out: -l '{0}:!{1}'".format(limit or "all", host)
+    limit = str(limit or "all")
+    # where there is a comma, a colon separates nothing (split_host_pattern in ansible/inventory/manager.py)
+    without = "{0}{1}!{2}".format(limit, "," if "," in limit or limit.startswith("@") else ":", host)
+    others = "" if limit == host else ", or leave it out: -l '{0}'".format(without)
     return FleetError(
         "{0} gives no answer: {1}".format(host, " ".join(said.split())[:400]),
         safe="nothing was changed",

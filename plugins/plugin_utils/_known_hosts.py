@@ -4,9 +4,10 @@
 
 """The key that a host will come back with, added to those that ssh knows, before it is restarted.
 
-The key was read over a connection to a host whose key ssh has accepted, so it is as good as that one: ssh itself adds
-further keys of a host in the same way (``UpdateHostKeys`` in ssh_config(5)). No key is replaced or taken away, and
-nothing is added where the user checks no keys, or keeps none. Which file and which name it is, is asked of ``ssh -G``.
+The key was read over a connection to a host whose key ssh has accepted, so it is as good as that one; ssh itself can
+add further keys of a host in such a way (``UpdateHostKeys`` in ssh_config(5)). No key is replaced or taken away, and
+nothing is added where nobody checks keys, be it by ssh's settings or by Ansible's, or keeps any. Which file and which
+name it is, is asked of ``ssh -G``.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class Place(NamedTuple):
 
 
 def ssh_argv(connection: Any) -> Optional[List[str]]:
-    """How Ansible calls ssh for a connection, without a command; ``None`` where it does not."""
-    if getattr(connection, "transport", "") != "ssh":
-        return None
+    """How Ansible calls ssh for a connection, without a command; ``None`` where it does not, or checks no keys."""
+    if getattr(connection, "transport", "") != "ssh" or not connection.get_option("host_key_checking"):
+        return None  # Ansible switches the check off by an option of its own
 
     def option(name: str) -> str:
         value = connection.get_option(name)
@@ -72,9 +73,11 @@ def place_of(execute: Execute, argv: List[str]) -> Optional[Place]:
     for line in out.splitlines():
         key, _blank, value = line.partition(" ")
         said.setdefault(key, value.strip())
-    files = shlex.split(said.get("userknownhostsfile", ""))
+    files = said.get("userknownhostsfile", "").split()
     if not files or files[0] in ("/dev/null", "none") or said.get("stricthostkeychecking") in _UNCHECKED:
         return None
+    if not all(each.startswith(("/", "~")) for each in files):  # ssh prints them without quotation marks
+        raise FleetError("which file ssh keeps keys of hosts in cannot be told: {0}".format(" ".join(files)))
     name, port = said.get("hostkeyalias", ""), said.get("port", "22")
     if not name or name == "none":
         host = said.get("hostname", argv[-1]).lower()

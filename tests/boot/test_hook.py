@@ -780,6 +780,27 @@ def test_an_image_whose_recovery_has_a_network_of_its_own(stage: Stage, tmp_path
     assert text.startswith('ifconfig_DEFAULT="inet 192.0.2.99/24"\ncloned_interfaces="vlan9"\n'), text
 
 
+@pytest.mark.parametrize("board", ["mine", "another", "one of those that many have"])
+def test_it_counts_on_its_machine_only(stage: Stage, board: str) -> None:
+    """A medium that is put into another machine takes no address along, which its host may still have."""
+    uuids = {"mine": stage.machine.hardware["uuid"], "another": "4c4c4544-004b-3510-8052-b4c04f4e3432"}
+    uuid = uuids.get(board, "03000200-0400-0500-0006-000700080009")
+    network = {"hostname": "web-1", "ifconfig_em0": "inet 192.0.2.5/24", "machine.uuid": uuid}
+    stage.write_state(_state.NETWORK, network)
+    up = stage.boot()
+    assert (up.kenv.get("nanozfs.network") == "own") is (board != "another"), up.console
+    assert ("another machine" in up.console) is (board == "another")
+    assert ("web-1" in up.files.get("/etc/rc.conf.local", "")) is (board != "another")
+
+
+def test_a_site_that_wants_the_image_s_network_only(stage: Stage, tmp_path: Path) -> None:
+    stage.setting("NZ_NETWORK_TIMEOUT=0")
+    stage.write_state(_state.NETWORK, {"hostname": "web-1", "ifconfig_em0": "inet 192.0.2.5/24"})
+    up = stage.boot()
+    assert "nanozfs.network" not in up.kenv and "/etc/nanozfs.network" not in up.files
+    assert _effective(up, tmp_path, "hostname", "ifconfig_DEFAULT") == ["web-1", "SYNCDHCP"]
+
+
 def test_a_host_that_comes_up_has_nothing_of_it(stage: Stage) -> None:
     installed(stage)
     stage.write_state(_state.NETWORK, {"hostname": "other", "defaultrouter": "192.0.2.1"})

@@ -54,6 +54,7 @@ class Turns:
                 "service": 'echo service $* >> {said}; [ "$1 $2" != "netif start" ] || ls {etc} | grep net >> {said}',
                 "pgrep": 'for last; do :; done; grep -qE -e "$last" {folder}/processes',
                 "who": ":",
+                "ifconfig": "echo em0 em1 lo0",
                 "route": '[ "$3" = -inet ] && printf "destination: default\\n    gateway: 192.0.2.1\\n"',
                 "ping": "echo ping $* >> {said}; exit 2",
                 "ping6": "echo ping6 $* >> {said}; exit 2",
@@ -71,7 +72,6 @@ class Turns:
             ("PATH=", "PATH={0}:".format(folder)),
             ("/boot/nanozfs/early", FILES + "/root/boot/nanozfs/early"),
             ("=/etc/", "={0}/".format(self.etc)),
-            (" /etc/resolv.conf", " {0}/resolv.conf".format(self.etc)),
         ):
             assert old in source
             source = source.replace(old, there)
@@ -102,13 +102,38 @@ def test_they_take_turns_for_as_long_as_nobody_answers(tmp_path: Path) -> None:
     assert not turns.run(until=3)
     assert turns.networks[:3] == ["image", "own", "image"]
     lines = turns.said.read_text().splitlines()
-    first = lines[lines.index("service routing stop") :]
-    assert first[:3] == ["service routing stop", "service netif stop", "service netif start"]
-    assert first[3:5] == ["nanozfs.network.aside", "service routing start"]
+    first = lines[lines.index("service rtsold onestop") :]
+    assert first[1:4] == ["service routing stop", "service netif stop", "service netif start"]
+    assert first[4:8] == [
+        "nanozfs.network.aside",
+        "service bridge start",
+        "service routing start",
+        "service rtsold start",
+    ]
     again = first[first.index("kenv nanozfs.network=image") + 1 :]
     again = again[again.index("service netif start") :]
     assert again[1] == "nanozfs.network", "the host's own network was not put back before the interfaces were started"
     assert "nobody answers on the network (own): now the other (image)" in (turns.etc / "nanozfs.log").read_text()
+
+
+def test_what_it_starts_can_be_ended(tmp_path: Path) -> None:
+    """Dhclient has no handler of its own: a signal that is ignored here would be ignored there for ever."""
+    turns = Turns(tmp_path, service="grep SigIgn /proc/self/status >> {said}")
+    assert not turns.run(until=1)
+    ignored = {int(line.split()[1], 16) for line in turns.said.read_text().splitlines() if line.startswith("SigIgn")}
+    term, hup = 1 << signal.SIGTERM - 1, 1 << signal.SIGHUP - 1
+    assert ignored and not any(each & (term | hup) for each in ignored)
+
+
+def test_the_image_s_own_resolver_comes_back_in_its_turn(tmp_path: Path) -> None:
+    turns = Turns(tmp_path, arp="[ ! -e {etc}/nanozfs.network.aside ] || echo '" + NEIGHBOUR + "'")
+    (turns.etc / "nanozfs.resolver.image").write_text("nameserver 198.51.100.1\n")
+    assert turns.run() and (turns.etc / "resolv.conf").read_text() == "nameserver 198.51.100.1\n"
+
+
+def test_it_listens_in_every_turn_however_short(tmp_path: Path) -> None:
+    turns = Turns(tmp_path, arp="echo '{0}'".format(NEIGHBOUR))
+    assert turns.run(seconds=0) and turns.networks == []
 
 
 def test_a_neighbour_is_enough_also_when_the_router_does_not_like_ping(tmp_path: Path) -> None:
@@ -142,6 +167,7 @@ def test_the_network_that_answers_stays(tmp_path: Path) -> None:
     """The host is at another site: its own address is of no use there, and DHCP is."""
     turns = Turns(tmp_path, arp="[ ! -e {etc}/nanozfs.network.aside ] || echo '" + NEIGHBOUR + "'")
     assert turns.run() and turns.networks == ["image"]
+    assert not (turns.etc / "resolv.conf").exists(), "DHCP makes one of what it hears"
     assert (turns.etc / "nanozfs.network.aside").exists() and not (turns.etc / "nanozfs.network").exists()
 
 

@@ -45,7 +45,7 @@ IMAGE_ONLY = (
     "nanozfs.log",
     "nanozfs.network*",
     "nanozfs.notes",
-    "nanozfs.resolver",
+    "nanozfs.resolver*",
     "nanozfs.tmp",
 )
 
@@ -64,7 +64,7 @@ MADE = (
     "nanozfs.log",
     "nanozfs.network*",
     "nanozfs.notes",
-    "nanozfs.resolver",
+    "nanozfs.resolver*",
     "nanozfs.tmp/*",
 )
 

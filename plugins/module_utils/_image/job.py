@@ -324,18 +324,18 @@ def stop(label: str, seconds: float = 20.0, sleep: Callable[[float], None] = tim
     :raises FleetError: when it does not end.
     """
     job = Job(label)
-    record = job.read()
-    if not job.under_way() or record is None or record.get("finished"):
+    if not job.under_way():
         return False
-    pid = record.get("pid")
     until = time.monotonic() + seconds
-    if isinstance(pid, int) and pid > 1:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
     while job.under_way():
+        record = job.read() or {}
+        pid = record.get("pid")  # not there before the first record of the write
+        if isinstance(pid, int) and pid > 1 and not record.get("finished"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         if time.monotonic() > until:
             raise FleetError(
-                "{0} is still being {1} and could not be stopped (process {2} on the host)".format(
+                "{0} is being {1} and could not be stopped (process {2} on the host)".format(
                     label, job.kind.done, pid or _WHICH
                 ),
                 safe="nothing boots from it",

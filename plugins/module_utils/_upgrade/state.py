@@ -36,7 +36,8 @@ COPIES = 2
 class Area(NamedTuple):
     """A part of the partition: where its two copies begin, and the length of each, in bytes.
 
-    Both are multiples of every sector size in use; the early hook has the same numbers (``area`` in ``early.subr``).
+    Both are multiples of every sector size in use; the early hook has the same numbers (``state_load`` in
+    ``early.subr``).
     """
 
     start: int

@@ -350,15 +350,22 @@ class Folder:
             return False
 
     def doomed(
-        self, name: str, keep: int, spared: Collection[str], coming: Sequence[Mapping[str, Any]] = ()
+        self,
+        name: str,
+        keep: int,
+        spared: Collection[str],
+        coming: Sequence[Mapping[str, Any]] = (),
+        going: Collection[str] = (),
     ) -> List[str]:
         """The ids of the images beyond the newest *keep* of a name, for each architecture.
 
         :param spared: ids of images that stay in any case.
         :param coming: entries of images that are not published yet, and count; they are not doomed.
+        :param going: ids of images that are replaced, and do not count any more.
         """
         doomed: List[str] = []
-        named = [each for each in [*self.index(), *coming] if each.get("name") == name]
+        stay = [each for each in self.index() if each["id"] not in going]
+        named = [each for each in [*stay, *coming] if each.get("name") == name]
         spared = {*spared, *(str(each["id"]) for each in coming)}
         for arch in sorted({str(each.get("arch")) for each in named}):
             of_arch = [each for each in named if str(each.get("arch")) == arch]

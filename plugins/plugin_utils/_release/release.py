@@ -573,7 +573,12 @@ def foretell(terms: Terms, identity: Identity, build: str, found: Optional[Manif
     rings = dict(channel.rings) if channel is not None else {}
     wanted = dict(terms.rings)
     index = tuple(folder.index())
-    moved = ["{0}: {1}".format(ring, version or "ends") for ring, version in sorted(wanted.items())]
+    now = {ring: next((each["version"] for each in index if each["id"] == at), None) for ring, at in rings.items()}
+    moved = [
+        "{0}: {1}".format(ring, version or "ends")
+        for ring, version in sorted(wanted.items())
+        if (version or None) != now.get(ring) or rings.get(ring) in rivals
+    ]
     moved += [
         "{0}: follows".format(ring) for ring, each in sorted(rings.items()) if each in rivals and ring not in wanted
     ]
@@ -584,8 +589,9 @@ def foretell(terms: Terms, identity: Identity, build: str, found: Optional[Manif
     stay |= {find_in_index(index, each, identity.name) for each in [*terms.deltas_from, *named]}
     if terms.keep:
         coming = {"id": ident or build, "name": identity.name, "arch": identity.arch, "seq": identity.seq}
-        doomed = folder.doomed(identity.name, terms.keep, stay, [] if found is not None else [coming])
-        gone = [titles[each] for each in doomed if each not in rivals]
+        doomed = folder.doomed(identity.name, terms.keep, stay, [] if found is not None else [coming], rivals)
+        _check_may_remove(folder, terms, doomed)
+        gone = [titles[each] for each in doomed]
         if gone:
             lines.append("removed: {0}".format(", ".join(gone)))
     return lines
@@ -660,6 +666,20 @@ def _rings_now(
     return found
 
 
+def _check_may_remove(folder: Folder, terms: Terms, doomed: Sequence[str]) -> None:
+    """Refuse to remove images in the name of a key that hosts do not know.
+
+    :raises Refused: when it is none of those that have signed what is there.
+    """
+    if doomed and not folder.may_list(terms.signing_key):
+        raise Refused(
+            "images are to be removed, and {0} has signed none of those in {1}: hosts would not believe an index of "
+            "its".format(terms.signing_key, terms.output),
+            safe="no image was removed",
+            todo="remove them with the key that signs the images (image_keep, image_replace)",
+        )
+
+
 def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, runner: Runner, say: Say) -> Tidied:
     """Keep the channel, and remove images that are not kept any longer.
 
@@ -687,13 +707,7 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     doomed += sorted(
         set(before.values()) - set(rings.values()) - set(folder.idents())
     )  # replaced, and no ring names it any more
-    if doomed and not folder.may_list(terms.signing_key):
-        raise Refused(
-            "images are to be removed, and {0} has signed none of those in {1}: hosts would not believe an index of "
-            "its".format(terms.signing_key, terms.output),
-            safe="no image was removed",
-            todo="remove them with the key that signs the images (image_keep, image_replace)",
-        )
+    _check_may_remove(folder, terms, doomed)
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
         folder.remove(runner, doomed, terms.signing_key)

@@ -124,19 +124,53 @@ def test_dhcp_on_one_interface_is_a_network_of_its_own(etc: Path) -> None:
     ],
 )
 def test_no_secret_and_no_shared_address_goes_onto_the_medium(value: str) -> None:
-    found = chosen([("hostname", "web-1"), ("ifconfig_em0", "inet 192.0.2.5/24"), ("ifconfig_em0_alias0", value)])
+    own = {"hostname": "web-1", "ifconfig_em0": "inet 192.0.2.5/24", "ifconfig_em0_alias0": value}
+    found = chosen(own, {})
     assert "ifconfig_em0_alias0" in found.kept_out and "ifconfig_em0_alias0" not in found.values
     assert found.values["ifconfig_em0"] == "inet 192.0.2.5/24"
 
 
 @pytest.mark.parametrize("value", ["inet 192.0.2.5/24 description passage", "inet 192.0.2.5/24 group vhidden"])
 def test_a_word_that_only_begins_like_one_is_none(value: str) -> None:
-    assert chosen([("ifconfig_em0", value)]).values["ifconfig_em0"] == value
+    assert chosen({"ifconfig_em0": value}, {}).values["ifconfig_em0"] == value
 
 
 def test_what_the_hook_could_not_say_is_left_out() -> None:
-    values = chosen([("hostname", "w\u00f6b"), ("ifconfig_em0", "inet 192.0.2.5/24\033[2J"), ("defaultrouter", "NO")])
-    assert values == identity.Network({}, [])
+    own = {"hostname": "w\u00f6b", "ifconfig_em0": "inet 192.0.2.5/24\033[2J", "defaultrouter": "NO"}
+    assert chosen(own, {"defaultrouter": "NO"}) == identity.Network({}, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'wlans_iwn0="wlan0"\nifconfig_wlan0="WPA SYNCDHCP"\n',
+        'ifconfig_em0="inet 192.0.2.9/32 vhid 3 pass gehe1m"\n',
+        'sshd_enable="YES"\ndefaultrouter="192.0.2.1"\n',
+    ],
+)
+def test_a_host_without_an_address_of_its_own_is_left_the_image_s(etc: Path, text: str) -> None:
+    """Start scripts, PPP or a wireless network gave it one: without that, an empty network would only cost time."""
+    (etc / "rc.conf").write_text('hostname="web-1"\n' + text)
+    assert read(etc).values == {"hostname": "web-1"}
+
+
+def test_what_the_image_has_for_all_hosts_is_the_image_s(etc: Path) -> None:
+    with open(etc / "defaults" / "rc.conf", "a", encoding="utf-8") as file:
+        file.write('defaultrouter="192.0.2.1"\nifconfig_DEFAULT="SYNCDHCP"\n')
+    (etc / "rc.conf").write_text('hostname="web-1"\n')
+    assert read(etc).values == {"hostname": "web-1"}
+
+
+def test_settings_may_be_in_folders_and_beside_scripts_of_packages(etc: Path, tmp_path: Path) -> None:
+    for folder, line in (
+        (etc / "rc.conf.d" / "network", 'ifconfig_em0="inet 192.0.2.5/24"\n'),
+        (tmp_path / "local" / "rc.conf.d", 'defaultrouter="192.0.2.1"\n'),
+    ):
+        folder.mkdir(parents=True)
+        (folder / ("em0" if folder.name == "network" else "routing")).write_text(line)
+    (etc / "rc.conf").write_text('hostname="web-1"\nlocal_startup="{0}/local/rc.d"\n'.format(tmp_path))
+    values = read(etc).values
+    assert (values["ifconfig_em0"], values["defaultrouter"]) == ("inet 192.0.2.5/24", "192.0.2.1")
 
 
 def test_settings_that_cannot_be_read_are_an_error_and_not_nothing(tmp_path: Path) -> None:
@@ -161,16 +195,25 @@ class TestAtEveryStart:
         return state.of(read_medium(Runner(agent.execute)), state.NETWORK)
 
     def test_the_medium_is_told_once(self, agent: AgentHost) -> None:
-        agent.kenv("nanozfs.state=normal")
+        agent.kenv("nanozfs.state=normal", "smbios.system.uuid=4c4c4544-004b-3510-8052-b4c04f4e3432")
         agent.put("etc", "rc.conf", STATIC)
+        agent.put("etc", "resolv.conf", "search\texample.org\nnameserver\t192.0.2.53 \n")
         assert agent.ok("reconcile", "--quiet") == ""
         first = self.remembered(agent)
         assert first.values["ifconfig_vlan7"] == "inet 192.0.2.5/24 vlan 7 vlandev lagg0"
+        assert first.values["resolv.1"] == "nameserver 192.0.2.53"
+        assert first.values["machine.uuid"] == "4c4c4544-004b-3510-8052-b4c04f4e3432"
         agent.ok("reconcile", "--quiet")
         assert self.remembered(agent).serial == first.serial, "a medium wears out"
         agent.put("etc", "rc.conf", 'hostname="web-2"\nifconfig_DEFAULT=DHCP\n')
         agent.ok("reconcile", "--quiet")
-        assert self.remembered(agent).values == {"hostname": "web-2"}
+        assert dict(self.remembered(agent).values, **{"machine.uuid": ""}) == {"hostname": "web-2", "machine.uuid": ""}
+
+    def test_what_was_kept_out_is_said(self, agent: AgentHost) -> None:
+        agent.kenv("nanozfs.state=normal")
+        agent.put("etc", "rc.conf", STATIC + 'ifconfig_vlan7_alias0="inet 192.0.2.9/32 vhid 1 pass gehe1m"\n')
+        said = agent.ok("reconcile", "--quiet")
+        assert "kept off the medium" in said and "ifconfig_vlan7_alias0" in said and "gehe1m" not in said
 
     def test_a_host_in_recovery_mode_does_not_take_that_for_its_own(self, agent: AgentHost) -> None:
         agent.kenv("nanozfs.state=normal")

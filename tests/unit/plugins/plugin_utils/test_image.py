@@ -36,6 +36,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, LINK, Node, Tree, TreeError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
@@ -224,6 +225,24 @@ class TestReproducible:
         assert len(done["removed"]) == 1 and told["says"][3] == "removed: 1.0 ({0})".format(done["removed"][0][:12])
         again = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
         assert not again["changed"] and again["image"]["id"] == done["image"]["id"]
+
+    def test_check_mode_counts_what_is_replaced_no_more(self, images: Images, tmp_path: Any) -> None:
+        terms = images.terms(output=str(tmp_path / "shop"), keep=2)
+        for version, seq in (("1.0", 10), ("1.1", 11)):
+            images.build(version, seq, terms=replace(terms, rings=(("canary", version),)))
+        definition = images.definition("1.1", 11, terms=replace(terms, replace=True, rings=(("canary", "1.1"),)))
+        extra = tmp_path / "extra" / "etc"
+        extra.mkdir(parents=True)
+        (extra / "motd").write_text("other\n")
+        definition = replace(definition, overlays=[*definition.overlays, str(tmp_path / "extra")])
+        told = build.run(definition, Runner(local_execute, check_mode=True), lambda text: None)
+        assert not [line for line in told["says"] if line.startswith("removed")], told["says"]
+        assert any(line.startswith("rings: canary: 1.1") for line in told["says"])
+        done = build.run(definition, Runner(local_execute), lambda text: None)
+        assert [each["version"] for each in Folder(terms.output).index()] == ["1.0", "1.1"], done["says"]
+        again = images.definition("1.2", 12, terms=replace(terms, rings=(("canary", "1.1"),)))
+        told = build.run(again, Runner(local_execute, check_mode=True), lambda text: None)
+        assert not [line for line in told["says"] if line.startswith("rings")], "it is there already"
 
     def test_check_mode_refuses_what_a_run_would(self, images: Images, tmp_path: Any) -> None:
         extra = tmp_path / "etc"

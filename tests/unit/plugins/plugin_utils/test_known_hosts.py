@@ -115,6 +115,7 @@ class Connection:
 
 def test_ssh_is_asked_as_it_is_called() -> None:
     options: Dict[str, Any] = {
+        "host_key_checking": True,
         "ssh_executable": "/usr/bin/ssh",
         "ssh_args": "-C -o ControlPersist=60s",
         "ssh_common_args": "-o UserKnownHostsFile='/a b/known'",
@@ -125,3 +126,9 @@ def test_ssh_is_asked_as_it_is_called() -> None:
     argv = ["/usr/bin/ssh", "-C", "-o", "ControlPersist=60s", "-o", "UserKnownHostsFile=/a b/known", "-p", "2222"]
     assert ssh_argv(Connection("ssh", **options)) == [*argv, "-l", "root", "192.0.2.5"]
     assert ssh_argv(Connection("local")) is None
+    assert ssh_argv(Connection("ssh", **dict(options, host_key_checking=False))) is None, "Ansible checks no key"
+
+
+def test_a_path_with_a_blank_is_told_and_nothing_else_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="cannot be told"):
+        place(tmp_path, 'Host *\n UserKnownHostsFile "TMP/a b/known"\n', "web-1")

@@ -10,7 +10,10 @@ from typing import Any, Dict, List
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import no_answer
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import (
     NotThere,
     OtherKey,
@@ -114,3 +117,25 @@ def test_answers() -> None:
 
     with pytest.raises(NotThere, match="closed by remote"):
         answer_of(breaks)
+
+
+@pytest.mark.parametrize(
+    "limit, advice",
+    [
+        (None, ", or leave it out: -l 'all:!web-3'"),
+        ("site-b", ", or leave it out: -l 'site-b:!web-3'"),
+        ("web-3,web-1", ", or leave it out: -l 'web-3,web-1,!web-3'"),
+        ("@again.retry", ", or leave it out: -l '@again.retry,!web-3'"),
+        ("web-3", ""),
+    ],
+)
+def test_how_to_leave_a_host_out(limit: Any, advice: str) -> None:
+    error = no_answer("web-3", limit, "Connection\nrefused")
+    assert (
+        error.todo == "see what is wrong with it" + advice and error.what == "web-3 gives no answer: Connection refused"
+    )
+    if advice and not str(limit).startswith("@"):
+        inventory = InventoryManager(DataLoader(), sources="web-1,web-2,web-3,")
+        inventory.add_group("site-b")
+        inventory.subset(advice.split("'")[1])
+        assert "web-3" not in [str(host) for host in inventory.get_hosts("all")]
