@@ -312,7 +312,7 @@ def work(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     other = jobs.take(job, manifest.id, manifest.describe(), seconds)
     if other is not None:
         return still(module, other, piece.label)
-    head = {
+    head: Dict[str, Any] = {
         "job": "{0}-{1}".format(int(time.time()), os.getpid()),
         "pid": os.getpid(),
         "image": manifest.id,
