@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo first-hour test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean
+.PHONY: help setup demo first-hour test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean test-matrix
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,9 @@ unit: setup ## the unit tests, quickly
 
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
+
+test-matrix: setup ## sanity, documentation and a sample of the playbooks on every ansible-core (the better part of an hour)
+	@tools/matrix
 
 test-faults: setup ## stories of faults by the thousand, and two plays at once on one host, twenty times (as root; hours)
 	@tools/faults

@@ -5,9 +5,10 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${NANOZFS_CACHE:-$TOP/.cache}
 VENV=$CACHE/venv
 COLLECTIONS=$CACHE/collections
-# the newer ansible-core, beside the one of requirements/dev.txt
-# shellcheck disable=SC2034 # for the scripts that source this
-NEXT_CORE=2.21.5
+# The ansible-cores that the collection is tested with, each with a Python that it runs on; `default` is the one of requirements/dev.txt.
+# tools/matrix has all of them. CI has sanity of the default one and NEXT_CORE, and plays a sample on those that have a name here.
+OLDEST_CORE=2.18.19 NEXT_CORE=2.21.5 NEWEST_CORE=2.22.0rc1
+MATRIX="$OLDEST_CORE/3.11 default 2.20.10/3.12 $NEXT_CORE/3.12 $NEWEST_CORE/3.13 $NEWEST_CORE/3.14"
 
 say() { printf '\n=== %s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
@@ -26,6 +27,35 @@ missing_packages() {
 # The path of a Python version, also of pyenv's; its shims may lead to no version.
 python_of() {
 	PATH=$(printf '%s' "$PATH" | tr : '\n' | grep -v '/shims$' | paste -sd:):$(echo "$HOME/.pyenv/versions/$1"*/bin | tr ' ' :) command -v "python$1"
+}
+
+# python_for CORE: the path of the first Python that MATRIX has for an ansible-core, and this machine as well.
+python_for() {
+	local entry
+	for entry in $MATRIX; do
+		if [ "${entry%/*}" = "$1" ] && python_of "${entry#*/}"; then return; fi
+	done
+	return 1
+}
+
+# core_bin CORE PYTHON: the folder of an ansible-core's programs, which is made where it is not there. Each Python has one of its own.
+core_bin() {
+	local core=$1 python=$2 folder
+	if [ "$core" = default ]; then
+		printf '%s\n' "$VENV/bin"
+		return
+	fi
+	folder=$CACHE/core-$core-python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	if [ ! -e "$folder/.made" ]; then
+		rm -rf "$folder"
+		"$python" -m venv "$folder" >&2
+		"$folder/bin/pip" install --quiet --no-input --disable-pip-version-check "ansible-core==$core" \
+			"$(grep -o '^pytest==[0-9.]*' "$TOP/requirements/dev.txt")" 2>&1 |
+			grep -v '^WARNING: Location' >&2 || true
+		"$folder/bin/python" -c 'import ansible, pytest' || die "the virtual environment of ansible-core $core is not complete"
+		: > "$folder/.made"
+	fi
+	printf '%s\n' "$folder/bin"
 }
 
 # A Python that the working ansible-core runs on.
