@@ -24,7 +24,10 @@ def names(*folder: str) -> List[str]:
 
 
 def documentation(*arguments: str) -> Dict[str, Any]:
-    """What ansible-doc says, which must have nothing to complain of: it only warns of what it cannot read."""
+    """What ansible-doc says, which must have nothing to complain of: it only warns of what it cannot read.
+
+    That of ansible-core 2.20 warns of a collection of its own.
+    """
     done = subprocess.run(
         [os.path.join(os.path.dirname(sys.executable), "ansible-doc"), "--json", *arguments],
         env=dict(os.environ, LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1"),
@@ -32,7 +35,8 @@ def documentation(*arguments: str) -> Dict[str, Any]:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    warnings = [line for line in done.stderr.splitlines() if "/ansible/_internal/ansible_collections/" not in line]
+    assert (done.returncode, warnings) == (0, [])
     return json.loads(done.stdout)
 
 
