@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo first-hour test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean test-matrix
+.PHONY: help setup demo first-hour test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean test-matrix galaxy
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,7 +50,10 @@ bench: setup ## the benchmarks of updates (as root; about an hour) and of a buil
 	@bench/build/run
 
 build: setup ## the collection's artefact
-	@cd "$$(tools/stage .cache/staged)" && $(CURDIR)/.cache/venv/bin/ansible-galaxy collection build --force --output-path $(CURDIR)
+	@tools/build $(CURDIR)
+
+galaxy: setup ## what Galaxy's own importer says of the artefact (.cache/artefact)
+	@tools/galaxy
 
 lab-down: setup ## take away the lab of this checkout, where it was left behind (as root)
 	@tools/lab down

@@ -10,6 +10,10 @@ COLLECTIONS=$CACHE/collections
 OLDEST_CORE=2.18.19 NEXT_CORE=2.21.5 NEWEST_CORE=2.22.0rc1
 MATRIX="$OLDEST_CORE/3.11 default 2.20.10/3.12 $NEXT_CORE/3.12 $NEWEST_CORE/3.13 $NEWEST_CORE/3.14"
 
+# Galaxy's own importer; it brings its own ansible-core
+# shellcheck disable=SC2034 # for the scripts that source this
+GALAXY_IMPORTER=0.4.44
+
 say() { printf '\n=== %s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
 
