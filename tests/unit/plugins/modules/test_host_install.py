@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
 import subprocess
@@ -67,7 +66,7 @@ class Target:
             found: Tuple[int, str, str] = plain(argv, data, **kwargs)
             return found
 
-        monkeypatch.setattr(host, "_run_command", functools.partial(run_command))  # no method, once it is in a class
+        monkeypatch.setattr(host, "_run_command", staticmethod(run_command))  # no method, once it is in a class
         self.wish: Dict[str, Any] = {
             "pool": "tank",
             "hostname": "web-1",
