@@ -26,7 +26,7 @@ def names(*folder: str) -> List[str]:
 def documentation(*arguments: str) -> Dict[str, Any]:
     """What ansible-doc says, which must have nothing to complain of: it only warns of what it cannot read.
 
-    That of ansible-core 2.20 warns of a collection of its own.
+    From ansible-core 2.20 on it warns of a collection of its own.
     """
     done = subprocess.run(
         [os.path.join(os.path.dirname(sys.executable), "ansible-doc"), "--json", *arguments],
