@@ -56,6 +56,8 @@ def test_a_release_leaves_no_fragments() -> None:
 def contents() -> Iterator[Tuple[str, str, Set[str]]]:
     """Kind, name and ``version_added`` of what the collection has for plays."""
     for name in os.listdir(os.path.join(COLLECTION, "plugins", "modules")):
+        if not name.endswith(".py"):
+            continue
         yield "module", name[:-3], set(re.findall(r"(?m)^version_added: (\S+)", text_of("plugins", "modules", name)))
     for name in os.listdir(os.path.join(COLLECTION, "roles")):
         specs = yaml.safe_load(text_of("roles", name, "meta", "argument_specs.yml"))["argument_specs"]
