@@ -190,7 +190,7 @@ class Etc:
         full = os.path.join(self.places.etc, name)
         full = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full.rstrip("/")))
         path = os.path.relpath(full, os.path.realpath(self.places.etc))
-        if path.split(os.sep)[0] in (os.pardir, os.curdir):
+        if path.split(os.sep, 1)[0] in (os.pardir, os.curdir):
             raise Refused("{0} is not in {1}".format(name, self.places.etc), safe=NOTHING)
         return path
 
