@@ -23,11 +23,17 @@ def section(title: str) -> str:
     return dict(zip(parts[1::2], parts[2::2]))[title]
 
 
-def block(text: str) -> List[str]:
-    """The lines of the first block of commands, without remarks."""
-    found = re.search(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert found, "the README has no block of commands there any more"
-    return [re.sub(r"\s+#.*", "", line) for line in found.group(1).splitlines() if line.strip()]
+def blocks(text: str) -> List[List[str]]:
+    """The lines of the blocks of commands, without remarks."""
+    found = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [[re.sub(r"\s+#.*", "", line) for line in each.splitlines() if line.strip()] for each in found]
+
+
+def installing() -> str:
+    """The command that installs what ``make build`` has made."""
+    _galaxy, _requirements, (make, install) = blocks(section("Installation"))
+    assert make == "make build", make
+    return install
 
 
 def rows(text: str) -> Dict[str, str]:

@@ -117,10 +117,11 @@ class FirstHour(Steps):
         self.lab.up()
         os.makedirs(self.home)
         name = os.path.basename(self.tarball)
-        lines = readme.block(self.text)
-        self.shows("the README names the artefact, {0}".format(name), any(name in line for line in lines), lines)
+        install, (lines, *_others) = readme.installing(), readme.blocks(self.text)
+        self.shows("the README names the artefact, {0}".format(name), install.split()[-1] == name, install)
         with open(self.tarball, "rb") as source, open(os.path.join(self.home, name), "wb") as target:
             target.write(source.read())
+        self.type(install, "/root")
         self.type("\n".join([*lines, "test -f build.yml"]), "/root")
 
     def prepare(self) -> None:

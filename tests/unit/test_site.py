@@ -52,5 +52,7 @@ def test_what_the_new_user_of_the_first_hour_puts_in_is_his_own() -> None:
 
 def test_the_readme_tells_what_is_typed_in_the_first_hour() -> None:
     text = readme.section("Use it")
-    assert len(readme.block(text)) == 3 and len(readme.inline(text, "ssh-keygen")) == 1
+    assert len(readme.blocks(text)[0]) == 2 and len(readme.inline(text, "ssh-keygen")) == 1
+    with open(os.path.join(CHECKOUT, "galaxy.yml"), encoding="utf-8") as file:
+        assert readme.installing().endswith("nanozfs-fleet-{0}.tar.gz".format(yaml.safe_load(file)["version"]))
     assert len(readme.rows(text)) >= 9 and set(NOT_TYPED) < set(readme.rows(text))
