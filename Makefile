@@ -33,7 +33,7 @@ unit: setup ## the unit tests, quickly
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
 
-test-matrix: setup ## sanity, documentation and a sample of the playbooks on every ansible-core (the better part of an hour)
+test-matrix: setup ## sanity, documentation and a sample of the playbooks on every ansible-core (some twenty minutes)
 	@tools/matrix
 
 test-faults: setup ## stories of faults by the thousand, and two plays at once on one host, twenty times (as root; hours)
