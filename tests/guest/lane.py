@@ -23,6 +23,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, read_table
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state
 from ansible_collections.nanozfs.fleet.tests.contract import runner
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE as CASE_DISK_SIZE
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISKS, FreeBsd, ssh_shell
@@ -39,6 +42,8 @@ DISK_SIZE = 1024 * MIB
 #: deadlines in seconds, for software emulation on a machine that has other things to do
 BOOT = 420
 PLAY = 2400
+#: that recovery mode listens on a network before it takes the other, and that this takes
+LISTENING = 600
 COMMAND = 300
 
 #: what tells the story of a boot on the console
@@ -114,6 +119,7 @@ STEPS = {
     "cuts": "Upgrade to 1.1; the power fails five times",
     "medium": "The medium dies and is replaced",
     "pool": "Two of three data disks are gone, and come back",
+    "network": "Without its pool the host keeps its name and network; and the image's where nobody answers",
     "off": "Switch off by the button",
     "uefi": "Start under UEFI",
     "mbr": "A new machine whose medium has an MBR: deploy, upgrade, and an upgrade that fails",
@@ -379,6 +385,56 @@ class Lane(Walkthrough):
         self.guest.hardware = self.machine.hardware()
         self.start()
         self.is_itself({"1.1": ["committed", "idle", "reverted"]}, ["first", "first"])
+
+    def network(self) -> None:
+        """A static network, then one on which nobody is; each time the pool is missing."""
+        before = self.host()
+        static = {"ifconfig_vtnet0": "inet 10.0.2.15/24", "defaultrouter": qemu.HOST_ADDRESS}
+        self.play("deploy", "-e", json.dumps({"deploy_rc_conf": static}))
+        self.guest.cut()
+        self.start()  # with which the medium learns it, by rc.d/nanozfs in the background
+        self.site.ssh(HOST, "sleep 20; while pgrep -qf 'nanozfs.* reconcile'; do sleep 1; done")
+        for words, changes, network in (
+            ("own", {}, "own"),
+            ("image's, after nobody has answered on its own", {"ifconfig_vtnet0": "inet 192.0.2.5/24"}, "image"),
+        ):
+            self.guest.cut()
+            self._remember(changes)
+            self.guest.hardware = self.machine.hardware(disks=self.machine.disks[:1])
+            self.guest.on()
+            self.guest.wait_ssh(BOOT + LISTENING)
+            host = self.host()
+            right = (host["state"], host["hostname"], host["network"]) == ("recovery", HOST, network)
+            self.shows("in recovery mode it is {0}, on a network that is the {1}".format(HOST, words), right, host)
+            said = self.site.ssh(HOST, "cat /etc/nanozfs.log").splitlines()
+            self.say("\n".join("        " + line for line in said[-4:]))
+        self.guest.cut()
+        self.guest.hardware = self.machine.hardware()
+        self.start()
+        self.play("deploy")
+        after = self.host()
+        same = all(after[key] == before[key] for key in ("state", "hostname", "network", "running"))
+        self.shows("with its disks it is itself again", same and after["state"] == "normal", after)
+
+    def _remember(self, changes: Mapping[str, str]) -> None:
+        """Change what the medium remembers of the network."""
+        size = os.path.getsize(self.machine.medium)
+        with open(self.machine.medium, "r+b") as medium, tempfile.NamedTemporaryFile() as copy:
+            place = read_table(medium, size // SECTOR).entries[6].first * SECTOR
+            medium.seek(place)
+            copy.write(medium.read(state.NETWORK.start + 2 * state.NETWORK.copy))
+            copy.flush()
+            with Device(copy.name, writable=True) as device:
+                known = state.read(device, state.NETWORK).values
+                self.shows(
+                    "the medium remembers its network",
+                    known.get("hostname") == HOST and "defaultrouter" in known,
+                    known,
+                )
+                state.write(device, dict(known, **changes), state.NETWORK)
+            copy.seek(0)
+            medium.seek(place)
+            medium.write(copy.read())
 
     def off(self) -> None:
         """The power button."""
