@@ -393,7 +393,8 @@ class Lane(Walkthrough):
         self.play("deploy", "-e", json.dumps({"deploy_rc_conf": static}))
         self.guest.cut()
         self.start()  # with which the medium learns it, by rc.d/nanozfs in the background
-        self.site.ssh(HOST, "sleep 20; while pgrep -qf 'nanozfs.* reconcile'; do sleep 1; done")
+        # root's shell is csh
+        self.site.ssh(HOST, "sh -c 'sleep 20; while pgrep -qf \"nanozfs.* reconcile\"; do sleep 1; done'")
         for words, changes, network in (
             ("own", {}, "own"),
             ("image's, after nobody has answered on its own", {"ifconfig_vtnet0": "inet 192.0.2.5/24"}, "image"),
