@@ -364,6 +364,15 @@ class FreeBsd(GuestMachine):
         self._do(self._ADD, self._disk(disk))
 
 
+def _for_any_shell(command: str) -> str:
+    """A command of sh in a form that every login shell hands on as it is.
+
+    On FreeBSD 13 root's shell is csh, where a quoted text cannot go on in the next line.
+    """
+    escaped = "".join("\\0{0:03o}".format(ord(char)) if char in "\n\\'!" else char for char in command)
+    return "sh -c 'eval \"$(printf %b \"$1\")\"' sh '{0}'".format(escaped)
+
+
 def ssh_shell(command: Sequence[str], seconds: float) -> Shell:
     """A shell on a guest.
 
@@ -372,7 +381,7 @@ def ssh_shell(command: Sequence[str], seconds: float) -> Shell:
     """
 
     def run(script: str, arguments: Sequence[str], stdin: Optional[str]) -> Answer:
-        there = shlex.join(["sh", "-c", script, "sh", *arguments])
+        there = _for_any_shell(shlex.join(["sh", "-c", script, "sh", *arguments]))
         done = subprocess.run(
             [*command, there],
             input=(stdin or "").encode(),
