@@ -190,6 +190,17 @@ def test_a_script_is_one_word_for_ssh(tmp_path: Path) -> None:
     assert answer == machines.Answer(3, "given\n", "a b\nc'd\n$e\n")
 
 
+def test_a_command_for_csh_has_one_line_and_nothing_that_csh_reads(tmp_path: Path) -> None:
+    program = tmp_path / "ssh"
+    program.write_text('#!/bin/sh\nprintf "%s" "$1" > "$0.asked"; exec sh -c "$1"\n')
+    program.chmod(0o755)
+    words = ["one\ntwo", "a!b", "back\\slash", "it's"]
+    answer = machines.ssh_shell([str(program)], 10)('printf "%s|" "$@"', words, None)
+    assert answer == machines.Answer(0, "one\ntwo|a!b|back\\slash|it's|", "")
+    asked = (tmp_path / "ssh.asked").read_text().splitlines()
+    assert len(asked) == 1 and "!" not in asked[0] and asked[0].count("'") == 4
+
+
 def test_outcomes_as_a_table() -> None:
     case = runner.parse_case("a-case", {"name": "x", "why": "y", "disks": 1, "steps": [{"run": "true"}]})
     good, bad = runner.Outcome(case, 1.25, ""), runner.Outcome(case, 2.5, "it differs")
