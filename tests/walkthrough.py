@@ -36,8 +36,10 @@ class Steps:
         """One step, with its time."""
         self.say("\n{0:>2}. {1}".format(len(self.steps) + 1, title))
         began = time.monotonic()
-        work()
-        self.steps.append((title, time.monotonic() - began))
+        try:
+            work()
+        finally:  # one that fails is in the table as well
+            self.steps.append((title, time.monotonic() - began))
         self.say("    {0:.0f} s".format(self.steps[-1][1]))
 
     def shows(self, text: str, right: bool, seen: Any = "") -> None:
