@@ -30,6 +30,7 @@ REFUSED = (
     "was restarted since it was looked at",
     "has lost its lease",
     "this host is not fit for an upgrade",  # it was restarting, or on trial
+    "gives no answer",  # it was restarting: the look ends there
     "UNREACHABLE",
 )
 
