@@ -126,7 +126,8 @@ def test_ssh_is_asked_as_it_is_called() -> None:
     argv = ["/usr/bin/ssh", "-C", "-o", "ControlPersist=60s", "-o", "UserKnownHostsFile=/a b/known", "-p", "2222"]
     assert ssh_argv(Connection("ssh", **options)) == [*argv, "-l", "root", "192.0.2.5"]
     assert ssh_argv(Connection("local")) is None
-    assert ssh_argv(Connection("ssh", **dict(options, host_key_checking=False))) is None, "Ansible checks no key"
+    options["host_key_checking"] = False
+    assert ssh_argv(Connection("ssh", **options)) is None, "Ansible checks no key"
 
 
 def test_a_path_with_a_blank_is_told_and_nothing_else_is_written(tmp_path: Path) -> None:
