@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from ansible.errors import AnsibleConnectionFailure
-
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import no_answer
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LookingAction
 
 
-class ActionModule(LeasingAction):
+class ActionModule(LookingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.rollback_info"
 
-    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+    def look(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Look; the result of the module, and where the tasks of the site are."""
         hooks = self.hooks(arguments, "rollback")
-        try:
-            return dict(self.leased(arguments), tasks=hooks)
-        except AnsibleConnectionFailure as error:
-            raise no_answer(self._host, self._vars.get("ansible_limit"), str(error))
+        return dict(self.leased(arguments), tasks=hooks)

@@ -13,21 +13,19 @@ from __future__ import annotations
 import os
 from typing import Any, Dict
 
-from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import no_answer
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LeasingAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import LookingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import supply_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 
 
-class ActionModule(LeasingAction):
+class ActionModule(LookingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.upgrade_info"
 
-    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+    def look(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Look; the result of the module."""
         tasks = arguments.get("cfg_tasks")
         if tasks:  # missing ones are better told now than when the image is written
@@ -35,11 +33,7 @@ class ActionModule(LeasingAction):
             tasks = arguments["cfg_tasks"] = site.need(str(tasks), "upgrade_cfg_tasks", "tasks", os.path.isfile)
         hooks = self.hooks(arguments, "upgrade")
         pushed = boolean(arguments.get("push", False), strict=False)
-        try:
-            found = self._pushed(arguments) if pushed else self.leased(arguments)
-        except AnsibleConnectionFailure as error:
-            # a failure, for a host that does not answer is none to Ansible, which would only say that
-            raise no_answer(self._host, self._vars.get("ansible_limit"), str(error))
+        found = self._pushed(arguments) if pushed else self.leased(arguments)
         return dict(found, tasks=hooks, **({"cfg_tasks": tasks} if tasks else {}))
 
     def _pushed(self, arguments: Dict[str, Any]) -> Dict[str, Any]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping
 
+from ansible.errors import AnsibleConnectionFailure
+
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _hooks
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import no_answer
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder, is_gone
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import WatchingAction
@@ -33,6 +36,30 @@ class LeasingAction(WatchingAction):
         """Where the tasks are that the site wants to be run around the restart."""
         hooks = (_hooks.BEFORE_RESTART, _hooks.AFTER_COMMIT, _hooks.AFTER_REVERT)
         return _hooks.find(paths_of(self, self._vars), arguments, hooks, role)
+
+
+class LookingAction(LeasingAction):
+    """One whose module looks whether a host is fit. One that does not answer is none, and a failure.
+
+    To Ansible it would be none, and all that is said then is that it cannot be reached.
+    """
+
+    def look(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Look; the result of the task.
+
+        :raises AnsibleConnectionFailure: when the host does not answer.
+        """
+        raise NotImplementedError
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Look; the result of the task.
+
+        :raises FleetError: also when the host does not answer.
+        """
+        try:
+            return self.look(arguments)
+        except AnsibleConnectionFailure as error:
+            raise no_answer(self._host, self._vars.get("ansible_limit"), str(error))
 
 
 class PlainLeasingAction(LeasingAction):
