@@ -354,19 +354,15 @@ class Folder:
         name: str,
         keep: int,
         spared: Collection[str],
-        coming: Sequence[Mapping[str, Any]] = (),
-        going: Collection[str] = (),
+        index: Optional[Sequence[Mapping[str, Any]]] = None,
     ) -> List[str]:
         """The ids of the images beyond the newest *keep* of a name, for each architecture.
 
         :param spared: ids of images that stay in any case.
-        :param coming: entries of images that are not published yet, and count; they are not doomed.
-        :param going: ids of images that are replaced, and do not count any more.
+        :param index: the entries that count; by default those of the folder.
         """
         doomed: List[str] = []
-        stay = [each for each in self.index() if each["id"] not in going]
-        named = [each for each in [*stay, *coming] if each.get("name") == name]
-        spared = {*spared, *(str(each["id"]) for each in coming)}
+        named = [each for each in (self.index() if index is None else index) if each.get("name") == name]
         for arch in sorted({str(each.get("arch")) for each in named}):
             of_arch = [each for each in named if str(each.get("arch")) == arch]
             of_arch.sort(key=lambda each: int(each.get("seq") or 0), reverse=True)

@@ -15,7 +15,7 @@ import os
 import shlex
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -569,32 +569,27 @@ def foretell(terms: Terms, identity: Identity, build: str, found: Optional[Manif
     ways = ["{0} ({1})".format("pack" if base is None else "delta from " + titles[base], name) for name, base in offers]
     media = [form.scheme for form in order.media if found is None or form.kind not in found.files]
     lines.append("; ".join(ways + ["medium ({0})".format(each.upper()) for each in media]) or "no way to it")
+    new = New(ident or build, identity.version)
+    index = [each for each in folder.index() if each["id"] not in (*rivals, ident)]
+    index.append({**new._asdict(), "name": identity.name, "arch": identity.arch, "seq": identity.seq})
     channel = folder.channel(identity.name)
     rings = dict(channel.rings) if channel is not None else {}
+    then = _rings_now(folder, tuple(index), identity.name, terms, new, rings, lambda _text: None)
     wanted = dict(terms.rings)
-    index = tuple(folder.index())
-    now = {ring: next((each["version"] for each in index if each["id"] == at), None) for ring, at in rings.items()}
-    moved = [
-        "{0}: {1}".format(ring, version or "ends")
-        for ring, version in sorted(wanted.items())
-        if (version or None) != now.get(ring) or rings.get(ring) in rivals
-    ]
-    moved += [
-        "{0}: follows".format(ring) for ring, each in sorted(rings.items()) if each in rivals and ring not in wanted
-    ]
+    moved = ["{0}: {1}".format(ring, wanted.get(ring, "follows") or "ends") for ring in _changed(rings, then)]
     if moved:
         lines.append("rings: {0}".format(", ".join(moved)))
-    stay = {each for ring, each in rings.items() if ring not in wanted}
-    named = [version for version in wanted.values() if version and version != identity.version]
-    stay |= {find_in_index(index, each, identity.name) for each in [*terms.deltas_from, *named]}
     if terms.keep:
-        coming = {"id": ident or build, "name": identity.name, "arch": identity.arch, "seq": identity.seq}
-        doomed = folder.doomed(identity.name, terms.keep, stay, [] if found is not None else [coming], rivals)
+        doomed = folder.doomed(identity.name, terms.keep, _spared(folder, identity.name, terms, new, then), index)
         _check_may_remove(folder, terms, doomed)
-        gone = [titles[each] for each in doomed]
-        if gone:
-            lines.append("removed: {0}".format(", ".join(gone)))
+        if doomed:
+            lines.append("removed: {0}".format(", ".join(titles[each] for each in doomed)))
     return lines
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:
+    """The rings that run something else, or nothing any more."""
+    return sorted(ring for ring in {*before, *after} if before.get(ring) != after.get(ring))
 
 
 def against_before(folder: Folder, manifest: Manifest) -> Optional[Difference]:
@@ -639,31 +634,51 @@ def _titles(folder: Folder, name: str, rings: Mapping[str, str]) -> Dict[str, st
     return {ident: "{0} ({1})".format(version, ident[:12]) for ident, version in found.items()}
 
 
+class New(NamedTuple):
+    """The image that is published now, or would be."""
+
+    id: str
+    version: str
+
+
 def _rings_now(
-    folder: Folder, name: str, terms: Terms, manifest: Optional[Manifest], rings: Mapping[str, str], say: Say
+    folder: Folder,
+    index: Tuple[Mapping[str, Any], ...],
+    name: str,
+    terms: Terms,
+    new: Optional[New],
+    rings: Mapping[str, str],
+    say: Say,
 ) -> Dict[str, str]:
     """What the rings should run from now on.
 
     A ring that names an image which was replaced by another build of its version follows: otherwise its hosts would go
     on to install the old build, under the same version. A ring without a version ends.
 
+    :param index: the entries of the images that there are, or would be.
     :param rings: as they are.
     :raises Refused: when there is no such version.
     """
-    index, listed = tuple(folder.index()), folder.idents()
+    listed = {str(each["id"]) for each in index}
     found = dict(rings)
     for ring, ident in rings.items():
-        if manifest is not None and ident not in listed:
+        if new is not None and ident not in listed:
             with contextlib.suppress(FleetError):
-                if folder.manifest(ident).version == manifest.version:
-                    say("the ring {0} follows to the new build of {1}".format(ring, manifest.version))
-                    found[ring] = manifest.id
+                if folder.manifest(ident).version == new.version:
+                    say("the ring {0} follows to the new build of {1}".format(ring, new.version))
+                    found[ring] = new.id
     for ring, version in terms.rings:
         if version:
             found[ring] = find_in_index(index, version, name)
         else:
             found.pop(ring, None)
     return found
+
+
+def _spared(folder: Folder, name: str, terms: Terms, new: Optional[New], rings: Mapping[str, str]) -> Set[str]:
+    """The ids of images that stay, however many there are: of rings, of what is published now, and of named deltas."""
+    named = {find_in_index(tuple(folder.index()), each, name) for each in terms.deltas_from}
+    return {*rings.values(), *named, *([new.id] if new is not None else [])}
 
 
 def _check_may_remove(folder: Folder, terms: Terms, doomed: Sequence[str]) -> None:
@@ -691,7 +706,8 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     titles = _titles(folder, name, before)
     if runner.check_mode and changed:
         return Tidied(before, [], True, before, titles)
-    rings = _rings_now(folder, name, terms, manifest, before, say)
+    new = New(manifest.id, manifest.version) if manifest is not None else None
+    rings = _rings_now(folder, tuple(folder.index()), name, terms, new, before, say)
     not_after = terms.channel_not_after
     if not_after is None and channel is not None:
         not_after = channel.not_after
@@ -701,9 +717,7 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     if renewed and not runner.check_mode:
         say("signing the channel")
         folder.set_channel(runner, wanted, terms.signing_key)
-    spared = set(rings.values()) | ({manifest.id} if manifest is not None else set())
-    spared |= {find_in_index(tuple(folder.index()), each, name) for each in terms.deltas_from}
-    doomed = folder.doomed(name, terms.keep, spared) if terms.keep else []
+    doomed = folder.doomed(name, terms.keep, _spared(folder, name, terms, new, rings)) if terms.keep else []
     doomed += sorted(
         set(before.values()) - set(rings.values()) - set(folder.idents())
     )  # replaced, and no ring names it any more
