@@ -29,9 +29,10 @@ options:
         place of C(/cfg) when the trial begins.
       - V(abandoned) gives up a transaction whose trial has not begun; or one that can be neither committed nor reverted
         any more, because the host runs its target and the old system is gone.
+      - V(released) ends the lease of this play and leaves the transaction open, for another play that goes on with it.
       - V(recorded) notes which image runs, where no transaction is open.
     type: str
-    choices: [opened, staged, abandoned, recorded]
+    choices: [opened, staged, released, abandoned, recorded]
     required: true
   kind:
     description: What the transaction is, with O(state=opened).
@@ -135,6 +136,7 @@ journal:
   sample: {phase: prepared, txn: 0007-3fa9c1d2-9c41, kind: upgrade}
 """
 
+from dataclasses import replace
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
@@ -218,6 +220,15 @@ def staged(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     return dict(answer(done), changed=True, path=staging.place(str(params["lease"])))
 
 
+def released(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
+    """End the lease of this play."""
+    here = situation.look(runner, params["pool"])
+    mine = here.journal.lease is not None
+    if not runner.check_mode:
+        operations.let_go(here, play_of(params))
+    return dict(shown(here.journal, replace(here.journal, lease=None)), changed=mine)
+
+
 def abandoned(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     """Give a transaction up."""
     here = situation.look(runner, params["pool"])
@@ -245,7 +256,7 @@ def recorded(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     return dict(shown(here.journal, after), warnings=warnings)
 
 
-STATES = {"opened": opened, "staged": staged, "abandoned": abandoned, "recorded": recorded}
+STATES = {"opened": opened, "staged": staged, "released": released, "abandoned": abandoned, "recorded": recorded}
 
 
 def answer(done: Done) -> Dict[str, Any]:

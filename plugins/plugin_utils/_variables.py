@@ -25,15 +25,23 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printab
 PLAYBOOKS = frozenset(
     [
         "fleet_builder",
+        "fleet_canary",
+        "fleet_exclusive",
         "fleet_hosts",
+        "fleet_site",
         "fleet_source_builder",
         "fleet_take_over",
+        "fleet_time_zone",
         "nanozfs_own_variables",
         "nanozfs_pool",
         "nanozfs_repository",
+        "rollback_max_failures",
         "rollback_serial",
+        "upgrade_max_failures",
         "upgrade_preflight",
+        "upgrade_revert_wave",
         "upgrade_serial",
+        "upgrade_window",
     ]
 )
 

@@ -32,6 +32,8 @@ ROOMS = (
     "module_utils/_module.py",
     "modules/",
     "plugin_utils/_",  # the small rooms that are files
+    "plugin_utils/_waves/",
+    "plugin_utils/_wave_action.py",
     "plugin_utils/_build/",
     "plugin_utils/_release/",
     "plugin_utils/_image_build.py",

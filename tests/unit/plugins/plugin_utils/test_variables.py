@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _variables as variables
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves import hosts
 
 COLLECTION = os.path.realpath(os.path.join(os.path.dirname(variables.__file__), os.pardir, os.pardir))
 ROLES = os.path.join(COLLECTION, "roles")
@@ -131,7 +132,7 @@ def test_names_of_others_are_theirs() -> None:
         with open(path, encoding="utf-8") as file:
             ours.update(re.findall(r"^ *(?:register: )?([a-z]+_[a-z_]+)(?::|$)", file.read(), re.MULTILINE))
     assert {"upgrade_plan", "spare_site", "limit_reached"} <= ours
-    theirs = ["deploy_user", "deploy_key", "image_tag", "image_path", "upgrade_window", "ansible_host", "rollback_note"]
+    theirs = ["deploy_user", "deploy_key", "image_tag", "image_path", "upgrade_windows_at", "ansible_host", "rollback_note"]
     assert variables.mistyped([*ours, *theirs], variables.known_names(ROLES)) == []
 
 
@@ -142,7 +143,8 @@ def test_what_playbooks_take_is_known() -> None:
         with open(path, encoding="utf-8") as file:
             text = file.read()
         taken.update(re.findall(r"\b((?:fleet|nanozfs)_[a-z_]+) \| default", text))
-        taken.update(re.findall(r"\b([a-z]+_(?:serial|preflight)) \| default", text))
+        taken.update(re.findall(r"\b([a-z]+_preflight) \| default", text))
+    taken.update(hosts.HOST, *(names.values() for names in hosts.RUN.values()))  # read by wave_plan
     taken.add("nanozfs_own_variables")  # the module's own
     for path in glob.glob(ROLES + "/*/defaults/main.yml"):
         with open(path, encoding="utf-8") as file:
@@ -160,7 +162,7 @@ def test_every_role_judges_its_variables_first() -> None:
         with open(os.path.join(ROLES, role, "tasks", entry + ".yml"), encoding="utf-8") as file:
             text = file.read()
         if (role, entry) in (("upgrade", "main"), ("rollback", "main")):
-            assert "include_tasks: preflight.yml" in text
+            assert re.search(r"(include|import)_tasks: preflight\.yml", text)
             continue
         first = text.split("- name:")[1]
         assert "nanozfs.fleet.variables:" in first, (role, entry)

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a host is begun now; documented in the module of the same name."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict, Mapping
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import FACT, WaveAction, display
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import closed
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import Now, Run, goes_back, hold
+
+
+class ActionModule(WaveAction):
+    """The action."""
+
+    ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {
+        "state": {"type": "str", "choices": ["begin", "back"], "default": "begin"},
+        "look": {"type": "str", "default": ""},
+        "ended": {"type": "str", "default": "trial_ended"},
+    }
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Decide."""
+        name = str(self._vars["inventory_hostname"])
+        run = Run.read(self.registered("localhost", FACT))
+        left = set(self.left())
+        lost = [other for other in self.every() if other not in left]
+        result = {"changed": False, "wave": run.wave_of(name), "waves": len(run.waves)}
+        if arguments["state"] == "back":
+            results = {name: self._result(name, arguments["ended"])}
+            how = goes_back(run, name, Now(lost, results))
+            return dict(result, rollback=how == words.COMMITTED, revert=how == words.ON_TRIAL)
+        results = {other: self._result(other, arguments["ended"]) for other in run.partners(name)}
+        shut = ""
+        if run.prefix == "upgrade":
+            shut = closed(name, self.of(name), self.registered(name, arguments["look"]), self.now())
+        why = hold(run, name, Now(lost, results, shut))
+        if not why:
+            return dict(result, begin=True)
+        display.display("  {0}: not begun: {1}".format(printable(name), why))
+        story = words.Story(
+            words.NOT_BEGUN,
+            "not begun: {0}".format(why),
+            "nothing was changed on it",
+            "run the play again when that is mended; hosts that are through are skipped",
+        )
+        return dict(result, begin=False, story=story.as_dict())
+
+    def _result(self, name: str, variable: str) -> str:
+        """How it ended for a host; empty where it did not yet."""
+        ended = self.registered(name, variable)
+        story = ended.get("story") if isinstance(ended, Mapping) else None
+        return str(story.get("result", "")) if isinstance(story, Mapping) else ""

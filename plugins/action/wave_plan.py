@@ -1,0 +1,38 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Putting hosts into waves; documented in the module of the same name."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict
+
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import FACT, WaveAction, display
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import candidate, settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import plan, told
+
+
+class ActionModule(WaveAction):
+    """The action."""
+
+    ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {
+        "kind": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+        "look": {"type": "str", "default": ""},
+    }
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Decide, and say it."""
+        kind, now = arguments["kind"], self.now()
+        hosts = {name: self.of(name) for name in self.every()}
+        fit = set(self.left())
+        candidates = [
+            candidate(name, variables, self.registered(name, arguments["look"]), name in fit, kind, now)
+            for name, variables in hosts.items()
+        ]
+        run = plan(candidates, settings(kind, hosts.items()))
+        lines = told(run, candidates)
+        for line in lines:
+            display.display(line)
+        fact = run.fact(only_told=bool(self._task.check_mode))
+        return {"changed": False, "says": lines, "run": fact, "ansible_facts": {FACT: fact}}

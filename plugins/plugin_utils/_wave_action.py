@@ -1,0 +1,75 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the actions about waves have in common: hosts as the inventory has them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, Dict, Iterator, List, Mapping
+
+from ansible.errors import AnsibleError
+from ansible.utils.display import Display
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
+
+display = Display()
+
+#: the fact of ``localhost`` that the plan is
+FACT = "nanozfs_run"
+
+
+class HostVariables(Mapping[str, Any]):
+    """The variables of a host, templated when one is asked for."""
+
+    def __init__(self, name: str, found: Mapping[str, Any]) -> None:
+        self._name = name
+        self._found = found
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._found:
+            raise KeyError(name)
+        try:
+            return self._found[name]
+        except AnsibleError as error:
+            raise Refused(
+                "{0} of {1} has no value: {2}".format(name, printable(self._name), printable(str(error))),
+                safe="nothing was changed",
+                todo="correct it in the inventory",
+            )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class WaveAction(ControllerAction):
+    """An action that decides about the hosts of a run."""
+
+    _requires_connection = False
+
+    def every(self) -> List[str]:
+        """The names of all hosts of the play."""
+        return [str(name) for name in self._vars["ansible_play_hosts_all"]]
+
+    def left(self) -> List[str]:
+        """Those that did not fail, and answer."""
+        return [str(name) for name in self._vars["ansible_play_hosts"]]
+
+    def of(self, name: str) -> HostVariables:
+        """The variables of a host."""
+        return HostVariables(name, self._vars["hostvars"][name])
+
+    def registered(self, name: str, variable: str) -> Any:
+        """What was registered for a host, as it came: a host's words are no templates."""
+        found: Dict[str, Any] = self._vars["hostvars"].raw_get(name)
+        return found.get(variable) if variable else None
+
+    def now(self) -> datetime:
+        """Now."""
+        return datetime.now(timezone.utc)
