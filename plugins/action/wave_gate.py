@@ -38,7 +38,7 @@ class ActionModule(WaveAction):
         results = {other: self._result(other, arguments["ended"]) for other in run.partners(name)}
         shut = ""
         if run.prefix == "upgrade":
-            shut = closed(name, self.of(name), self.registered(name, arguments["look"]), self.now())
+            shut = closed(name, self.of([name])[name], self.registered(name, arguments["look"]), self.now())
         why = hold(run, name, Now(lost, results, shut))
         if not why:
             return dict(result, begin=True)

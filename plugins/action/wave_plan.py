@@ -24,7 +24,7 @@ class ActionModule(WaveAction):
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Decide, and say it."""
         kind, now = arguments["kind"], self.now()
-        hosts = {name: self.of(name) for name in self.every()}
+        hosts = self.of(self.every())
         fit = set(self.left())
         candidates = [
             candidate(name, variables, self.registered(name, arguments["look"]), name in fit, kind, now)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterator, List, Mapping
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
@@ -15,6 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import NAMES
 
 display = Display()
 
@@ -23,13 +24,20 @@ FACT = "nanozfs_run"
 
 
 class HostVariables(Mapping[str, Any]):
-    """The variables of a host, templated when one is asked for."""
+    """The variables of a host, templated when one is asked for.
 
-    def __init__(self, name: str, found: Mapping[str, Any]) -> None:
+    :param found: as the inventory has them, with what was set and registered since.
+    :param play: what the play says instead (``vars`` of an import_playbook): that holds for every host.
+    """
+
+    def __init__(self, name: str, found: Mapping[str, Any], play: Optional[Mapping[str, Any]] = None) -> None:
         self._name = name
         self._found = found
+        self._play = play or {}
 
     def __getitem__(self, name: str) -> Any:
+        if name in self._play:
+            return self._play[name]
         if name not in self._found:
             raise KeyError(name)
         try:
@@ -42,10 +50,10 @@ class HostVariables(Mapping[str, Any]):
             )
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter({**self._found, **self._play})
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(set(self._found) | set(self._play))
 
 
 class WaveAction(ControllerAction):
@@ -61,9 +69,30 @@ class WaveAction(ControllerAction):
         """Those that did not fail, and answer."""
         return [str(name) for name in self._vars["ansible_play_hosts"]]
 
-    def of(self, name: str) -> HostVariables:
-        """The variables of a host."""
-        return HostVariables(name, self._vars["hostvars"][name])
+    def of(self, names: Iterable[str]) -> Dict[str, HostVariables]:
+        """The variables of hosts, by name."""
+        every = self._vars["hostvars"]
+        said = self._said_by_play()
+        return {name: HostVariables(name, every[name], said) for name in names}
+
+    def _said_by_play(self) -> Dict[str, Any]:
+        """What the play says otherwise than the inventory, which ``hostvars`` does not know."""
+        here = str(self._vars["inventory_hostname"])
+        inventory = HostVariables(here, self._vars["hostvars"][here])
+        said = {}
+        for name in NAMES:
+            if name in self._vars:
+                try:
+                    value = self._templar.template({name: self._vars[name]})[name]
+                except AnsibleError as error:
+                    raise Refused(
+                        "{0} has no value: {1}".format(name, printable(str(error))),
+                        safe="nothing was changed",
+                        todo="correct it",
+                    )
+                if name not in inventory or inventory[name] != value:
+                    said[name] = value
+        return said
 
     def registered(self, name: str, variable: str) -> Any:
         """What was registered for a host, as it came: a host's words are no templates."""

@@ -137,19 +137,23 @@ class Operation:
 
         :raises Refused: see :func:`transaction.next_step` and :func:`lease.claim`.
         """
-        here = self.here
-        facts = here.facts(None if here.journal.is_open else wish.target.build)
-        transaction.next_step(here.journal, facts, wish)
+        found = self.here.journal
+        base = transaction.in_place_of(found, self.here.facts(), wish)
+        here = self.here.again(base)
+        facts = here.facts(None if base.is_open else wish.target.build)
+        transaction.next_step(base, facts, wish)
         row = machine.decide(facts, machine.OPEN)
         now = leases.moment(here.runner)
         lease = leases.claim(
             here.journal, now, self.play.holder, self.play.seconds, self.play.token, self.play.take_over
         )
-        before = here.journal
+        if base != found:  # what it has left is cleared away
+            self.warnings += Operation(self.here, NOBODY).run(machine.ABANDON).warnings
+        before = base
         if not before.is_open:
             self.here = here.again(self._unused(transaction.prepare(before, wish)))
             facts = replace(facts, phase=self.here.journal.phase)
-        return self._act(row, lease)._replace(before=before)
+        return self._act(row, lease)._replace(before=found)
 
     def adopt(self) -> Done:
         """Go on with the open transaction, whatever it brings.

@@ -49,8 +49,13 @@ def upgrade_would(
     if step == transaction.DONE:
         return "{0} runs already; nothing to do".format(manifest.describe())
     if step == transaction.PREPARE:
-        return "from {0} to {1}, signed by {2}; {3}".format(
-            running.version, manifest.version, trusted.signer, _change(differs or {}, label, manifest.size)
+        ahead = here.journal.target.version if here.journal.is_open and here.journal.target else ""
+        return "from {0} to {1}, signed by {2}; {3}{4}".format(
+            running.version,
+            manifest.version,
+            trusted.signer,
+            _change(differs or {}, label, manifest.size),
+            "; {0}, which was only written ahead, is given up".format(ahead) if ahead else "",
         )
     return _goes_on(here.journal, step)
 

@@ -38,6 +38,11 @@ RUN = {
     "rollback": {"serial": "rollback_serial", "failures": "rollback_max_failures"},
 }
 
+#: and how long its upgrade may take
+TIMES = ("upgrade_trial_timeout", "upgrade_boot_timeout")
+
+NAMES = (*HOST, *TIMES, *(name for names in RUN.values() for name in names.values()))
+
 _NOTHING = "nothing was changed"
 
 

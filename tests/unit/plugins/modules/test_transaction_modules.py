@@ -550,6 +550,70 @@ class TestMedium:
         assert known["guid"] == fleet.host.command("zpool", "get", "-H", "-o", "value", "guid", "tank").strip()
 
 
+class TestWrittenAhead:
+    """What the playbook stage leaves: the image in the other slice, and nobody who holds the host."""
+
+    def staged(self, fleet: Fleet) -> Play:
+        play = fleet.play()
+        play.open()
+        play.write()
+        assert play._call("transaction", state="released")["changed"]
+        assert (fleet.journal.phase, fleet.journal.lease) == ("written", None)
+        return play
+
+    def test_another_play_goes_on_at_once(self, fleet: Fleet) -> None:
+        txn = self.staged(fleet).fleet.journal.txn
+        play = fleet.play(BOB)
+        assert play.look()["todo"] == {"open": True, "write": False, "stage": False, "try": True}
+        assert play.until_armed() == txn
+        fleet.start()
+        assert play.trial("check")["story"]["result"] == "committed"
+
+    def test_the_host_starts_as_before(self, fleet: Fleet) -> None:
+        self.staged(fleet)
+        fleet.start()
+        assert fleet.host.ok("host_info", pool="tank")["host"]["running"]["version"] == "1.0"
+        assert fleet.journal.phase == "written"
+
+    def test_another_version_takes_its_place(self, fleet: Fleet) -> None:
+        first = self.staged(fleet).fleet.journal.txn
+        play = fleet.play(BOB)
+        look = play.look("1.2")
+        assert look["step"] == "prepare" and look["says"].endswith("; 1.1, which was only written ahead, is given up")
+        assert fleet.journal.txn == first, "a look changes nothing"
+        opened = play.open(target="1.2")
+        assert opened["todo"]["write"] and opened["diff"]["before"]["txn"] == first
+        assert (fleet.journal.phase, fleet.journal.count) == ("prepared", 2)
+
+    def test_what_runs_already_leaves_it(self, fleet: Fleet) -> None:
+        self.staged(fleet)
+        before = fleet.host.fingerprint()
+        look = fleet.play(BOB).look("1.0")
+        assert look["step"] == "done" and not look["todo"]["open"] and fleet.host.fingerprint() == before
+
+    def test_a_rollback_is_as_good(self, fleet: Fleet) -> None:
+        """From the host's side it is another target."""
+        play = fleet.play()
+        play.until_armed()
+        fleet.start()
+        assert play.trial("check")["story"]["result"] == "committed"
+        play = fleet.play(BOB)
+        play.open("1.1", "1.2")
+        play.write("1.2")
+        play._call("transaction", state="released")
+        found = fleet.play()._call("rollback_info")
+        assert found["failed"] and "does not hold 1.0 any more" in found["msg"]
+
+    def test_only_who_holds_it_can_let_go(self, fleet: Fleet) -> None:
+        play = fleet.play()
+        play.open()
+        before = fleet.host.fingerprint()
+        refused = fleet.play(BOB)._call("transaction", state="released")
+        assert refused["failed"] and fleet.host.fingerprint() == before
+        assert not play._call("transaction", state="released", check=True)["failed"]
+        assert fleet.host.fingerprint() == before
+
+
 class TestRefused:
     def refused(self, fleet: Fleet, **more: Any) -> str:
         before = fleet.host.fingerprint()
@@ -563,6 +627,13 @@ class TestRefused:
         found = fleet.play(BOB).look("1.2")
         assert "a transaction is open on this host already: upgrade 0001-" in found["msg"]
         assert "nanozfs.fleet.abandon" in found["msg"]
+
+    def test_one_whose_play_is_at_work_or_was_interrupted_is_no_staged_one(self, fleet: Fleet) -> None:
+        fleet.play(lease_seconds=0).open()
+        before = fleet.host.fingerprint()
+        found = fleet.play().look("1.2")
+        assert found["failed"] and "a transaction is open on this host already" in found["msg"]
+        assert fleet.host.fingerprint() == before
 
     def test_too_little_space(self, fleet: Fleet) -> None:
         assert "MiB available" in self.refused(fleet, min_free=1 << 50)
