@@ -10,17 +10,18 @@ module: wave_plan
 short_description: Decide in which waves the hosts of a run are begun
 version_added: 1.1.0
 description:
-  - Reads of all hosts of the play what the inventory says of them and what the look at them has found, and decides who is
-    begun when. The playbooks C(upgrade) and C(rollback) do what it decides.
+  - Reads of all hosts of the play what the inventory says of them and what the look at them has found, and decides who
+    is begun when. The playbooks C(upgrade) and C(rollback) do what it decides.
   - The waves have the sizes of C(upgrade_serial) (C(rollback_serial)), numbers or percentages of the hosts at which
-    something is to be done; the last one is repeated. By default one host, a tenth, the rest; a rollback takes all at once.
+    something is to be done; the last one is repeated. By default one host, a tenth, the rest; a rollback takes all at
+    once.
   - Hosts with C(fleet_canary) go first. Then the sites (C(fleet_site), or the only group of a host) take turns.
-  - Of hosts with the same C(fleet_exclusive) a wave has one at most, so of the two halves of a pair never both are begun
-    at once.
+  - Of hosts with the same C(fleet_exclusive) a wave has one at most, so of the two halves of a pair never both are
+    begun at once.
   - A host whose maintenance window (C(upgrade_window), in the zone C(fleet_time_zone)) would close before its trial has
     ended for certain is left out, and so is one at which nothing is to be done.
-  - Refuses the run, before anything is changed anywhere, when more hosts were not found fit than C(upgrade_max_failures)
-    (C(rollback_max_failures)) says, a number or a percentage of all; by default none.
+  - Refuses the run, before anything is changed anywhere, when more hosts were not found fit than
+    C(upgrade_max_failures) (C(rollback_max_failures)) says, a number or a percentage of all; by default none.
   - Refuses two names of the inventory that lead to one host.
   - Runs on the controller, once for all hosts.
 extends_documentation_fragment:
@@ -39,8 +40,8 @@ options:
     default: upgrade
   look:
     description:
-      - The variable in which the result of M(nanozfs.fleet.upgrade_info) was registered for each host. Empty when nobody has
-        looked - then all hosts are taken for fit.
+      - The variable in which the result of M(nanozfs.fleet.upgrade_info) was registered for each host. Empty when nobody
+        has looked - then all hosts are taken for fit.
     type: str
     default: ""
 """

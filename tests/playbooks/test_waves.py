@@ -60,7 +60,10 @@ ROLES: Dict[Tuple[str, str], List[Dict[str, Any]]] = {
         },
         note("end"),
     ],
-    ("rollback", ""): [note("back"), {"name": "Fail", "ansible.builtin.fail": {"msg": "x"}, "when": "fails | default(false)"}],
+    ("rollback", ""): [
+        note("back"),
+        {"name": "Fail", "ansible.builtin.fail": {"msg": "x"}, "when": "fails | default(false)"},
+    ],
     ("trial", ""): [note("revert")],
 }  # fmt: skip
 
@@ -201,7 +204,7 @@ def test_a_wave_goes_back(fleet: Fleet) -> None:
 
 
 def test_pairs_and_windows(fleet: Fleet) -> None:
-    pair = {"fleet_exclusive": "db"}
+    pair: Dict[str, Any] = {"fleet_exclusive": "db"}
     hosts = named(
         "db-1", "db-2", "web", "night",
         **{"db-1": dict(pair, fails=True), "db-2": pair, "night": {"upgrade_window": "Mon 01:00-01:01"}},

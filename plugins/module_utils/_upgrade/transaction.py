@@ -83,8 +83,8 @@ def next_step(journal: Journal, facts: Facts, wish: Wish) -> str:
 def in_place_of(journal: Journal, facts: Facts, wish: Wish) -> Journal:
     """The journal from which a wish begins.
 
-    An upgrade to something else that was only written ahead, and whose play has let go of it (the playbook stage), stands in
-    nobody's way: it is given up. One whose play was interrupted is somebody's to end.
+    An upgrade to something else that was only written ahead, and whose play has let go of it (the playbook stage),
+    stands in nobody's way: it is given up. One whose play was interrupted is somebody's to end.
 
     :param facts: of the open transaction.
     :returns: the journal itself where there is nothing to give up.

@@ -105,9 +105,7 @@ def closed(name: str, variables: Mapping[str, Any], look: Any, now: datetime) ->
     return windows.closed(found, zone, now, needed(variables, look)) if found else ""
 
 
-def candidate(
-    name: str, variables: Mapping[str, Any], look: Any, fit: bool, kind: str, now: datetime
-) -> Candidate:
+def candidate(name: str, variables: Mapping[str, Any], look: Any, fit: bool, kind: str, now: datetime) -> Candidate:
     """A host of a run.
 
     :param variables: those of the host.

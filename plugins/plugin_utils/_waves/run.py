@@ -4,8 +4,8 @@
 
 """A run over the fleet: who is begun when, what it may lose, and whether a host may be begun now.
 
-All of it is pure. What is decided once for all hosts is a :class:`Run`, which lies in a fact of ``localhost``; whether a
-host is begun is decided when its turn has come, from that and from what became of the others meanwhile.
+All of it is pure. What is decided once for all hosts is a :class:`Run`, which lies in a fact of ``localhost``; whether
+a host is begun is decided when its turn has come, from that and from what became of the others meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import word
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves import windows
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.order import Member, in_turn, share, sizes, waves
 
-#: a pattern that no host fits; an empty list would mean all of them to Ansible (``order_patterns`` in inventory/manager.py)
+#: a pattern that no host fits; an empty list would mean all of them to Ansible (``order_patterns`` in
+#: inventory/manager.py)
 NOBODY = ("all", "!all")
 
 #: names of hosts that are shown in a line
@@ -93,7 +94,7 @@ class Run:
     prefix: str = "upgrade"
 
     @classmethod
-    def read(cls, fact: Any) -> "Run":
+    def read(cls, fact: Any) -> Run:
         """One from a fact.
 
         :raises Refused: when there is none.
@@ -266,8 +267,8 @@ def hold(run: Run, name: str, now: Now) -> str:
 def goes_back(run: Run, name: str, now: Now) -> str:
     """Whether a host goes back with its wave, and how.
 
-    :returns: :data:`words.COMMITTED` for one that keeps the new system, :data:`words.ON_TRIAL` for one that tries it, or
-        nothing.
+    :returns: :data:`words.COMMITTED` for one that keeps the new system, :data:`words.ON_TRIAL` for one that tries it,
+        or nothing.
     """
     lost = list(dict.fromkeys([*run.unfit, *now.lost]))
     number = run.wave_of(name)
@@ -294,5 +295,3 @@ def window_of(texts: Any, zone: str, name: str) -> Tuple[List[windows.Window], A
             todo="set fleet_time_zone for its site (Europe/Berlin, UTC)",
         )
     return found, windows.zone_of(zone) if found else None
-
-

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
-from typing import FrozenSet, List, Optional, Sequence, Tuple
+from typing import FrozenSet, List, Optional, Sequence, Set, Tuple
+
 from zoneinfo import ZoneInfo
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
@@ -56,7 +57,7 @@ def _day(text: str) -> int:
 
 
 def _days(text: str) -> FrozenSet[int]:
-    found = set()
+    found: Set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         begin = _day(first)
@@ -76,7 +77,7 @@ def parse(text: str) -> Window:
         if not match:
             raise ValueError("it is not {0}".format(_EXAMPLE))
         begin, end = _minutes(match["from"]), _minutes(match["to"])
-        if begin == end or begin == 24 * 60:
+        if begin in (end, 24 * 60):
             raise ValueError("it ends when it begins")
         return Window(_days(match["days"]) if match["days"] else frozenset(range(7)), begin, end)
     except ValueError as error:
@@ -115,13 +116,13 @@ def _moment(day: date, minutes: int, zone: ZoneInfo) -> datetime:
 def spans(windows: Sequence[Window], zone: ZoneInfo, now: datetime) -> List[Tuple[datetime, datetime]]:
     """When the windows are open around now and in the week after it, those that touch as one; in UTC, in order."""
     today = now.astimezone(zone).date()
-    found = []
+    found: List[Tuple[datetime, datetime]] = []
     for offset in range(-1, HORIZON):
         day = today + timedelta(days=offset)
         for window in windows:
             if day.weekday() in window.days:
-                end = window.end + (24 * 60 if window.over_midnight else 0)
-                found.append((_moment(day, window.begin, zone), _moment(day, end, zone)))
+                last = window.end + (24 * 60 if window.over_midnight else 0)
+                found.append((_moment(day, window.begin, zone), _moment(day, last, zone)))
     merged: List[Tuple[datetime, datetime]] = []
     for begin, end in sorted(found):
         if merged and begin <= merged[-1][1]:

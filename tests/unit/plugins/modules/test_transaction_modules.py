@@ -24,7 +24,7 @@ from ansible_collections.nanozfs.fleet.plugins.modules import rollback_info, tra
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
-from ansible_collections.nanozfs.fleet.tests.unit.transactions import BOB, CFG, LOG, ROOT, VAR, Fleet
+from ansible_collections.nanozfs.fleet.tests.unit.transactions import BOB, CFG, LOG, ROOT, VAR, Fleet, Play
 
 
 @pytest.fixture

@@ -132,7 +132,15 @@ def test_names_of_others_are_theirs() -> None:
         with open(path, encoding="utf-8") as file:
             ours.update(re.findall(r"^ *(?:register: )?([a-z]+_[a-z_]+)(?::|$)", file.read(), re.MULTILINE))
     assert {"upgrade_plan", "spare_site", "limit_reached"} <= ours
-    theirs = ["deploy_user", "deploy_key", "image_tag", "image_path", "upgrade_windows_at", "ansible_host", "rollback_note"]
+    theirs = [
+        "deploy_user",
+        "deploy_key",
+        "image_tag",
+        "image_path",
+        "upgrade_windows_at",
+        "ansible_host",
+        "rollback_note",
+    ]
     assert variables.mistyped([*ours, *theirs], variables.known_names(ROLES)) == []
 
 

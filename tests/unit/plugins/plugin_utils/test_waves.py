@@ -10,10 +10,10 @@ import random
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Dict, List
-from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from zoneinfo import ZoneInfo
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
@@ -74,7 +74,13 @@ class TestWaves:
         assert [names(wave) for wave in found] == [["a-1"], ["a-2", "b-1", "c-1"], ["b-2", "c-2"]]
 
     def test_sites_take_turns_and_canaries_come_first(self) -> None:
-        members = [Member("a1", "a"), Member("a2", "a"), Member("b1", "b"), Member("b2", "b", canary=True), Member("c1")]
+        members = [
+            Member("a1", "a"),
+            Member("a2", "a"),
+            Member("b1", "b"),
+            Member("b2", "b", canary=True),
+            Member("c1"),
+        ]
         assert names(in_turn(members)) == ["b2", "a1", "b1", "c1", "a2"]
 
     def test_whatever_comes_everybody_has_one_place(self) -> None:
@@ -147,7 +153,9 @@ class TestWindows:
 
 
 def fleet(count: int, **more: Any) -> List[Candidate]:
-    return [Candidate(Member("h{0}".format(number)), start="boot-{0}".format(number), **more) for number in range(count)]
+    return [
+        Candidate(Member("h{0}".format(number)), start="boot-{0}".format(number), **more) for number in range(count)
+    ]
 
 
 class TestPlan:
@@ -182,7 +190,9 @@ class TestPlan:
         with pytest.raises(Refused, match="web-1 and web-2 are one host"):
             plan(twins, Settings())
 
-    @pytest.mark.parametrize("name", ["a,b", "web:1", "a b", "web[1]", "!x", "@file", "web*", "&x", "~x", "a\x1b[31m b"])
+    @pytest.mark.parametrize(
+        "name", ["a,b", "web:1", "a b", "web[1]", "!x", "@file", "web*", "&x", "~x", "a\x1b[31m b"]
+    )
     def test_what_is_no_name(self, name: str) -> None:
         with pytest.raises(Refused, match="no name of a host") as caught:
             plan([Candidate(Member(name))], Settings())
@@ -240,7 +250,7 @@ NOW = at("2026-11-30 02:00")
 class TestHosts:
     def test_times_are_those_of_the_role(self) -> None:
         defaults = yaml.safe_load(text_of("roles", "upgrade", "defaults", "main.yml"))
-        assert (hosts.TRIAL, hosts.BOOT) == (defaults["upgrade_trial_timeout"], defaults["upgrade_boot_timeout"])
+        assert (defaults["upgrade_trial_timeout"], defaults["upgrade_boot_timeout"]) == (hosts.TRIAL, hosts.BOOT)
 
     @pytest.mark.parametrize(
         ("look", "seconds"),
