@@ -40,8 +40,8 @@ options:
     default: upgrade
   look:
     description:
-      - The variable in which the result of M(nanozfs.fleet.upgrade_info) was registered for each host. Empty when nobody
-        has looked - then all hosts are taken for fit.
+      - The variable in which the result of M(nanozfs.fleet.upgrade_info) was registered for each host. Empty when
+        nobody has looked - then all hosts are taken for fit.
     type: str
     default: ""
 """
