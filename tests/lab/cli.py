@@ -14,11 +14,18 @@ from typing import List
 
 from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError
-from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, Site, buy, make_site
+from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, EXAMPLE, Site, buy, copy, make_site
 from ansible_collections.nanozfs.fleet.tests.site import PlayFailed
 
 _ABOUT = """A fleet of FreeBSD-like hosts on this machine. Each checkout has its own lab, the one here is called {0};
 NANOZFS_LAB in the environment names another one.""".format(paths.LAB.name)
+
+
+def _of_site(name: str) -> str:
+    """The name of a host that the lab's site has or can have."""
+    if name not in ADDRESSES:
+        raise argparse.ArgumentTypeError("{0} is none of web-1 to web-{1}".format(name, len(ADDRESSES)))
+    return name
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,14 +37,19 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("up", "set the lab up, without hosts")
     verb("down", "take everything away")
-    verb("site", "set the lab up, with a site in its folder and images 1.0, 1.1 and 1.2 (which does not work)")
+    site = verb("site", "set the lab up, with a site in its folder and images 1.0, 1.1 and 1.2 (which does not work)")
+    site.add_argument("--hosts", type=int, default=len(EXAMPLE), help="how many its inventory has, of sites of five")
+    verb("hosts", "give the site's inventory so many hosts").add_argument("count", type=int)
     fresh = verb("fresh", "replace hosts of the site by new machines with a medium, switched on")
-    fresh.add_argument("host", nargs="+", choices=sorted(ADDRESSES))
+    fresh.add_argument("host", nargs="+", type=_of_site)
     fresh.add_argument("--version", default="1.0")
     fresh.add_argument("--stick", action="store_true", help="the medium is a stick, da0; ada0 is an empty disk")
     fresh.add_argument("--kept", action="store_true", help="as they were kept, where they were; installed then")
     keep = verb("keep", "keep hosts as they are now, for `fresh --kept`; once")
     keep.add_argument("host", nargs="+")
+    copies = verb("copy", "replace hosts of the site by installed ones like a kept one, with identities of their own")
+    copies.add_argument("original", type=_of_site, help="the host that was kept")
+    copies.add_argument("host", nargs="+", type=_of_site)
     verb("status", "list the hosts")
     verb("leftovers", "say what the lab has left behind after its end; exit status 1 if anything")
     verb("home", "say in which folder the lab is; its site is below that")
@@ -115,7 +127,11 @@ def main(argv: List[str]) -> int:
         if options.verb in ("up", "down"):
             getattr(lab, options.verb)()
         elif options.verb == "site":
-            make_site(lab)
+            make_site(lab, options.hosts)
+        elif options.verb == "hosts":
+            Site(os.path.join(paths.HOME, "site")).enlist(options.count)
+        elif options.verb == "copy":
+            copy(lab, options.original, options.host)
         elif options.verb == "fresh":
             for name in options.host:
                 lab.discard(name)

@@ -18,7 +18,7 @@ from typing import List
 
 from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Lab, LabError
-from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, Site, buy
+from ansible_collections.nanozfs.fleet.tests.lab.site import EXAMPLE, Site, buy
 from ansible_collections.nanozfs.fleet.tests.site import VERSIONS, PlayFailed
 from ansible_collections.nanozfs.fleet.tests.walkthrough import NotAsItShouldBe, Walkthrough
 
@@ -39,7 +39,7 @@ class Demo(Walkthrough):
         """A folder for the site, the collection installed from its artefact, and three new machines."""
         self.lab.up()
         os.makedirs(self.work)
-        self.site.create(list(ADDRESSES))
+        self.site.create(list(EXAMPLE))
         target = os.path.join(self.site.folder, "collections")
         self.say("    $ ansible-galaxy collection install {0} -p collections".format(os.path.basename(self.tarball)))
         # whoever has the collection installed already, in ~/.ansible say, wants to see this one all the same
@@ -68,7 +68,7 @@ class Demo(Walkthrough):
 
     def arrive(self) -> None:
         """Media of 1.0 are put into new machines, which come up in recovery mode."""
-        buy(self.lab, list(ADDRESSES), self.site.medium("1.0"))
+        buy(self.lab, list(EXAMPLE), self.site.medium("1.0"))
         for name, host in self.state().items():
             self.shows(
                 "{0} is up in recovery mode: {1}".format(name, host["reason"]),
@@ -93,7 +93,7 @@ class Demo(Walkthrough):
 
     def write(self) -> None:
         """Data that must never be lost."""
-        for name in ADDRESSES:
+        for name in EXAMPLE:
             self.note(name, "written under 1.0")
             self.shows(
                 "{0} has markers in /cfg and /var".format(name),
@@ -235,7 +235,7 @@ class Demo(Walkthrough):
         for line in out.splitlines():
             if line.startswith(("HOST", "web-")) and "ok=" not in line:
                 self.say("    " + line)
-        self.shows("the report lists every host", all(name in out for name in ADDRESSES), out)
+        self.shows("the report lists every host", all(name in out for name in EXAMPLE), out)
         self.shows("and says where each image comes from", "web-1.1: 13.2-RELEASE from sets, " in out, out)
 
     def run(self) -> None:

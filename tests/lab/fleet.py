@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any, Dict, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.tests.lab import paths
+from ansible_collections.nanozfs.fleet.tests.lab.copies import NotCopied, make_other
 from ansible_collections.nanozfs.fleet.tests.lab.supervisor import Clock, netns
 from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, Machine
 
@@ -148,6 +149,10 @@ class Host:
         machine = Machine.create(self.home, paths.SHELF, Clock(), seed=number)
         for index in range(1, disks + 1):
             machine.add_disk("ada{0}".format(index), size, "{0}-D{1}".format(self.name.upper(), index))
+        self.place(number)
+
+    def place(self, number: int) -> None:
+        """Give it the address 10.77.0.NUMBER and a cable."""
         address = "{0}.{1}".format(paths.NETWORK, number)
         with open(os.path.join(self.home, "address"), "w", encoding="utf-8") as file:
             file.write(address + "/24\n")
@@ -356,6 +361,36 @@ class Lab:
             sh("cp", "-a", "--sparse=always", os.path.join(kept, "shelf", guid), os.path.join(paths.SHELF, guid))
         host.wire()
         return True
+
+    def copy(self, original: str, name: str, number: int) -> None:
+        """A host like one that was kept, with an identity of its own, switched off; one of that name is scrapped.
+
+        :param number: the last part of its address.
+        :raises LabError: when the original was not kept, or is not installed.
+        """
+        kept = os.path.join(paths.KEPT, original)
+        if not os.path.isdir(kept):
+            raise LabError("{0} was not kept: `lab keep {0}`, when it is installed".format(original))
+        if name == original:
+            raise LabError("{0} is the one to copy; `lab fresh --kept {0}` brings it back".format(name))
+        self.discard(name)
+        host, making = Host(name), os.path.join(paths.HOME, "copying-" + name)
+        shutil.rmtree(making, ignore_errors=True)
+        sh("cp", "-a", "--sparse=always", kept, making)
+        home, shelf = os.path.join(making, "home"), os.path.join(making, "shelf")
+        for left in ("console.log", "supervisor.pid", "fuse"):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(home, left))
+        try:
+            make_other(home, shelf, original, name, number)
+        except NotCopied as error:
+            shutil.rmtree(making)
+            raise LabError(str(error)) from error
+        for guid in os.listdir(shelf):
+            os.rename(os.path.join(shelf, guid), os.path.join(paths.SHELF, guid))
+        os.rename(home, host.home)
+        shutil.rmtree(making)
+        host.place(number)
 
     def up(self) -> None:
         """Set the lab up, without hosts. An earlier one is taken down first."""

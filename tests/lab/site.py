@@ -6,16 +6,41 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any, Dict, Optional, Sequence
+import shutil
+from typing import Any, Dict, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.tests import site as common
 from ansible_collections.nanozfs.fleet.tests.lab import paths
-from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab
+from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError
 from ansible_collections.nanozfs.fleet.tests.site import MIB, VERSIONS
 
 #: the hosts of the example and the last part of their addresses in the lab
-ADDRESSES = {"web-1": 11, "web-2": 21, "web-3": 22}
+EXAMPLE = {"web-1": 11, "web-2": 21, "web-3": 22}
+
+#: these and all others that a larger site can have: as many as the lab's network has addresses for
+ADDRESSES = {**EXAMPLE, **{"web-{0}".format(number - 26): number for number in range(30, 255)}}
+
+#: how many hosts each site has that is not of the example
+_EACH = 5
+
+
+def sites(count: int) -> Dict[str, List[str]]:
+    """The groups of a fleet: sites with their hosts; the first two are the example's.
+
+    :param count: how many hosts.
+    :raises LabError: when the lab has no room for so many, or it is less than the example has.
+    """
+    if not len(EXAMPLE) <= count <= len(ADDRESSES):
+        raise LabError("the lab has between {0} and {1} hosts, not {2}".format(len(EXAMPLE), len(ADDRESSES), count))
+    found = {"site-a": ["web-1"], "site-b": ["web-2", "web-3"]}
+    more = list(ADDRESSES)[len(EXAMPLE) : count]
+    for index, first in enumerate(range(0, len(more), _EACH), 2):
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        name = (letters[index // 26 - 1] if index >= 26 else "") + letters[index % 26]
+        found["site-" + name] = more[first : first + _EACH]
+    return found
 
 
 #: ssh in the lab's network. Where NANOZFS_SSH_CALLS names a file, each call that goes to a host is a line in it: exit
@@ -46,6 +71,19 @@ class Site(common.Site):
         os.symlink("/usr/bin/dash", os.path.join(self.folder, "files", "shell", "bin", "sh"))
         self.write("ssh", SSH.format(paths.NETNS))
         os.chmod(self.ssh_program, 0o755)
+
+    def enlist(self, count: int) -> None:
+        """Give the inventory so many hosts; with those of the example it is the example's.
+
+        :raises LabError: when the lab has no room for so many.
+        """
+        groups = sites(count)
+        self.configure([host for members in groups.values() for host in members])
+        if count == len(EXAMPLE):
+            shutil.copy(os.path.join(paths.CHECKOUT, "examples", "site", "inventory.yml"), self.folder)
+            return
+        children: Dict[str, Any] = {name: {"hosts": {host: {} for host in members}} for name, members in groups.items()}
+        self.write("inventory.yml", json.dumps({"all": {"children": children}}, indent=1) + "\n")
 
     @property
     def ssh_program(self) -> str:
@@ -97,11 +135,24 @@ def buy(lab: Lab, names: Sequence[str], medium: Optional[str] = None, stick: boo
         lab.wait(names)
 
 
-def make_site(lab: Lab) -> Site:
-    """A lab with a site in the folder ``site`` of its home, all images published, no hosts yet."""
+def copy(lab: Lab, original: str, names: Sequence[str]) -> None:
+    """Installed hosts like one that was kept, switched on; see :meth:`Lab.copy`."""
+    for name in names:
+        lab.copy(original, name, ADDRESSES[name])
+        lab.host(name).on()
+    lab.wait(names, 60 + 2 * len(names))
+
+
+def make_site(lab: Lab, count: int = len(EXAMPLE)) -> Site:
+    """A lab with a site in the folder ``site`` of its home, all images published, no hosts yet.
+
+    :param count: how many hosts its inventory has.
+    """
+    sites(count)  # refuses before anything is taken down
     lab.up()
     site = Site(os.path.join(paths.HOME, "site"))
-    site.create(list(ADDRESSES))
+    site.create(list(EXAMPLE))
+    site.enlist(count)
     for version in VERSIONS:
         site.build(version)
     lab.serve(site.images)
