@@ -14,7 +14,8 @@ description:
     become of the others meanwhile.
   - A host is not begun when the run has lost more hosts than C(upgrade_max_failures) (C(rollback_max_failures)) says,
     when one that stands in for it (C(fleet_exclusive)) was lost or is on trial, or when its maintenance window would
-    close before its trial has ended for certain. That is no failure of the host; the run has failed by those that were lost.
+    close before its trial has ended for certain. That is no failure of the host; the run has failed by those that
+    were lost.
   - With O(state=back), sees whether a host goes back because its wave has lost too many (C(upgrade_revert_wave)).
   - Runs on the controller.
 extends_documentation_fragment:
