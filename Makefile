@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo first-hour test lint sanity units unit molecule test-faults test-freebsd test-openzfs bench build lab-down requirements clean test-matrix galaxy
+.PHONY: help setup demo first-hour test lint sanity units unit molecule test-fleet test-faults test-freebsd test-openzfs bench build lab-down requirements clean test-matrix galaxy
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +35,9 @@ molecule: setup ## the scenarios of the lab (as root)
 
 test-matrix: setup ## sanity, documentation and a sample of the playbooks on every ansible-core (some twenty minutes)
 	@tools/matrix
+
+test-fleet: setup ## an upgrade of fifty hosts while everything goes wrong that can (as root; some ten minutes)
+	@tools/fleet 50
 
 test-faults: setup ## stories of faults by the thousand, and two plays at once on one host, twenty times (as root; hours)
 	@tools/faults

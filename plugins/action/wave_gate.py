@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Dict, Mapping
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import FACT, WaveAction, display
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import RUN, WaveAction, display
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import closed
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import Now, Run, goes_back, hold
 
@@ -27,7 +27,7 @@ class ActionModule(WaveAction):
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Decide."""
         name = str(self._vars["inventory_hostname"])
-        run = Run.read(self.registered("localhost", FACT))
+        run = Run.read(self.registered("localhost", RUN))
         left = set(self.left())
         lost = [other for other in self.every() if other not in left]
         result = {"changed": False, "wave": run.wave_of(name), "waves": len(run.waves)}

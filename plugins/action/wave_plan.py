@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import FACT, WaveAction, display
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import WaveAction, display
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import candidate, settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import plan, told
 
@@ -34,5 +34,4 @@ class ActionModule(WaveAction):
         lines = told(run, candidates)
         for line in lines:
             display.display(line)
-        fact = run.fact(only_told=bool(self._task.check_mode))
-        return {"changed": False, "says": lines, "run": fact, "ansible_facts": {FACT: fact}}
+        return {"changed": False, "says": lines, "run": run.as_dict(only_told=bool(self._task.check_mode))}

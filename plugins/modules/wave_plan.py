@@ -60,6 +60,12 @@ EXAMPLES = r"""
       nanozfs.fleet.wave_plan:
         look: upgrade_plan
       run_once: true
+      register: upgrade_waves
+
+    - name: Keep that for the next play
+      ansible.builtin.set_fact:
+        nanozfs_run: "{{ upgrade_waves.run }}"
+      run_once: true
       delegate_to: localhost
       delegate_facts: true
 
@@ -89,7 +95,8 @@ says:
   elements: str
   sample: ["40 hosts: 38 in 3 waves (1, 4, 33), 2 with nothing to do"]
 run:
-  description: The plan. It is a fact as well, C(nanozfs_run).
+  description:
+    - The plan. M(nanozfs.fleet.wave_gate) looks for it in the variable C(nanozfs_run) of C(localhost).
   returned: success
   type: dict
   contains:

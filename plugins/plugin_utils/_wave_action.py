@@ -19,8 +19,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import 
 
 display = Display()
 
-#: the fact of ``localhost`` that the plan is
-FACT = "nanozfs_run"
+#: the variable of ``localhost`` that plays keep the plan in. Not a fact: those are found again in a cache by later runs
+RUN = "nanozfs_run"
 
 
 class HostVariables(Mapping[str, Any]):

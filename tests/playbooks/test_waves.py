@@ -229,6 +229,16 @@ def test_what_an_importing_playbook_says(fleet: Fleet) -> None:
     assert "3 hosts: 3 in 1 wave (3)" in ran.text and sorted(ran.hosts("end")) == list("abc")
 
 
+def test_what_an_earlier_run_has_left_in_a_cache(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan is of one run: a pattern that fits nobody must not find the hosts of another."""
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "jsonfile")
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", os.path.join(fleet.folder, "cache"))
+    more = ["-e", "upgrade_preflight=false"]
+    assert fleet.play(named(*"abc"), more=more).hosts("end") == list("abc")
+    ran = fleet.play(named(*"abc"), more=[*more, "-e", "fleet_hosts=a:&b"])
+    assert ran.log == []
+
+
 def test_check_mode_begins_nothing(fleet: Fleet) -> None:
     ran = fleet.play(named(*"ab"), more=["--check"])
     assert ran.status == 0 and "2 hosts: 2 in 2 waves (1, 1)" in ran.text and ran.log == []

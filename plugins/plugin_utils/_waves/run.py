@@ -4,8 +4,8 @@
 
 """A run over the fleet: who is begun when, what it may lose, and whether a host may be begun now.
 
-All of it is pure. What is decided once for all hosts is a :class:`Run`, which lies in a fact of ``localhost``; whether
-a host is begun is decided when its turn has come, from that and from what became of the others meanwhile.
+All of it is pure. What is decided once for all hosts is a :class:`Run`, which plays keep in a variable; whether a host
+is begun is decided when its turn has come, from that and from what became of the others meanwhile.
 """
 
 from __future__ import annotations
@@ -94,19 +94,19 @@ class Run:
     prefix: str = "upgrade"
 
     @classmethod
-    def read(cls, fact: Any) -> Run:
-        """One from a fact.
+    def read(cls, kept: Any) -> Run:
+        """One from a variable.
 
         :raises Refused: when there is none.
         """
-        if not isinstance(fact, Mapping):
+        if not isinstance(kept, Mapping):
             raise Refused(
                 "nobody has planned this run", safe=_NOTHING, todo="have a task with wave_plan in an earlier play"
             )
-        return cls(**{name: fact[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: kept[name] for name in cls.__dataclass_fields__})
 
-    def fact(self, only_told: bool = False) -> Dict[str, Any]:
-        """It as a fact, with what a play says: who its hosts are, and in how large batches.
+    def as_dict(self, only_told: bool = False) -> Dict[str, Any]:
+        """It as a variable, with what a play says: who its hosts are, and in how large batches.
 
         :param only_told: nothing is to be done (check mode): then the plays after it have no hosts.
         """
@@ -251,6 +251,8 @@ class Now:
 
 def hold(run: Run, name: str, now: Now) -> str:
     """Why a host is not begun now; empty where it is."""
+    if not run.wave_of(name):
+        return "it is in no wave of this run"  # a group of the inventory has the name of a host
     lost = list(dict.fromkeys([*run.unfit, *now.lost]))
     if len(lost) > run.budget:
         return "{0} of this run lost ({1}), and {2}_max_failures is {3}".format(

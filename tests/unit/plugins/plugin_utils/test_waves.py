@@ -167,16 +167,16 @@ class TestPlan:
             "12 hosts: 10 in 3 waves (1, 1, 8), 1 with nothing to do, 1 outside of the maintenance window",
             "not begun: late: it is shut",
         ]
-        fact = run.fact()
+        fact = run.as_dict()
         assert (len(fact["hosts"]), fact["serial"], fact["hosts_back"]) == (10, [1, 1, 8], ["all", "!all"])
         assert Run.read(fact) == run
 
     @pytest.mark.parametrize("settings", [Settings(), Settings(back=True)])
     def test_nobody_is_nobody(self, settings: Settings) -> None:
         """An empty list of hosts would be all of them to Ansible."""
-        fact = plan(fleet(3, done=True), settings).fact()
+        fact = plan(fleet(3, done=True), settings).as_dict()
         assert fact["hosts"] == fact["hosts_back"] == list(NOBODY)
-        assert plan(fleet(3), settings).fact(only_told=True)["hosts"] == list(NOBODY)
+        assert plan(fleet(3), settings).as_dict(only_told=True)["hosts"] == list(NOBODY)
 
     def test_a_thousand_with_three_dead(self) -> None:
         candidates = [replace(each, fit=each.name not in ("h1", "h500", "h999")) for each in fleet(1000)]
@@ -225,6 +225,10 @@ class TestGate:
         assert hold(run, "a-2", Now(results={"a-1": words.ON_TRIAL})) == "a-1, which stands in for it, is on trial"
         assert hold(run, "a-2", Now(results={"a-1": words.COMMITTED})) == ""
         assert "a-1" in hold(run_of(budget=9, unfit=["a-1"]), "a-2", Now())
+
+    def test_who_is_in_no_wave(self) -> None:
+        """As Ansible takes the name of a group for its hosts, also where a host has the same."""
+        assert hold(run_of(), "other", Now()) == "it is in no wave of this run"
 
     def test_a_window_that_has_closed_meanwhile(self) -> None:
         assert hold(run_of(), "b-2", Now(closed="shut")) == "shut"
