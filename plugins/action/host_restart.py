@@ -12,6 +12,7 @@ from typing import Any, Dict
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.restart import DELAY
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import Restart, answer_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import RESTARTING
 
 
 class ActionModule(ModuleAction):
@@ -24,6 +25,7 @@ class ActionModule(ModuleAction):
         begun = self.module(arguments)
         if begun.get("failed") or not begun.get("changed") or self._task.check_mode:
             return begun
+        self.moves(RESTARTING, "restarts")
         began = time.monotonic()
         waiting = Restart(
             lambda: answer_of(lambda: self.module(dict(arguments, state="seen"))),

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import line
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import figures, line
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import Supply, supply_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, WatchingAction
 
@@ -47,6 +47,7 @@ class ActionModule(WatchingAction):
                 safe="the slice has no boot flags; what was written is kept",
                 todo="look for the reason on the host (dmesg: out of memory?), then run the play again",
             ),
+            figures,
         )
 
     def _push(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
@@ -112,7 +113,8 @@ class ActionModule(WatchingAction):
         for offset, length in parts:
             yield int(offset), int(length)
             done += int(length)
-            self.say("pushed {0} % of {1:.1f} MB".format(100 * done // total, total / 1e6))
+            percent = 100 * done // total
+            self.moves("pushing", "pushed {0} % of {1:.1f} MB".format(percent, total / 1e6), percent=percent)
         yield 0, 0
 
     def _planned(self, arguments: Dict[str, Any]) -> Dict[str, Any]:

@@ -41,7 +41,7 @@ class ActionModule(LeasingAction):
         follow = Follow(
             self._ask(arguments),
             self._connection.reset,
-            self.say,
+            self.moves,
             Times(float(arguments.get("boot_timeout") or 900), float(arguments.get("trial_timeout") or 600)),
             time.monotonic,
             time.sleep,
@@ -53,7 +53,12 @@ class ActionModule(LeasingAction):
                 str(arguments.get("boot_id") or ""),
             )
         except Failed as error:
-            return {"failed": True, "msg": str(error), "after": "" if follow.begun else after[_hooks.AFTER_REVERT]}
+            return {
+                "failed": True,
+                "msg": str(error),
+                "story": error.details.get("story") or error.story,
+                "after": "" if follow.begun else after[_hooks.AFTER_REVERT],
+            }
         told = self._told(ended, str(arguments.get("what") or "the trial"))
         how = _hooks.ENDS.get(told["story"].get("result"), "") if not ended.get("idle") else ""
         if adopted and how and told["journal"].get("kind") == ROLLBACK:
@@ -74,7 +79,7 @@ class ActionModule(LeasingAction):
             if found.get("unreachable") or (found.get("failed") and "module_stdout" in found):
                 raise NotThere(str(found.get("msg") or "its answer was cut off"))
             if found.get("failed"):
-                raise Failed(str(found.get("msg")))
+                raise Failed(str(found.get("msg")), story=found.get("story"))
             if found.get("lease"):
                 arguments["lease"] = found["lease"]
             return dict(found)
@@ -107,7 +112,7 @@ class ActionModule(LeasingAction):
             },
         }
         if good:
-            self.say(text)
+            self.moves(str(story["result"]), text)
             return shown
         why = ended.get("refused") or ended.get("why")
         failed = "{0} failed on {1}".format(what, self._host) + (": {0}. ".format(why) if why else ": ")

@@ -13,6 +13,16 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 
+def sentence(what: str, safe: Optional[str], todo: Optional[str]) -> str:
+    """What happened, what is safe and what to do next, in one line."""
+    parts = [what]
+    if safe:
+        parts.append("Safe now: {0}".format(safe))
+    if todo:
+        parts.append("Next: {0}".format(todo))
+    return ". ".join(part.rstrip(".") for part in parts) + "."
+
+
 class FleetError(Exception):
     """A failure that a person has to understand.
 
@@ -30,12 +40,12 @@ class FleetError(Exception):
         self.details: Dict[str, Any] = details
 
     def __str__(self) -> str:
-        parts = [self.what]
-        if self.safe:
-            parts.append("Safe now: {0}".format(self.safe))
-        if self.todo:
-            parts.append("Next: {0}".format(self.todo))
-        return ". ".join(part.rstrip(".") for part in parts) + "."
+        return sentence(self.what, self.safe, self.todo)
+
+    @property
+    def story(self) -> Dict[str, str]:
+        """The same in parts, for results: whoever shows them need not take a sentence apart."""
+        return {"result": "failed", "what": self.what, "safe": self.safe or "", "todo": self.todo or ""}
 
 
 class CommandError(FleetError):

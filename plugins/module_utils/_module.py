@@ -49,7 +49,7 @@ def run_module(module: AnsibleModule, logic: Callable[[AnsibleModule, Runner], D
     try:
         result = logic(module, runner)
     except FleetError as error:
-        module.fail_json(msg=str(error), actions=runner.actions, **error.details)
+        module.fail_json(msg=str(error), story=error.story, actions=runner.actions, **error.details)
     result.setdefault("changed", False)
     result.setdefault("actions", runner.actions)
     if not module._diff:  # pylint: disable=protected-access

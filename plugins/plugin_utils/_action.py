@@ -10,9 +10,16 @@ from typing import Any, Dict, Mapping, Optional
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _channel
+
+display = Display()
+
+#: how much of what a host says is shown on a line (characters)
+LINE = 2000
 
 #: what ssh(1) says of a host whose key it does not know, or knows as another one (``sshconnect.c``), and what Ansible
 #: makes of that where a password is used (``plugins/connection/ssh.py``)
@@ -80,8 +87,25 @@ class ModuleAction(ActionBase):
         try:
             result.update(self.work(dict(self._task.args)))
         except FleetError as error:
-            result.update(failed=True, msg=str(error))
+            result.update(failed=True, msg=str(error), story=error.story)
         return result
+
+    def say(self, text: str) -> None:
+        """A line about the host, which may have said what is in it. It stays on the screen."""
+        self._tell(text)
+
+    def moves(self, phase: str, text: str, **figures: Any) -> None:
+        """What the host does now: a line, or what the screen shows of it until something else comes.
+
+        :param phase: in a word or two, the same for as long as it lasts.
+        :param figures: how far it is, by the names of :class:`plugin_utils._screen.model.Told`.
+        """
+        self._tell(text, phase=phase, **figures)
+
+    def _tell(self, text: str, **more: Any) -> None:
+        text = printable(text)[:LINE]
+        if not _channel.tell(self._host, text, **more):
+            display.display("  {0}: {1}".format(self._host, text))
 
     def module(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
         """Run the module once; its result."""
@@ -93,4 +117,6 @@ class ModuleAction(ActionBase):
             raise AnsibleConnectionFailure(unmet(self._host, str(error)))
         if isinstance(found.get("msg"), str):  # what the host says of a failure is for a terminal
             found["msg"] = printable(found["msg"])
+        if isinstance(found.get("story"), dict):
+            found["story"] = {str(key): printable(str(part)) for key, part in found["story"].items()}
         return found

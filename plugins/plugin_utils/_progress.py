@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Dict, Mapping
 
 
 def duration(seconds: int) -> str:
@@ -44,6 +44,19 @@ def line(progress: Mapping[str, Any]) -> str:
     if progress.get("eta") is not None:
         text += ", {0} to go".format(duration(_number(progress["eta"])))
     return text
+
+
+def figures(progress: Mapping[str, Any]) -> Dict[str, Any]:
+    """The same as numbers, for a screen that shows them in columns."""
+    found: Dict[str, Any] = {"percent": _number(progress.get("percent"))}
+    if progress.get("rate"):
+        found["rate"] = _number(progress["rate"])
+    if progress.get("eta") is not None:
+        found["eta"] = _number(progress["eta"])
+    if progress.get("to_fetch"):
+        fetched, to_fetch = _number(progress.get("fetched")) / 1e6, _number(progress["to_fetch"]) / 1e6
+        found["note"] = "fetched {0:.1f} of {1:.1f} MB".format(fetched, to_fetch)
+    return found
 
 
 def build_line(progress: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import Line
 
 BEGIN, LOOK, ADOPT, CHECK, REVERT, WAIT, END = "begin", "look", "adopt", "check", "revert", "wait", "end"
 
+#: what a host does meanwhile, for the screen
+RESTARTING, CHECKING, REVERTING = "restarting", "checking", "reverting"
+
 #: how long a look at a host that is about to restart waits there (seconds): few calls, and the restart itself ends it
 LONG_POLL = 25
 
@@ -52,14 +55,14 @@ class Follow:
 
     :param ask: runs the module with a step and more arguments; raises :class:`NotThere` without an answer.
     :param reset: see :class:`Line`.
-    :param say: a line for the operator.
+    :param say: told what the host does now, in a word and as a line for the operator.
     """
 
     def __init__(
         self,
         ask: Callable[..., Answer],
         reset: Callable[[], None],
-        say: Callable[[str], None],
+        say: Callable[[str, str], None],
         times: Times,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
@@ -90,7 +93,7 @@ class Follow:
                 self.begun = self.begun or step != BEGIN
                 if step == REVERT:
                     why = why or str(answer.get("reason") or "no reason given")
-                    self._say("taking it back: {0}".format(why))
+                    self._say(REVERTING, "taking it back: {0}".format(why))
                 answer = self._step(step, answer, boot, why)
             except NotThere as error:
                 if self._clock() >= until:
@@ -111,7 +114,7 @@ class Follow:
             if answer["next"] == WAIT and answer.get("changed"):
                 boot = str(answer["boot_id"])
                 until = self._clock() + self._times.patience
-                self._say("restarts")
+                self._say(REVERTING if why else RESTARTING, "restarts")
             elif answer["next"] == WAIT and self._clock() >= until:
                 return {"next": END, "changed": changed, "silent": "it does not restart", "why": why}
         return dict(answer, changed=changed, why=why)
@@ -122,5 +125,5 @@ class Follow:
         if step == REVERT:
             return self._ask(REVERT, reason=why, bad=bool(answer.get("bad")))
         if step == CHECK:
-            self._say("checks the new system")
+            self._say(CHECKING, "checks the new system")
         return self._ask(step)

@@ -8,16 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from ansible.utils.display import Display
-
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
-
-display = Display()
-
-#: how much of what a host says is shown on a line (characters)
-LINE = 2000
 
 #: how often a process that works may die before the play gives up
 LIVES = 3
@@ -58,22 +50,23 @@ def watch(
 class WatchingAction(PushingAction):
     """An action whose module works in the background, and whose operator sees how far that is."""
 
-    def say(self, text: str) -> None:
-        """A line about the host, which may have said what is in it."""
-        display.display("  {0}: {1}".format(self._host, printable(text)[:LINE]))
-
     def watch(
-        self, arguments: Dict[str, Any], line: Callable[[Mapping[str, Any]], str], died: FleetError
+        self,
+        arguments: Dict[str, Any],
+        line: Callable[[Mapping[str, Any]], str],
+        died: FleetError,
+        figures: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda progress: {},
     ) -> Dict[str, Any]:
         """Start or take over the work, and tell how far it is until it is over.
 
         :param line: makes a line of the progress.
+        :param figures: makes of it what :meth:`moves` takes.
         :param died: what to say when the process dies again and again.
         :raises FleetError: that one.
         """
         return watch(
             lambda wait, job: self.module(dict(arguments, detach=True, wait=wait, job=job)),
-            lambda progress: self.say(line(progress)),
+            lambda progress: self.moves(str(progress.get("phase", "")), line(progress), **figures(progress)),
             int(arguments.get("interval") or 5),
             died,
         )

@@ -34,10 +34,12 @@ ROOMS = (
     "plugin_utils/_",  # the small rooms that are files
     "plugin_utils/_waves/",
     "plugin_utils/_wave_action.py",
+    "plugin_utils/_screen/",
     "plugin_utils/_build/",
     "plugin_utils/_release/",
     "plugin_utils/_image_build.py",
     "action/",
+    "callback/",
 )
 
 #: nothing that the controller does belongs onto a host

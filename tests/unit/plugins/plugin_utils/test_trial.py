@@ -43,6 +43,9 @@ class Host:
             raise reply
         return dict(reply)
 
+    def say(self, _phase: str, text: str) -> None:
+        self.said.append(text)
+
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
@@ -50,9 +53,7 @@ class Host:
         self.resets += 1
 
     def follow(self, step: str = "begin", reason: str = "", boot: str = "one") -> Dict[str, Any]:
-        self.followed = Follow(
-            self.ask, self.reset, self.said.append, Times(boot=10, trial=20), lambda: self.now, self.sleep
-        )
+        self.followed = Follow(self.ask, self.reset, self.say, Times(boot=10, trial=20), lambda: self.now, self.sleep)
         return self.followed.run(step, reason, boot)
 
 
