@@ -178,7 +178,8 @@ class Site(ABC):
     def environment(self) -> Dict[str, str]:
         """The environment of an operator's shell."""
         binaries = os.path.dirname(sys.executable)
-        hidden = ("ANSIBLE_COLLECTIONS_PATH", "PYTHONPATH") if self.installed else ()
+        # molecule wants the recap of Ansible's own output; an operator has what the example sets
+        hidden = {"ANSIBLE_STDOUT_CALLBACK", *(("ANSIBLE_COLLECTIONS_PATH", "PYTHONPATH") if self.installed else ())}
         return dict(
             {key: value for key, value in os.environ.items() if key not in hidden},
             PATH=binaries + ":" + os.environ.get("PATH", "/usr/sbin:/usr/bin"),

@@ -114,7 +114,8 @@ class ActionModule(WatchingAction):
             yield int(offset), int(length)
             done += int(length)
             percent = 100 * done // total
-            self.moves("pushing", "pushed {0} % of {1:.1f} MB".format(percent, total / 1e6), percent=percent)
+            size = "{0:.1f} MB".format(total / 1e6)
+            self.moves("pushing", "pushed {0} % of {1}".format(percent, size), percent=percent, note="of " + size)
         yield 0, 0
 
     def _planned(self, arguments: Dict[str, Any]) -> Dict[str, Any]:

@@ -179,7 +179,8 @@ class CallbackModule(DefaultCallback):
     def set_options(self, *args: Any, **kwargs: Any) -> None:
         """The options are there: begin, unless everything is to be shown anyway."""
         super().set_options(*args, **kwargs)
-        if self.screen is not None or self._display.verbosity > 0:
+        # of one task that was given on the command line everything is to be seen
+        if self.screen is not None or self._display.verbosity > 0 or context.CLIARGS.get("module_name"):
             return
         try:
             self._begin()
@@ -189,7 +190,10 @@ class CallbackModule(DefaultCallback):
     def _begin(self) -> None:
         check = bool(context.CLIARGS.get("check"))
         core = tuple(int(part) for part in ansible_version.split(".")[:2])
-        wanted = self.get_option("live") and core >= DETACHED and terminal.is_fit(sys.stdout)
+        # AWX (ansible-runner) has a terminal, and a callback of its own that is made from this one and keeps what is
+        # printed
+        alone = type(self) is CallbackModule
+        wanted = alone and self.get_option("live") and core >= DETACHED and terminal.is_fit(sys.stdout)
         self.screen = Screen(
             model.Fleet(time.monotonic, check),
             self._print,
@@ -290,7 +294,7 @@ class CallbackModule(DefaultCallback):
         if screen.problem is not None:
             raise screen.problem
         screen.answered()
-        screen.fleet.task_begins(host.get_name(), task.get_name())
+        screen.fleet.task_begins(host.get_name(), _title(task))
         if self.get_option("show_per_host_start"):
             super().v2_runner_on_start(host, task)
 
@@ -354,7 +358,7 @@ class CallbackModule(DefaultCallback):
             self._quiet(True)
 
     def _changed(self, screen: Screen, result: Any) -> None:
-        text = "changed: {0}".format(one_line(result._task.get_name()))
+        text = "changed: {0}".format(_title(result._task))
         screen.put(screen.fleet.heading() + screen.fleet.says(result._host.get_name(), text, model.CHANGED))
 
     @_ours
@@ -395,8 +399,8 @@ class CallbackModule(DefaultCallback):
             told = results.story(found)
             screen.fleet.finds(name, results.facts(_action(result._task), result._task.args, found)._replace(text=""))
             screen.fleet.fails(name, told.result if told else model.FAILED, results.reason(found))
+        self._heading(screen, result)
         if not self._explain(screen, result, NOT_DONE, ignore_errors):
-            screen.put(screen.fleet.heading())
             super().v2_runner_on_failed(result, ignore_errors=ignore_errors)
 
     @_ours
@@ -405,9 +409,14 @@ class CallbackModule(DefaultCallback):
         name, found, ignored = result._host.get_name(), result._result, bool(result._task.ignore_unreachable)
         screen.fleet.task_ends(name)
         screen.fleet.fails(name, model.NO_ANSWER, results.reason(found), for_good=not ignored)
+        self._heading(screen, result)
         if not self._explain(screen, result, UNREACHABLE, ignored):
-            screen.put(screen.fleet.heading())
             super().v2_runner_on_unreachable(result)
+
+    def _heading(self, screen: Screen, result: Any) -> None:
+        """The name of the play, unless it is one of ours, whose messages say enough."""
+        if screen.fleet.wave.of != 1 or not _action(result._task).startswith(results.COLLECTION):
+            screen.put(screen.fleet.heading())
 
     def _explain(self, screen: Screen, result: Any, how: str, ignored: bool) -> bool:
         """Show a failure whose message says all of it; whether it was one."""
@@ -423,7 +432,7 @@ class CallbackModule(DefaultCallback):
         label = one_line(self.host_label(result))
         lines = ["{0}: {1}{2}: {3}".format(label, how, " (ignored)" if ignored else "", first), *others]
         if not ignored:
-            lines.append("  Task: {0}".format(one_line(result._task.get_name())))
+            lines.append("  Task: {0}".format(_title(result._task)))
         screen.put(model.Line(text, model.WARN if ignored else model.BAD) for text in lines)
         if self.get_option("show_task_path_on_failure"):
             self._print_task_path(result._task)
@@ -432,13 +441,13 @@ class CallbackModule(DefaultCallback):
     @_ours
     def v2_runner_item_on_failed(self, screen: Screen, result: Any) -> None:
         """All of it, as Ansible has it."""
-        screen.put(screen.fleet.heading())
+        self._heading(screen, result)
         super().v2_runner_item_on_failed(result)
 
     @_ours
     def v2_runner_retry(self, screen: Screen, result: Any) -> None:
         """Said once: what it waits for is the task's name."""
-        text = "waits: {0} (is tried again)".format(one_line(result._task.get_name()))
+        text = "waits: {0} (is tried again)".format(_title(result._task))
         screen.put(line._replace(passing=True) for line in screen.fleet.says(result._host.get_name(), text))
 
     @_ours
@@ -473,6 +482,11 @@ class CallbackModule(DefaultCallback):
                 self._print(model.Line("{0}: {1}".format(one_line(key), self._dump_results(stats.custom[key]))))
         if screen.fleet.check and self.get_option("check_mode_markers"):
             self._display.banner("DRY RUN")
+
+
+def _title(task: Any) -> str:
+    """What a task is called, without its role."""
+    return one_line(task.name or task.get_name())
 
 
 def _action(task: Any) -> str:

@@ -60,7 +60,7 @@ class Demo(Walkthrough):
                 out,
             )
         again = self.play("build", "-e", "image_version=1.1", "-e", "image_seq=11")
-        self.shows("building 1.1 again changes nothing", "changed=0" in again, again)
+        self.shows("building 1.1 again changes nothing", "nothing was changed" in again, again)
         new = self.play("image_diff", "-e", "image_old=1.0", "-e", "image_new=1.1")
         said = re.search(r"^web-1\.1 against web-1\.0: .*$", new, re.MULTILINE)
         self.shows("what is new in 1.1: {0}".format(said.group(0) if said else "?"), said is not None, new)
@@ -88,8 +88,8 @@ class Demo(Walkthrough):
                 host,
             )
         again = self.play("deploy")
-        changed = re.findall(r"changed=(\d+)", again)
-        self.shows("deploying again changes nothing", set(changed) == {"0"}, again)
+        nothing = "3 hosts: 3 nothing to do; nothing was changed"
+        self.shows("deploying again changes nothing", nothing in again, again)
 
     def write(self) -> None:
         """Data that must never be lost."""
@@ -128,7 +128,7 @@ class Demo(Walkthrough):
             "web-1 on the other site was not touched", same == {key: before[key] for key in same}, after["web-1"]
         )
         again = self.play("upgrade", "-l", "site-b", "-e", "upgrade_version=1.1")
-        self.shows("upgrading again changes nothing", set(re.findall(r"changed=(\d+)", again)) == {"0"}, again)
+        self.shows("upgrading again changes nothing", "2 hosts: 2 nothing to do; nothing was changed" in again, again)
 
     def fail(self) -> None:
         """An upgrade whose services do not come up."""
@@ -233,7 +233,7 @@ class Demo(Walkthrough):
         """The fleet at the end."""
         out = self.play("status")
         for line in out.splitlines():
-            if line.startswith(("HOST", "web-")) and "ok=" not in line:
+            if line.startswith(("HOST", "web-")):
                 self.say("    " + line)
         self.shows("the report lists every host", all(name in out for name in EXAMPLE), out)
         self.shows("and says where each image comes from", "web-1.1: 13.2-RELEASE from sets, " in out, out)

@@ -179,7 +179,7 @@ class FirstHour(Steps):
     def deploy(self) -> None:
         """Both hosts, with the same command."""
         out = self.row("install hosts that were booted from that medium")
-        self.shows("both are installed", out.count("failed=0") == len(HOSTS), out)
+        self.shows("both are installed", "2 hosts: 2 installed" in out, out)
         out = self.row("see the fleet")
         for name in HOSTS:
             self.shows("{0} is normal".format(name), bool(re.search(r"^{0} +normal".format(name), out, re.M)), out)
@@ -193,7 +193,7 @@ class FirstHour(Steps):
         self.shows("what is new is told", "web-1.1 against web-1.0" in out, out)
         self.row("say what the canaries should run")
         out = self.row("see what an upgrade would do, and how much it would fetch")
-        self.shows("nothing was done yet", out.count("failed=0") == len(HOSTS), out)
+        self.shows("nothing was done yet", "2 hosts: 2 would be changed (check mode)" in out, out)
         self.row("upgrade a site, one host first")
         self.row("go back, with the data or without")
         out = self.row("see the fleet")

@@ -31,7 +31,7 @@ REFUSED = (
     "has lost its lease",
     "this host is not fit for an upgrade",  # it was restarting, or on trial
     "gives no answer",  # it was restarting: the look ends there
-    "UNREACHABLE",
+    ": unreachable: ",
 )
 
 

@@ -29,7 +29,7 @@ UNWELCOME = (words.REVERTED, words.NOT_BEGUN, words.OPEN, FAILED, NO_ANSWER)
 #: names that a line of a wave has
 NAMED = 6
 
-#: a phase that lasts shorter gets no line when half of it is over (seconds)
+#: a phase that brings bytes and lasts longer gets a line when half of it is over (seconds)
 LONG = 60.0
 
 
@@ -264,7 +264,7 @@ class Fleet:
         if fresh:
             host.phase_since, host.half = now, False
             return self._says(host, told.text, passing=True)
-        if told.percent is not None and told.percent >= 50 and not host.half:
+        if told.note and told.percent is not None and told.percent >= 50 and not host.half:
             host.half = True
             if now - host.phase_since >= LONG:
                 return self._says(host, told.text, passing=True)
@@ -295,7 +295,9 @@ class Fleet:
             host.result, host.why = one_line(facts.result), one_line(facts.why)
             host.over = facts.result != PLANNED
         tone = BAD if facts.result in UNWELCOME else GOOD if facts.result == words.COMMITTED else PLAIN
-        return self._says(host, facts.text, tone) if facts.text else []
+        # what has become of it is in the table; what it is going to be is what people want to see before
+        passing = facts.result == words.COMMITTED or not facts.result
+        return self._says(host, facts.text, tone, passing)
 
     def fails(self, name: str, result: str, why: str, for_good: bool = True) -> None:
         """A task has failed, or the host gave no answer.
@@ -362,7 +364,7 @@ class Fleet:
         elif not bad and host.gone:  # it was rescued, or the host had another chance
             result = RESCUED if tally.rescued else OK
         elif not result:
-            result = CHANGED_SOMETHING if tally.changed else OK
+            result = RESCUED if tally.rescued else CHANGED_SOMETHING if tally.changed else OK
         bad = bad or result in UNWELCOME
         quiet = result in (OK, NOTHING_TO_DO)
         tone = BAD if bad else WARN if result == RESCUED else DIM if quiet else CHANGED if tally.changed else GOOD

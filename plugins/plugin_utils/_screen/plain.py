@@ -66,7 +66,5 @@ def table_lines(table: Table, columns: int) -> List[Line]:
             shown = [fitted(part, room, title in NUMBERS) for part, room, title in zip(row, rooms, table.titles)]
             text = (" " * GAP).join(shown).rstrip()
             lines.append(Line(cut(text, columns - 1) if columns else text, tone))
-    if table.more:
-        lines.append(Line(table.more, DIM))
     lines.append(Line(table.totals, BAD if table.bad else HEAD))
     return lines

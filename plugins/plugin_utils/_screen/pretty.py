@@ -110,7 +110,5 @@ def table_lines(table: Table, columns: int, paint: Paint, colours: bool) -> List
             ]
             grid.add_row(*cells)
         parts.append(grid)
-    if table.more:
-        parts.append(_text(table.more, DIM, paint))
     parts.append(_text(table.totals, BAD if table.bad else HEAD, paint))
     return _drawn(Group(*parts), columns, colours)

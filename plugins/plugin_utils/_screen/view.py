@@ -155,12 +155,11 @@ NUMBERS = ("CHANGED", "TOOK", "FETCHED")
 
 
 class Table(NamedTuple):
-    """The end: titles and rows of those columns that have something in them, a line about the rest, and totals."""
+    """The end: titles and rows of those columns that have something in them, and totals."""
 
     titles: Tuple[str, ...]
     rows: List[Tuple[str, ...]]
     tones: List[str]
-    more: str
     totals: str
     bad: bool
 
@@ -168,7 +167,6 @@ class Table(NamedTuple):
 def table(rows: Sequence[Row], check: bool = False) -> Table:
     """The table at the end. Hosts of which there is nothing to tell are only counted."""
     shown = [each for each in rows if each.tone != DIM]
-    quiet = len(rows) - len(shown)
     cells_of = [
         (
             one_line(each.host),
@@ -187,7 +185,6 @@ def table(rows: Sequence[Row], check: bool = False) -> Table:
         titles=tuple(TITLES[number] for number in columns),
         rows=[tuple(each[number] for number in columns) for each in cells_of],
         tones=[each.tone for each in shown],
-        more="{0} more of which there is nothing to tell".format(quiet) if quiet and shown else "",
         totals=totals(rows, check),
         bad=any(each.tone == BAD for each in rows),
     )
