@@ -95,7 +95,7 @@ from ansible.utils.helpers import pct_to_int
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen import model, results, terminal
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.screen import Screen
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import one_line
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import one_line, wrapped
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -116,7 +116,8 @@ SAYING = (
 )
 
 #: how a failure is called
-NOT_DONE, UNREACHABLE = "failed", "unreachable"
+NOT_DONE = "failed"
+UNREACHABLE = "unreachable"
 
 #: Ansible's colours
 TONES = {
@@ -243,9 +244,15 @@ class CallbackModule(DefaultCallback):
 
     def _print(self, line: model.Line, log_only: bool = False) -> None:
         bad = line.tone == model.BAD and self.get_option("display_failed_stderr")
-        self._display.display(line.text, color=_color(line.tone), stderr=bool(bad), log_only=log_only)
-        if not log_only:
-            (sys.stderr if bad else sys.stdout).flush()
+        color = _color(line.tone)
+        self._display.display(line.text, color=color, log_only=True)
+        if log_only:
+            return
+        # a tone is what tells a line of words from one that is drawn already
+        width = self.screen.width if self.screen is not None and line.tone else 0
+        for text in wrapped(line.text, max(0, width - 1)):
+            self._display.display(text, color=color, stderr=bool(bad), screen_only=True)
+        (sys.stderr if bad else sys.stdout).flush()
 
     # plays and tasks
 
@@ -268,8 +275,9 @@ class CallbackModule(DefaultCallback):
         inventory = play.get_variable_manager()._inventory
         batch = [host.name for host in inventory.get_hosts(play.hosts, order=play.order)]
         everybody = [host.name for host in inventory.get_hosts(play.hosts, ignore_restrictions=True)]
-        again = str(play._uuid) == self._wave_of
-        self._wave_of = str(play._uuid)
+        # all batches are one play; ansible-runner tells them apart by what it adds
+        name = str(play._uuid).partition("_")[0]
+        again, self._wave_of = name == self._wave_of, name
         return model.Wave(
             play=one_line(play.get_name()),
             number=screen.fleet.wave.number + 1 if again else 1,

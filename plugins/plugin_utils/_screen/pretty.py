@@ -94,7 +94,7 @@ def table_lines(table: Table, columns: int, paint: Paint, colours: bool) -> List
     columns -= 1
     parts: List[Any] = []
     if table.rows:
-        grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0))
+        grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
         for title in table.titles:
             last = title == "WHY"
             grid.add_column(

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
+import signal
 import threading
 import time
-from typing import Callable, ContextManager, Iterable, List, Optional, TextIO, Tuple
+from typing import Any, Callable, Iterable, List, Optional, Protocol, TextIO, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._channel import Channel, tell
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen import plain, pretty, terminal
@@ -22,11 +24,27 @@ LOWEST, NARROWEST = 6, 20
 #: lines of the terminal that stay free for what is printed
 FREE = 5
 
-#: a pause between two turns after which the terminal may show something else (seconds): the process was stopped
-STOPPED = 5.0
+#: how long the thread may take to end (seconds), which it does at once
+ENDING = 30.0
 
 #: draws once, so that all that is imported late is imported before the first fork
 _PROBE = Live("t", "c", [Moving("h", "p", 1, "1", "1", "t", "0")], "m", False)
+
+
+class Lock(Protocol):
+    """What ``threading.RLock`` makes."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Get it."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+    def __enter__(self) -> bool:
+        """Get it."""
+
+    def __exit__(self, *exception: Any) -> None:
+        """Give it back."""
 
 
 class Screen:
@@ -50,7 +68,7 @@ class Screen:
         show: Callable[[Line], None],
         note: Callable[[Line], None],
         paint: plain.Paint,
-        lock: ContextManager,
+        lock: Lock,
         stream: Optional[TextIO] = None,
         rich: bool = False,
         colours: bool = False,
@@ -73,6 +91,8 @@ class Screen:
         self._area = terminal.Area(stream, lock) if stream is not None else None
         self._over = threading.Event()
         self._seen: Tuple[int, ...] = ()
+        self._continued = False
+        self._before: Any = None
         self._thread = threading.Thread(target=self._work, name="nanozfs-screen", daemon=True)
         #: what went wrong in the thread
         self.problem: Optional[Exception] = None
@@ -82,16 +102,34 @@ class Screen:
         if self._area is not None:
             self._live_lines(_PROBE, 80)
             self._area.begin()
+            with contextlib.suppress(ValueError):  # not the main thread
+                self._before = signal.signal(signal.SIGCONT, self._goes_on)
         self._thread.start()
 
     def end(self) -> None:
         """Stop drawing; give everything back. Can be called again."""
         self._over.set()
+        tell("", "")  # it may be waiting for something to be told
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(2.0)
+            # it never waits for the lock for long, which whoever ends it may hold; and it must not hold it when Python
+            # ends, for then nobody could write what is still to be written
+            self._thread.join(ENDING)
         if self._area is not None:
             self._area.end()
+        if self._before is not None:
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGCONT, self._before)
+            self._before = None
         self._channel.close()
+
+    def _goes_on(self, _signal: int, _frame: Any) -> None:
+        """The process was stopped, and somebody else had the terminal."""
+        self._continued = True
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 0 where there is none, and nobody has said how wide a line may be."""
+        return self._size()[0] if self._stream is not None else self._columns
 
     # what stays
 
@@ -128,11 +166,10 @@ class Screen:
         self.end()
         found = table(rows, check)
         if self._stream is not None and self._rich:
-            columns = self._size()[0]
-            for text in pretty.table_lines(found, columns, self._paint, self._colours):
+            for text in pretty.table_lines(found, self.width, self._paint, self._colours):
                 self._show(Line(text, ""))
             return
-        self.put(plain.table_lines(found, self._size()[0] if self._stream is not None else self._columns))
+        self.put(plain.table_lines(found, self.width))
 
     # drawing
 
@@ -163,20 +200,21 @@ class Screen:
 
     def _work(self) -> None:
         """What the thread does."""
-        last = time.monotonic()
         while not self._over.is_set():
             try:
                 select.select([self._channel], [], [], self._interval if self._area is not None else 1.0)
                 self._over.wait(0.05)  # a burst is one drawing
-                with self._lock:
-                    if self._over.is_set():
-                        return
-                    now = time.monotonic()
-                    if self._area is not None and now - last > STOPPED + self._interval:
-                        self._area.forget()
-                    last = now
-                    self.listen()
-                    self.draw()
+                if not self._lock.acquire(timeout=0.1):
+                    continue
+                try:
+                    if not self._over.is_set():
+                        if self._continued and self._area is not None:
+                            self._area.forget()
+                        self._continued = False
+                        self.listen()
+                        self.draw()
+                finally:
+                    self._lock.release()
             except Exception as problem:  # whatever it is, the play goes on
                 self.problem = problem
                 return

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from typing import List
 
@@ -44,6 +45,24 @@ def fitted(text: str, width: int, right: bool = False) -> str:
     shown = cut(text, width)
     room = " " * (width - cells(shown))
     return room + shown if right else shown + room
+
+
+def wrapped(text: str, width: int, indent: str = "    ") -> List[str]:
+    """A line as several that are no wider than the terminal, broken between words.
+
+    :param width: columns; 0 for no limit.
+    :param indent: before all but the first.
+    """
+    if not width or cells(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in re.split(r"(?<=\S) (?=\S)", text):
+        if line.strip() and cells(line) + 1 + cells(word) > width:
+            lines.append(line)
+            line = indent + word
+        else:
+            line = "{0} {1}".format(line, word) if line.strip() else line + word
+    return [*lines, line]
 
 
 def lines_of(text: object) -> List[str]:

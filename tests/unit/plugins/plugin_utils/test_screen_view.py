@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen import plain, pretty
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.model import Fleet, Tally, Told, Wave
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import cells, cut, fitted
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import cells, cut, fitted, wrapped
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.view import live, table
 
 #: of ECMA-48: colours, which are all that may be in a line besides text
@@ -123,8 +123,8 @@ def test_whatever_is_told_fits_and_is_harmless(
             assert width(COLOUR.sub("", line)) < columns, lines
     fleet.fails(names[0], "failed", text)
     found = table(fleet.rows({name: Tally(changed=1, failed=1) for name in names}))
-    for line in plain.table_lines(found, columns):
-        assert is_harmless(line.text) and cells(line.text) < max(columns, cells(found.totals) + 1, 40)
+    for row in plain.table_lines(found, columns):
+        assert is_harmless(row.text) and cells(row.text) < max(columns, cells(found.totals) + 1, 40)
     for shown in pretty.table_lines(found, columns, coloured, True):
         assert is_harmless(shown) and cell_len(COLOUR.sub("", shown)) <= columns
 
@@ -143,6 +143,19 @@ def test_the_table() -> None:
     by_rich = pretty.table_lines(found, 80, uncoloured, False)
     assert re.search(r"web-1 +1.0 +1.2 +reverted +2 +0:00 +not running: fleetapp", by_rich[2]), by_rich
     assert by_rich[-1] == "3 hosts: 1 reverted, 1 changed, 1 ok"
+
+
+def test_wrapped() -> None:
+    text = "web-1: failed: it is    broken, and 日本語 as well"
+    assert wrapped(text, 0) == wrapped(text, 100) == [text]
+    assert wrapped(text, 20) == ["web-1: failed: it", "    is    broken,", "    and 日本語 as", "    well"]
+    assert wrapped("  Next: " + "x" * 50, 20) == ["  Next:", "    " + "x" * 50]
+
+
+@given(st.text(alphabet="ab 日\u0301", max_size=200), st.integers(1, 60))
+def test_wrapped_loses_nothing(text: str, width: int) -> None:
+    lines = wrapped(text, width)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 @pytest.mark.parametrize(
