@@ -173,6 +173,7 @@ class CallbackModule(DefaultCallback):
         #: of everything that prints; nobody forks while it is held (``WorkerProcess.start``)
         self.lock: Any = getattr(self._display, "_lock", None) or threading.RLock()
         self._wave_of = ""
+        self._finished = False
         self._shown: Dict[str, Any] = {}
 
     # beginning and end
@@ -210,6 +211,7 @@ class CallbackModule(DefaultCallback):
         )
         self._quiet(True)
         self.screen.begin()
+        atexit.unregister(self._leave)
         atexit.register(self._leave)
 
     def _quiet(self, quiet: bool) -> None:
@@ -256,10 +258,15 @@ class CallbackModule(DefaultCallback):
 
     # plays and tasks
 
-    @_ours
-    def v2_playbook_on_start(self, screen: Screen, playbook: Any) -> None:
-        """Nothing is shown of that; Ansible's own marker of check mode is."""
-        if self.screen is not None and self.get_option("check_mode_markers"):
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Nothing is shown of that, but Ansible's own marker of check mode."""
+        if self._finished:  # another playbook of the same command
+            self._finished = False
+            try:
+                self._begin()
+            except Exception as problem:
+                self.give_up(problem)
+        if self.screen is None or self.get_option("check_mode_markers"):
             super().v2_playbook_on_start(playbook)
 
     @_ours
@@ -341,13 +348,12 @@ class CallbackModule(DefaultCallback):
         found = self._end(screen, result)
         if isinstance(task, TaskInclude):
             return
-        ours = _action(task).startswith(results.COLLECTION)
         facts = results.facts(_action(task), task.args, found, bool(task.check_mode))
         if "results" not in found:
             screen.put(screen.fleet.finds(name, facts))
         if found.get("_ansible_verbose_always"):
             self._says(screen, result, found)
-        elif found.get("changed") and not ours and not facts.text:
+        elif found.get("changed") and not facts.text and _action(task) not in results.TOLD:
             self._changed(screen, result)
 
     def _says(self, screen: Screen, result: Any, found: Dict[str, Any]) -> None:
@@ -483,7 +489,7 @@ class CallbackModule(DefaultCallback):
                 found["changed"], found["failures"], found["unreachable"], found["rescued"], found["ignored"]
             )
         screen.finish(screen.fleet.rows(tallies), screen.fleet.check)
-        self.screen = None
+        self.screen, self._finished = None, True
         self._quiet(False)
         if stats.custom and self.get_option("show_custom_stats"):
             for key in sorted(stats.custom):

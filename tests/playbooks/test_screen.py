@@ -277,6 +277,12 @@ def test_a_log(desk: Desk) -> None:
     assert [line.split()[0] for line in end[1:-1]] == ["down", "h1", "h2", "日本"]
 
 
+def test_two_playbooks(desk: Desk) -> None:
+    code, said = desk.log("asks", "waves.yml", "-l", "h1", "-e", "colour=blue")
+    assert code == 0 and "h1: it is blue" in said, said
+    assert "h1: checks it" in said and said.count("HOST  ENDED") == 1 and said.count("\n1 host: 1 ") == 2, said
+
+
 def test_check_mode(desk: Desk) -> None:
     code, said = desk.log("anything", "--check", "--diff", "-l", "h1")
     assert code == 0 and "+a line of t12" in said and "(check mode)" in said, said

@@ -146,6 +146,7 @@ class Host:
     gone: bool = False
     over: bool = False
     last: str = ""
+    found: str = ""
 
     @property
     def phase(self) -> str:
@@ -271,8 +272,16 @@ class Fleet:
         return []
 
     def says(self, name: str, text: object, tone: str = PLAIN) -> List[Line]:
-        """Lines about a host; none where the same was said of it last."""
-        return self._says(self.host(name), text, tone)
+        """Lines about a host; none where its result has just said the same.
+
+        The roles say it once more, in a task of their own, for those who have Ansible's own output.
+        """
+        host = self.host(name)
+        if " ".join(lines_of(text)) == host.found:
+            host.found = ""
+            return []
+        host.last = ""
+        return self._says(host, text, tone)
 
     def _says(self, host: Host, text: object, tone: str = PLAIN, passing: bool = False) -> List[Line]:
         lines = lines_of(text)
@@ -297,6 +306,7 @@ class Fleet:
         tone = BAD if facts.result in UNWELCOME else GOOD if facts.result == words.COMMITTED else PLAIN
         # what has become of it is in the table; what it is going to be is what people want to see before
         passing = facts.result == words.COMMITTED or not facts.result
+        host.found = " ".join(lines_of(facts.text))
         return self._says(host, facts.text, tone, passing)
 
     def fails(self, name: str, result: str, why: str, for_good: bool = True) -> None:

@@ -93,6 +93,10 @@ FACTS: Dict[str, Callable[[Result, Result], Facts]] = {
 }
 
 
+#: modules that change something, and of which a phase or a line has said so
+TOLD = frozenset(COLLECTION + name for name in (*FACTS, "trial", "host_restart"))
+
+
 def facts(action: str, arguments: Result, result: Result, check: bool = False) -> Facts:
     """What the result of a task says of the host; nothing where it is no module of ours and tells no story.
 

@@ -156,10 +156,9 @@ class Screen:
             self._area.close_line()
 
     def pause(self) -> None:
-        """Somebody is asked something: nothing is drawn before a line was printed."""
+        """Somebody is asked something: nothing is drawn before Ansible goes on."""
         if self._area is not None:
-            with self._lock:
-                self._area.draw([])
+            self._area.hold()
 
     def finish(self, rows: List[Row], check: bool) -> None:
         """The end of the run: the table in place of the live area."""

@@ -93,6 +93,12 @@ class Area:
                 self._open = not text.endswith("\n")
             return int(written or 0)
 
+    def hold(self) -> None:
+        """Somebody is asked something, by whatever way: take the area away until that is over."""
+        with self._lock:
+            self.draw([])
+            self._open = True
+
     def close_line(self) -> None:
         """Something else goes on: a line that is open has ended, by whoever was asked."""
         self._open = False

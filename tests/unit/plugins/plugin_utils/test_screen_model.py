@@ -121,6 +121,9 @@ def test_what_is_told_twice_is_shown_once() -> None:
     run.wave(1)
     run.task("web-1", "upgrade_info", PLAN)
     assert run.fleet.says("web-1", PLAN["says"]) == []  # the role's debug task, for other callbacks
+    assert len(run.fleet.says("web-1", "hello") + run.fleet.says("web-1", "hello")) == 2, (
+        "whoever says it twice means it"
+    )
     run.tell("web-1", phase="restarting", text="restarts")
     run.tell("web-1", phase="restarting", text="restarts into the old system")
     assert run.texts == ["web-1: from 1.0 to 1.1, signed by release@lab", "web-1: restarts"]
