@@ -208,6 +208,8 @@ class Fleet:
         """
         if wave.number > 1:
             wave.begun |= self.wave.begun
+        else:
+            self._close()
         wave.since = self.clock()
         self.wave = wave
         for name in wave.hosts:
@@ -215,6 +217,16 @@ class Fleet:
             if not host.gone:
                 host.busy, host.told, host.began, host.task = 0, None, None, ""
                 host.over = host.result == NOTHING_TO_DO
+
+    def _close(self) -> None:
+        """A play is over: those of its hosts whose batch never came have not been begun."""
+        wave = self.wave
+        if wave.of == 1 or self.check:
+            return
+        for name in wave.everybody:
+            host = self.host(name)
+            if name not in wave.begun and not host.gone and not host.over:
+                host.result, host.over = words.NOT_BEGUN, True
 
     def heading(self, passing: bool = False) -> List[Line]:
         """The name of the play, where it was not told yet: before lines that say little without it."""
@@ -353,8 +365,8 @@ class Fleet:
 
     def rows(self, tallies: Mapping[str, Tally]) -> List[Row]:
         """What has become of every host."""
-        wave = self.wave
-        names = {*tallies, *(name for name in wave.everybody if name not in wave.begun)}
+        self._close()
+        names = {*tallies, *(host.name for host in self.hosts.values() if host.result == words.NOT_BEGUN)}
         return [self._row(name, tallies.get(name)) for name in sorted(names)]
 
     def _row(self, name: str, tally: Optional[Tally]) -> Row:
@@ -363,10 +375,6 @@ class Fleet:
         if tally is None:
             tally, result = Tally(), result or words.NOT_BEGUN
         bad = bool(tally.failed or tally.unreachable)
-        wave = self.wave
-        skipped = wave.of != 1 and name in wave.everybody and name not in wave.begun and not host.over
-        if skipped and not bad:
-            result = words.NOT_BEGUN
         if result == PLANNED:
             result = "would be changed" if self.check else words.NOT_BEGUN
         if bad and not host.gone:

@@ -244,3 +244,13 @@ def test_what_is_no_message_does_no_harm(message: Dict[str, Any]) -> None:
     run.wave(1)
     found = run.fleet.tells(Told.of(message))
     assert all(line.text.isprintable() for line in found) and len(found) <= 1
+
+
+def test_hosts_whose_wave_never_came_and_a_play_of_nobody_after_it() -> None:
+    run = Run("web-1", "web-2", of=2)
+    run.wave(1, "web-1")
+    run.fleet.task_begins("web-1", "x")
+    run.fleet.fails("web-1", model.FAILED, "no luck")
+    run.fleet.play_begins(Wave(play="Take the wave back"))
+    rows = run.fleet.rows({"web-1": Tally(failed=1)})
+    assert [(row.host, row.result) for row in rows] == [("web-1", "failed"), ("web-2", "not begun")]
