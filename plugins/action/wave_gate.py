@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Dict, Mapping
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _channel
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import RUN, WaveAction, display
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import closed
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import Now, Run, goes_back, hold
@@ -42,7 +43,8 @@ class ActionModule(WaveAction):
         why = hold(run, name, Now(lost, results, shut))
         if not why:
             return dict(result, begin=True)
-        display.display("  {0}: not begun: {1}".format(printable(name), why))
+        if not _channel.is_open():  # the screen shows the story
+            display.display("  {0}: not begun: {1}".format(printable(name), why))
         story = words.Story(
             words.NOT_BEGUN,
             "not begun: {0}".format(why),

@@ -96,6 +96,7 @@ from ansible.utils.helpers import pct_to_int
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen import model, results, terminal
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.screen import Screen
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import one_line, wrapped
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import NOBODY
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -319,7 +320,9 @@ class CallbackModule(DefaultCallback):
 
     @_ours
     def v2_playbook_on_no_hosts_matched(self, screen: Screen) -> None:
-        """A play of nobody."""
+        """A play of nobody, unless it says so itself."""
+        if list(self._play.hosts or ()) == list(NOBODY):
+            return
         screen.put([*screen.fleet.heading(), model.Line("no hosts matched", model.WARN)])
 
     @_ours
