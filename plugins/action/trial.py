@@ -105,11 +105,6 @@ class ActionModule(LeasingAction):
             "story": story,
             "journal": journal,
             "msg": text,
-            "ansible_stats": {
-                "data": {"nanozfs": {self._host: dict(story, txn=journal.get("txn"))}},
-                "per_host": False,
-                "aggregate": True,
-            },
         }
         if good:
             self.moves(str(story["result"]), text)

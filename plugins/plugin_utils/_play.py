@@ -28,6 +28,21 @@ def _started(pid: int) -> str:
         return ""
 
 
+def _space() -> str:
+    """Which processes this one can tell of: those of this start of this kernel, in its PID namespace; empty where that
+    cannot be told.
+
+    A job of AWX is in a container: there each play may be process 7 of a machine of the same name, whose ``/proc`` knows
+    nothing of the others. Source: namespaces(7): processes whose links have the same inode number are in the same one;
+    random(4) for ``boot_id``.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return "{0}:{1}".format(file.read().strip(), os.stat("/proc/self/ns/pid").st_ino)
+    except (OSError, ValueError):
+        return ""
+
+
 def holder(variables: Mapping[str, Any]) -> Dict[str, str]:
     """Who this play is.
 
@@ -41,6 +56,7 @@ def holder(variables: Mapping[str, Any]) -> Dict[str, str]:
         "node": socket.gethostname(),
         "pid": str(pid),
         "started": _started(pid),
+        "space": _space(),
         "job": job,
     }
     return {key: value for key, value in found.items() if value}
@@ -56,9 +72,10 @@ def _login() -> str:
 def is_gone(other: Mapping[str, str]) -> bool:
     """Whether the holder of a lease was a play of this machine whose process is dead. In doubt it is not.
 
-    :param other: as the host says it.
+    :param other: as the host says it. One of another container, which nothing can be told of from here, is in doubt also
+        where that has the name of this one; so is one that does not say where it was (before 1.1.0).
     """
-    pid = other.get("pid", "")
+    pid, space = other.get("pid", ""), _space()
     if other.get("node") != socket.gethostname() or not pid.isdigit() or not other.get("started"):
         return False
-    return _started(int(pid)) != other["started"] and os.path.isdir("/proc/self")
+    return space != "" and other.get("space") == space and _started(int(pid)) != other["started"]

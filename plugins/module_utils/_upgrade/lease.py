@@ -44,6 +44,8 @@ _NOTHING = "nothing was changed"
 
 #: the keys of a holder, in the order in which they are said
 HOLDER = ("user", "node", "job", "pid")
+#: further ones, by which a process is told from others: when it was started, and among which processes it is one
+_WHICH = ("started", "space")
 _TEXT = re.compile(r"[^\w.@:+/#-]+")
 
 
@@ -66,7 +68,7 @@ def moment(runner: Runner) -> Moment:
 
 def holder_of(given: Mapping[str, object]) -> Dict[str, str]:
     """Who asks, as it is kept: known keys, short and plain."""
-    found = {key: _TEXT.sub("_", str(given[key]))[:80] for key in HOLDER + ("started",) if given.get(key)}
+    found = {key: _TEXT.sub("_", str(given[key]))[:80] for key in HOLDER + _WHICH if given.get(key)}
     return found or {"user": "somebody"}
 
 
@@ -86,8 +88,8 @@ def seconds_left(lease: Lease, now: Moment) -> float:
 
 def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether two holders are one process of one machine: a play that begins anew has not to wait for itself."""
-    keys = ("node", "pid", "started")
-    return all(one.get(key) and one.get(key) == other.get(key) for key in keys)
+    known = all(one.get(key) for key in ("node", "pid", "started"))
+    return known and all(one.get(key) == other.get(key) for key in ("node", "pid", *_WHICH))
 
 
 def claim(

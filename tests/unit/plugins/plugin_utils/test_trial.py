@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from typing import Any, Dict, List, Optional, Union
 
 import pytest
@@ -130,12 +133,27 @@ class TestHolder:
             ({"started": "1"}, True),
             ({"node": "elsewhere", "pid": "999999999"}, False),
             ({"started": None}, False),
+            ({"space": None, "pid": "999999999"}, False),
+            ({"space": "another container", "pid": "999999999"}, False),
             ({"pid": "x"}, False),
         ],
     )
     def test_a_dead_one_of_this_machine_is(self, changes: Dict[str, Optional[str]], gone: bool) -> None:
         holder = {key: value for key, value in {**_play.holder({}), **changes}.items() if value is not None}
         assert _play.is_gone(holder) is gone
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace of its own needs root")
+    def test_a_play_in_another_container_is_in_doubt(self) -> None:
+        """It has the name of this machine, and this one knows no process of that number, or another one."""
+        say = "import json; from {0} import holder; print(json.dumps(holder({{}})))".format(_play.__name__)
+        inside = '"$0" -c "$1"; true'  # sh is its parent, as ansible-playbook is that of an action
+        argv = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", inside, sys.executable, say]
+        told = subprocess.run(argv, capture_output=True, text=True, check=True)
+        other = json.loads(told.stdout)
+        mine = _play.holder({})
+        assert other["node"] == mine["node"] and other["pid"] == "1" and other["space"] != mine["space"]
+        assert not _play.is_gone(other)
+        assert _play.is_gone(dict(other, space=mine["space"])), "that is all that tells them apart"
 
 
 @pytest.mark.parametrize(
