@@ -28,7 +28,7 @@ units: setup ## ansible-test units, on every Python that is there
 
 unit: setup ## the unit tests, quickly
 	@cd .cache/collections/ansible_collections/nanozfs/fleet && \
-		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot tests/lab tests/playbooks
+		PYTHONPATH=$(CURDIR)/.cache/collections $(CURDIR)/.cache/venv/bin/pytest -p no:cacheprovider -q -n auto tests/unit tests/contract tests/boot tests/lab tests/playbooks tests/awx
 
 molecule: setup ## the scenarios of the lab (as root)
 	@tools/molecule test --all
