@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo first-hour test lint sanity units unit molecule test-fleet test-faults test-freebsd test-openzfs bench build lab-down requirements clean test-matrix galaxy
+.PHONY: help setup demo first-hour test lint sanity units unit molecule test-fleet test-faults test-awx test-freebsd test-openzfs bench build lab-down requirements clean test-matrix galaxy
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,9 @@ test-fleet: setup ## an upgrade of fifty hosts while everything goes wrong that 
 
 test-faults: setup ## stories of faults by the thousand, and two plays at once on one host, twenty times (as root; hours)
 	@tools/faults
+
+test-awx: setup ## every job of examples/awx under ansible-runner, cancelled in each phase (as root; some fifteen minutes)
+	@tools/awx
 
 test-freebsd: setup ## the main jobs on a real FreeBSD under QEMU; NANOZFS_FREEBSD_SETS says where its release sets are
 	@tools/freebsd

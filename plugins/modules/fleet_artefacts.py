@@ -17,8 +17,8 @@ description:
   - The results are C(committed), C(reverted), C(on trial), C(not begun), C(unknown) and C(no answer) as
     M(nanozfs.fleet.trial) and the looks tell them; C(nothing to do), C(planned) in check mode, C(given up), C(failed),
     and C(unfinished) where the play ended on the way.
-  - Entries are ASCII, without what could be a template, and of at most 250 bytes, so that a thousand hosts take no more
-    than a quarter of a megabyte.
+  - Entries are ASCII, without what could be a template, and of at most 250 bytes, so that a thousand hosts take a
+    quarter of a megabyte.
   - Ansible drops what a task that fails wants to note. So this is for a task of its own, in C(always).
   - Runs on the controller.
 extends_documentation_fragment:
@@ -32,8 +32,8 @@ attributes:
 options:
   results:
     description:
-      - The variables in which the results of the tasks were registered, in the order of the tasks, the look first. Those
-        that a host has not come to are left out.
+      - The variables in which the results of the tasks were registered, in the order of the tasks, the look first.
+        Those that a host has not come to are left out.
     type: list
     elements: str
     required: true

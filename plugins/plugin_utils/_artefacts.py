@@ -87,7 +87,7 @@ def _how(results: Sequence[Result], check: bool) -> Tuple[str, str]:
 
 
 def _journey(results: Sequence[Result]) -> Dict[str, Any]:
-    """From what to what, and in which transaction: as a look has it, and then as the journal of what was begun has it."""
+    """From what to what, and in which transaction: as a look has it, then as the journal of what was begun has it."""
     found: Dict[str, Any] = {}
     for each in results:
         journal = _mapping(each.get("journal"))

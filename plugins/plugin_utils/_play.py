@@ -29,10 +29,10 @@ def _started(pid: int) -> str:
 
 
 def _space() -> str:
-    """Which processes this one can tell of: those of this start of this kernel, in its PID namespace; empty where that
-    cannot be told.
+    """Which processes this one can tell of: those of this start of the kernel, in its PID namespace; empty where that
+    is not known.
 
-    A job of AWX is in a container: there each play may be process 7 of a machine of the same name, whose ``/proc`` knows
+    A job of AWX is in a container: each play may be process 7 of a machine of the same name, whose ``/proc`` knows
     nothing of the others. Source: namespaces(7): processes whose links have the same inode number are in the same one;
     random(4) for ``boot_id``.
     """
@@ -72,8 +72,8 @@ def _login() -> str:
 def is_gone(other: Mapping[str, str]) -> bool:
     """Whether the holder of a lease was a play of this machine whose process is dead. In doubt it is not.
 
-    :param other: as the host says it. One of another container, which nothing can be told of from here, is in doubt also
-        where that has the name of this one; so is one that does not say where it was (before 1.1.0).
+    :param other: as the host says it. One of another container, which nothing can be told of from here, is in doubt
+        also where that has the name of this one; so is one that does not say where it was (before 1.1.0).
     """
     pid, space = other.get("pid", ""), _space()
     if other.get("node") != socket.gethostname() or not pid.isdigit() or not other.get("started"):

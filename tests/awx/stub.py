@@ -319,7 +319,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _do
+    def do_GET(self) -> None:
+        """What is there."""
+        self._do()
+
+    def do_POST(self) -> None:
+        """A new object, or something that belongs to one."""
+        self._do()
+
+    def do_PATCH(self) -> None:
+        """An object that changes."""
+        self._do()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""

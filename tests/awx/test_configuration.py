@@ -15,19 +15,20 @@ import shutil
 import subprocess
 import sys
 from typing import Any, Dict, Iterator, List, Set, Tuple
-from zoneinfo import ZoneInfo
 
+import ansible_collections
 import dateutil.rrule
 import pytest
 from jinja2.sandbox import SandboxedEnvironment
+from zoneinfo import ZoneInfo
 
-import ansible_collections
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _variables
 from ansible_collections.nanozfs.fleet.tests.awx import example
 from ansible_collections.nanozfs.fleet.tests.awx.stub import Awx, BadRequest, check_rrule, check_survey, served
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
 
-#: what AWX is to have in the end; ``python -m ansible_collections.nanozfs.fleet.tests.awx.test_configuration`` writes it
+#: what AWX is to have in the end; ``python -m ansible_collections.nanozfs.fleet.tests.awx.test_configuration FOLDER``
+#: writes it
 GOLDEN = os.path.join(CHECKOUT, "tests", "fixtures", "awx", "objects.json")
 
 SECRETS = {
@@ -272,7 +273,11 @@ def test_the_signing_key_as_a_file(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize(
     "rrule",
-    ["RRULE:FREQ=WEEKLY;INTERVAL=1", "DTSTART:20260101T010000 RRULE:FREQ=WEEKLY;INTERVAL=1", "DTSTART:20260101T010000Z"],
+    [
+        "RRULE:FREQ=WEEKLY;INTERVAL=1",
+        "DTSTART:20260101T010000 RRULE:FREQ=WEEKLY;INTERVAL=1",
+        "DTSTART:20260101T010000Z",
+    ],
 )
 def test_the_stand_in_refuses_rules(rrule: str) -> None:
     with pytest.raises(BadRequest):
