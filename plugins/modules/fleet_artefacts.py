@@ -15,8 +15,9 @@ description:
   - That is a mapping with an entry for each host, which always has the same keys - C(result) in a word, C(what) in a
     sentence, the versions C(from) and C(to), and the transaction C(txn).
   - The results are C(committed), C(reverted), C(on trial), C(not begun), C(unknown) and C(no answer) as
-    M(nanozfs.fleet.trial) and the looks tell them; C(nothing to do), C(planned) in check mode, C(given up), C(failed),
-    and C(unfinished) where the play ended on the way.
+    M(nanozfs.fleet.trial) and the looks tell them; C(rolled back) for a rollback that
+    was kept, C(nothing to do), C(planned) in check mode, C(staged), C(given up), C(failed), and C(unfinished) where the
+    play ended on the way.
   - Entries are ASCII, without what could be a template, and of at most 250 bytes, so that a thousand hosts take a
     quarter of a megabyte.
   - Ansible drops what a task that fails wants to note. So this is for a task of its own, in C(always).

@@ -15,6 +15,7 @@ import json
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import transaction, words
 
 #: the variable that the next job has them in; none of the collection's own is called so
@@ -27,14 +28,18 @@ ENTRY = 250
 NAME_LENGTH, RESULT_LENGTH, WORD_LENGTH = 96, 16, 24
 
 #: how it stands with a host, where no trial has told its story
-DONE, PLANNED, GIVEN_UP, SILENT, FAILED, UNFINISHED = (
+DONE, PLANNED, STAGED, GIVEN_UP, SILENT, FAILED, UNFINISHED = (
     "nothing to do",
     "planned",
+    "staged",
     "given up",
     "no answer",
     "failed",
     "unfinished",
 )
+
+#: a rollback that was kept: to the next job of a workflow that is something else than an upgrade that was
+ROLLED_BACK = "rolled back"
 
 #: what would be a template, or longer as JSON than it is
 _HARMLESS = str.maketrans({"{": "(", "}": ")", '"': "'", "\\": "/"})
@@ -69,9 +74,10 @@ def _how(results: Sequence[Result], check: bool) -> Tuple[str, str]:
     if not results:
         return FAILED, "it was not looked at; the output of the job says why"
     last = results[-1]
-    story = _mapping(last.get("story"))
+    story, journal = _mapping(last.get("story")), _mapping(last.get("journal"))
     if story.get("result"):
-        return str(story["result"]), str(story.get("what", ""))
+        back = story["result"] == words.COMMITTED and journal.get("kind") == journals.ROLLBACK
+        return ROLLED_BACK if back else str(story["result"]), str(story.get("what", ""))
     said = str(last.get("says") or last.get("msg") or "")
     if last.get("unreachable"):
         return SILENT, said
@@ -79,6 +85,8 @@ def _how(results: Sequence[Result], check: bool) -> Tuple[str, str]:
         return words.NOT_BEGUN if len(results) == 1 else FAILED, said
     if last.get("step") == transaction.DONE:
         return DONE, said
+    if not check and journal.get("phase") == journals.WRITTEN and not journal.get("lease"):
+        return STAGED, "the image is in the other slice; an upgrade tries it"
     if "running" in last:
         return PLANNED if check else words.NOT_BEGUN, said
     if "says" in last:
@@ -105,7 +113,8 @@ def entry(host: str, results: Sequence[Result], check: bool = False) -> Dict[str
     :param check: nothing was to be done.
     :returns: always the same keys, so that a later one replaces an earlier one where Ansible merges them.
     """
-    said: List[Result] = [each for each in results if not each.get("skipped")]
+    # a gate that lets a host through says nothing of it
+    said: List[Result] = [each for each in results if not each.get("skipped") and each.get("begin") is not True]
     result, what = _how(said, check)
     journey = _journey(said)
     found = {

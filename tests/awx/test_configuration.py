@@ -23,6 +23,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from zoneinfo import ZoneInfo
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _variables
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.order import share, sizes
 from ansible_collections.nanozfs.fleet.tests.awx import example
 from ansible_collections.nanozfs.fleet.tests.awx.stub import Awx, BadRequest, check_rrule, check_survey, served
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
@@ -193,7 +195,10 @@ def test_templates() -> None:
         template = {**found["config_template_defaults"], **each}
         assert template["job_slice_count"] == 1 and template["allow_simultaneous"] is False
         assert template["playbook"] in example.playbooks()
-        if template["playbook"] in ("upgrade.yml", "rollback.yml", "commit.yml") and template["job_type"] == "run":
+        if (
+            template["playbook"] in ("stage.yml", "upgrade.yml", "rollback.yml", "commit.yml")
+            and template["job_type"] == "run"
+        ):
             assert template["timeout"] > 3 * longest, "as long as its waves may take"
     used = {each["playbook"] for each in found["config_templates"]}
     assert used == set(example.playbooks()) - {"configure.yml"}, "each playbook has its template"
@@ -212,25 +217,44 @@ def test_playbooks_ask_nothing() -> None:
                         assert not re.search(r"(?m)^\s*-?\s*(vars_prompt|ansible\.builtin\.pause):", file.read()), name
 
 
-@pytest.mark.parametrize("site", example.configuration()["config_sites"], ids=lambda site: site["name"])
-def test_schedules(site: Dict[str, str]) -> None:
-    """Once a week, at the same hour of the site's clock in winter and in summer."""
+@pytest.mark.parametrize("schedule", example.configuration()["config_schedules"], ids=lambda each: each["name"])
+def test_schedules(schedule: Dict[str, Any]) -> None:
+    """Once a week or a day, at the same hour of the site's clock in winter and in summer."""
     with open(GOLDEN, encoding="utf-8") as file:
-        rrule = json.load(file)["schedules"][site["name"] + " weekly"]["rrule"]
+        rrule = json.load(file)["schedules"][schedule["name"]]["rrule"]
     check_rrule(rrule)
     rule = dateutil.rrule.rrulestr(rrule.replace(" ", "\n"))
-    year = list(rule.between(*(datetime.datetime(year, 1, 1, tzinfo=ZoneInfo(site["zone"])) for year in (2026, 2027))))
-    assert 52 <= len(year) <= 53
-    assert {each.strftime("%a %H:%M")[:2].upper() + each.strftime(" %H:%M") for each in year} == {
-        "{0} {1}".format(site["day"], site["time"])
-    }
+    zone = ZoneInfo(schedule["zone"])
+    year = list(rule.between(*(datetime.datetime(year, 1, 1, tzinfo=zone) for year in (2026, 2027))))
+    assert {each.strftime("%H:%M") for each in year} == {schedule["time"]}
+    days = {each.strftime("%a").upper()[:2] for each in year}
+    weekly = re.search(r"BYDAY=(\w+)", schedule["rule"])
+    assert days == {weekly.group(1)} if weekly else len(days) == 7
+    assert len(year) in ((52, 53) if weekly else (364, 365))
     assert len({each.utcoffset() for each in year}) == 2, "summer time"
+    # an hour that a day of the year has not, or twice, is none
+    assert all(each.astimezone(datetime.timezone.utc).astimezone(zone) == each and not each.fold for each in year)
 
 
 def test_sites_are_those_of_the_inventory() -> None:
+    """Each is upgraded by a schedule in its own time zone."""
     children = example.read("inventory.yml")["all"]["children"]
-    for site in example.configuration()["config_sites"]:
-        assert children[site["name"]]["vars"]["fleet_site"] == site["name"]
+    upgraded = {
+        each["answers"]["fleet_hosts"]: each["zone"]
+        for each in example.configuration()["config_schedules"]
+        if each["template"] == "fleet upgrade"
+    }
+    sites = {name: group["vars"] for name, group in children.items() if "fleet_site" in group.get("vars", {})}
+    assert upgraded == {name: variables["fleet_time_zone"] for name, variables in sites.items()}
+    assert all(variables["fleet_site"] == name for name, variables in sites.items())
+
+
+def test_waves_of_the_survey() -> None:
+    """What the run takes as text."""
+    asked = {question["variable"]: question["default"] for playbook, question in surveys() if playbook == "upgrade.yml"}
+    run = settings("upgrade", [("web-1", asked), ("web-2", asked)])
+    assert sizes(run.serial, 30, "upgrade_serial") == [1, 3, 30]
+    assert share(run.failures, 30, "upgrade_max_failures") == 0 and run.back is False
 
 
 def test_workflow() -> None:

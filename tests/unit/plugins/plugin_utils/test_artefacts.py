@@ -30,6 +30,13 @@ OPENED = {"step": "write", "todo": {"write": True}, "journal": JOURNAL, "lease":
 WRITTEN = {"changed": True, "finished": True}
 ENDED = {"story": {"result": "committed", "what": "1.1 runs", "safe": "…", "todo": ""}, "journal": JOURNAL}
 
+HELD = {"result": "not begun", "what": "not begun: web-9 was lost", "safe": "…", "todo": ""}
+RELEASED: Dict[str, Any] = {"changed": True, "journal": dict(JOURNAL, phase="written", lease=None)}
+ROLLED_BACK = {
+    "story": {"result": "committed", "what": "1.0 runs", "safe": "…", "todo": ""},
+    "journal": {"kind": "rollback", "from": {"version": "1.1"}, "to": {"version": "1.0"}, "txn": "0005-new"},
+}
+
 
 @pytest.mark.parametrize(
     ("results", "check", "result", "what", "journey"),
@@ -52,6 +59,24 @@ ENDED = {"story": {"result": "committed", "what": "1.1 runs", "safe": "…", "to
             "given up",
             ("1.0", "1.1", "0004-new"),
         ),
+        ([LOOK, {"begin": True, "wave": 1}], False, "not begun", "from 1.0 to 1.1", ("1.0", "1.1", "")),
+        ([LOOK, {"begin": False, "story": HELD}], False, "not begun", "web-9 was lost", ("1.0", "1.1", "")),
+        (
+            [LOOK, {"begin": True}, OPENED, WRITTEN, RELEASED],
+            False,
+            "staged",
+            "in the other",
+            ("1.0", "1.1", "0004-new"),
+        ),
+        ([dict(LOOK, journal=RELEASED["journal"])], True, "planned", "from 1.0", ("1.0", "1.1", "")),
+        (
+            [LOOK, dict(OPENED, journal=dict(JOURNAL, phase="written", lease={"since": "now"}))],
+            False,
+            "unfinished",
+            "ended before",
+            ("1.0", "1.1", "0004-new"),
+        ),
+        ([ROLLED_BACK], False, "rolled back", "1.0 runs", ("1.1", "1.0", "0005-new")),
         ([{"says": "nothing is open", "changed": False}], False, "nothing to do", "nothing is open", ("", "", "")),
         ([{"story": None, "journal": "nonsense", "failed": True, "msg": None}], False, "not begun", "", ("", "", "")),
     ],
