@@ -27,7 +27,7 @@ from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, Site
 
 #: seconds that a job may take
-LONGEST = 300
+LONGEST = 900
 
 
 class Project(Site):
@@ -154,9 +154,11 @@ class Job:
         for path in glob.glob(os.path.join(self.folder, "artifacts", "1", "job_events", "*-*.json")):
             try:
                 with open(path, encoding="utf-8") as file:
-                    found.append(json.load(file))
+                    event = json.load(file)
             except (ValueError, FileNotFoundError):  # it is being written
                 continue
+            if "counter" in event:
+                found.append(event)
         return sorted(found, key=lambda each: int(each["counter"]))
 
     @property

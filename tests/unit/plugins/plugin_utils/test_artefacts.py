@@ -17,7 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _artefacts, _
 
 ROLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), *[".."] * 4, "roles")
 
-LOOK = {
+LOOK: Dict[str, Any] = {
     "step": "prepare",
     "says": "from 1.0 to 1.1",
     "running": {"version": "1.0"},
@@ -26,9 +26,9 @@ LOOK = {
     "journal": {"phase": "committed", "txn": "0003-old", "from": {"version": "0.8"}, "to": {"version": "1.0"}},
 }
 JOURNAL = {"phase": "prepared", "txn": "0004-new", "from": {"version": "1.0"}, "to": {"version": "1.1"}}
-OPENED = {"step": "write", "todo": {"write": True}, "journal": JOURNAL, "lease": "secret"}
+OPENED: Dict[str, Any] = {"step": "write", "todo": {"write": True}, "journal": JOURNAL, "lease": "secret"}
 WRITTEN = {"changed": True, "finished": True}
-ENDED = {"story": {"result": "committed", "what": "1.1 runs", "safe": "…", "todo": ""}, "journal": JOURNAL}
+ENDED: Dict[str, Any] = {"story": {"result": "committed", "what": "1.1 runs", "safe": "…", "todo": ""}, "journal": JOURNAL}
 
 HELD = {"result": "not begun", "what": "not begun: web-9 was lost", "safe": "…", "todo": ""}
 RELEASED: Dict[str, Any] = {"changed": True, "journal": dict(JOURNAL, phase="written", lease=None)}
