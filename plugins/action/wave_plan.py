@@ -8,11 +8,40 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Dict, List, Mapping
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._artefacts import stats
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import WaveAction, display
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import candidate, settings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import plan, told
+
+
+class ActionModule(WaveAction):
+    """The action."""
+
+    ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {
+        "kind": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
+        "look": {"type": "str", "default": ""},
+    }
+
+    def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Decide, and say it."""
+        kind, now = arguments["kind"], self.now()
+        hosts = self.of(self.every())
+        fit = set(self.left())
+        candidates = [
+            candidate(name, variables, self.registered(name, arguments["look"]), name in fit, kind, now)
+            for name, variables in hosts.items()
+        ]
+        run = plan(candidates, settings(kind, hosts.items()))
+        lines = told(run, candidates)
+        for line in lines:
+            display.display(line)
+        waiting = {name: self._waits(name, arguments["look"], why) for name, why in run.later.items()}
         return {
             "changed": False,
             "says": lines,
             "run": run.as_dict(only_told=bool(self._task.check_mode)),
-            "ansible_stats": stats({name: self._waits(name, arguments["look"], why) for name, why in run.later.items()}),
+            "ansible_stats": stats(waiting),
         }
 
     def _waits(self, name: str, look: str, why: str) -> List[Mapping[str, Any]]:

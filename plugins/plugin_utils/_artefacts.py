@@ -134,4 +134,4 @@ def stats(hosts: Mapping[str, Sequence[Result]], check: bool = False) -> Dict[st
     :param hosts: by host, what :func:`entry` takes.
     """
     entries = {key_of(host): entry(host, results, check) for host, results in hosts.items()}
-    return {"data": {NAME: entries}, "per_host": False, "aggregate": True}
+    return {"data": {NAME: entries} if entries else {}, "per_host": False, "aggregate": True}

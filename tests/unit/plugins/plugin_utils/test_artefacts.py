@@ -28,7 +28,10 @@ LOOK: Dict[str, Any] = {
 JOURNAL = {"phase": "prepared", "txn": "0004-new", "from": {"version": "1.0"}, "to": {"version": "1.1"}}
 OPENED: Dict[str, Any] = {"step": "write", "todo": {"write": True}, "journal": JOURNAL, "lease": "secret"}
 WRITTEN = {"changed": True, "finished": True}
-ENDED: Dict[str, Any] = {"story": {"result": "committed", "what": "1.1 runs", "safe": "…", "todo": ""}, "journal": JOURNAL}
+ENDED: Dict[str, Any] = {
+    "story": {"result": "committed", "what": "1.1 runs", "safe": "…", "todo": ""},
+    "journal": JOURNAL,
+}
 
 HELD = {"result": "not begun", "what": "not begun: web-9 was lost", "safe": "…", "todo": ""}
 RELEASED: Dict[str, Any] = {"changed": True, "journal": dict(JOURNAL, phase="written", lease=None)}
