@@ -6,13 +6,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict
+import time
+from typing import Any, ClassVar, Dict, List, Mapping
 
 from ansible.utils.display import Display
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import answer, nothing_told, table, write_json
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, history, page, query, rings
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import surveys
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, document, write_file, write_json
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Source, assemble, support_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.table import table
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, named
 
 display = Display()
 
@@ -24,30 +31,131 @@ class ActionModule(ControllerAction):
         "hosts": {"type": "list", "elements": "str", "required": True},
         "result": {"type": "str", "required": True},
         "path": {"type": "path"},
+        "json": {"type": "path"},
+        "html": {"type": "path"},
+        "title": {"type": "str", "default": "Fleet"},
+        "history": {"type": "path"},
+        "history_size": {"type": "int", "default": history.LARGEST},
+        "history_days": {"type": "int", "default": 0},
+        "query": {"type": "str"},
+        "fail_on": {"type": "list", "elements": "str", "choices": list(CONDITIONS), "default": []},
+        "address_plan": {"type": "dict", "default": {}},
+        "support": {"type": "dict", "default": {}},
+        "signers": {"type": "list", "elements": "str", "default": []},
+        "revoked": {"type": "list", "elements": "str", "default": []},
         "packages": {"type": "bool", "default": False},
     }
+    LINES = ("signers", "revoked")
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Print the lines as they are, which a callback would fold or quote. AWX has them in the job's output too.
 
-        :raises FleetError: when there is nothing to tell of any host, or the file cannot be written.
+        :raises FleetError: after all was shown and written: when a file cannot be written, hosts are in a condition on
+            which it is to fail, or the play has looked at nobody.
         """
-        hosts = {name: answer(self._result(name, arguments["result"])) for name in arguments["hosts"]}
-        lines = table(hosts, arguments["packages"])
+        asked = query.compiled(arguments["query"]) if arguments["query"] else None
+        fleet = self._fleet(arguments)
+        lines = table(fleet, arguments["packages"])
+        trouble: List[FleetError] = []
+        past = self._tried(trouble, lambda: self._history(arguments, fleet, lines)) or history.NOTHING
         for line in lines:
             display.display(line)
-        if arguments["path"]:
-            write_json(arguments["path"], hosts)
-        if nothing_told(hosts):
-            raise FleetError(
-                "there is nothing to tell of any host ({0})".format(lines[-1]),
-                todo="the lines below the table say why of each; look first whether this machine reaches them",
-            )
-        return {"changed": False, "lines": lines}
+        told = document(fleet)
+        for path, write in self._files(arguments, fleet, told, past).items():
+            self._tried(trouble, lambda path=path, write=write: write(path))
+        result: Dict[str, Any] = {"changed": False, "lines": lines, "counts": fleet.counts}
+        if asked is not None:
+            answer = self._tried(trouble, lambda: query.ask(asked, told))
+            result["query"] = answer
+            for line in query.shown(answer):
+                display.display(line)
+        trouble += self._verdict(fleet, arguments["fail_on"])
+        if trouble:
+            result.update(failed=True, msg=" ".join(str(each) for each in trouble))
+        return result
 
-    def _result(self, name: str, variable: str) -> object:
-        """What was registered for a host, as it came: a host's words are no templates."""
-        every = self._vars["hostvars"]
-        if name not in every:
+    @staticmethod
+    def _tried(trouble: List[FleetError], do: Any) -> Any:
+        """Do something of which the failure must not keep the rest from being shown and written."""
+        try:
+            return do()
+        except FleetError as error:
+            trouble.append(error)
             return None
-        return every.raw_get(name).get(variable)
+
+    @staticmethod
+    def _history(arguments: Mapping[str, Any], fleet: Fleet, lines: List[str]) -> history.History:
+        path = arguments["history"]
+        if not path:
+            return history.NOTHING
+        past, remarks = history.append(path, fleet, arguments["history_size"], arguments["history_days"])
+        lines[-1:-1] = ["fleet: {0}".format(each) for each in remarks]
+        return past
+
+    @staticmethod
+    def _files(arguments: Mapping[str, Any], fleet: Fleet, told: Mapping[str, Any], past: history.History) -> Dict[str, Any]:
+        """What is written, by the path."""
+        answers = {host.name: host.answer for host in fleet.hosts}
+        support, title = support_of(arguments["support"]), arguments["title"]
+        writers = {
+            "path": lambda path: write_json(path, surveys(answers)),
+            "json": lambda path: write_json(path, told),
+            "html": lambda path: write_file(path, page.render(fleet, past, support, title).encode("utf-8")),
+        }
+        return {arguments[key]: write for key, write in writers.items() if arguments[key]}
+
+    @staticmethod
+    def _verdict(fleet: Fleet, fail_on: List[str]) -> List[FleetError]:
+        """Why the task fails although all was shown and written."""
+        if fleet.nobody_asked:
+            return [
+                FleetError(
+                    "this play looked at none of {0}".format(counted(len(fleet.hosts), "host")),
+                    safe="no host was changed",
+                    todo="the lines below the table say why; correct the play, its variables or its limit",
+                )
+            ]
+        failing = fleet.failing(fail_on)
+        if not failing:
+            return []
+        worst = ", ".join("{0}: {1}".format(host.name, host.condition) for host in failing[:8])
+        more = " and {0} more".format(len(failing) - 8) if len(failing) > 8 else ""
+        return [
+            FleetError(
+                "report_fail_on ({0}): {1} of {2} {3} ({4}{5})".format(
+                    named(fail_on, 8),
+                    len(failing),
+                    counted(len(fleet.hosts), "host"),
+                    "is concerned" if len(failing) == 1 else "are concerned",
+                    worst,
+                    more,
+                ),
+                safe="no host was changed; the report was shown and written",
+            )
+        ]
+
+    def _fleet(self, arguments: Mapping[str, Any]) -> Fleet:
+        every = self._vars["hostvars"]
+        sources: Dict[str, Source] = {}
+        for name in dict.fromkeys(arguments["hosts"]):
+            variables = every.raw_get(name) if name in every else {}
+            # what was registered for a host, as it came: a host's words are no templates
+            sources[name] = Source(variables, variables.get(arguments["result"]))
+        return assemble(
+            sources,
+            self._resolved,
+            rings.finder(self.runner, arguments["signers"], arguments["revoked"]),
+            addresses.plan_of(arguments["address_plan"]),
+            support_of(arguments["support"]),
+            time.time(),
+        )
+
+    def _resolved(self, variables: Mapping[str, Any], name: str) -> str:
+        """A variable of a host as text; empty where it is not set, or has no value for want of another one."""
+        value = variables.get(name)
+        if isinstance(value, str) and "{" in value:
+            try:
+                value = self._templar.copy_with_new_env(available_variables=variables).template(value)
+            except Exception:  # whatever a template can do: the host still has its row
+                return ""
+        return "" if value is None else str(value).strip()

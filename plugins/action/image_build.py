@@ -52,6 +52,7 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "recovery_ssh_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "recovery_root_password": {"type": "str", "no_log": True},
     "recovery_root_hash": {"type": "str", "no_log": True},
+    "metrics": {"type": "str", "default": ""},
     "allow_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     **TERMS,
 }
@@ -157,4 +158,5 @@ def _settings(arguments: Dict[str, Any]) -> Settings:
         recovery_rc_conf=arguments["recovery_rc_conf"],
         recovery_ssh_keys=[str(each) for each in arguments["recovery_ssh_keys"]],
         recovery_root_hash=hash_password(password, str(arguments["name"])) if password else hashed or "",
+        metrics=arguments["metrics"],
     )

@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import open_repository
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.compare import compare, find_subject, report
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import write_json
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import write_json
 
 display = Display()
 

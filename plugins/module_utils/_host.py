@@ -24,9 +24,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
     Candidate,
-    Disks,
     Zpool,
     count_disks,
+    disks_with_errors,
     in_use_elsewhere,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import SliceContent, read_slice
@@ -170,8 +170,10 @@ def import_hung(runner: Runner) -> bool:
     return kenv(runner, IMPORT) == HUNG
 
 
-def _disks(disks: Disks) -> Dict[str, Any]:
-    return dict(disks._asdict(), missing=list(disks.missing))
+def _disks(pool: Candidate) -> Dict[str, Any]:
+    disks = count_disks(pool)
+    errors = [each._asdict() for each in disks_with_errors(pool)]
+    return dict(disks._asdict(), missing=list(disks.missing), errors=errors)
 
 
 def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict[str, Any]:
@@ -193,11 +195,16 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         candidates = _try(warnings, zpool.candidates) or []
         part["importable"] = _try(warnings, lambda: [_importable(zpool, each) for each in candidates]) or []
         named = [each for each in candidates if each.name == name]
-        part["disks"] = _disks(count_disks(named[0])) if len(named) == 1 else None
+        part["disks"] = _disks(named[0]) if len(named) == 1 else None
         return part
-    part["pool"] = dict(pool.__dict__, features=_try(warnings, lambda: zpool.features(pool.name)))
     shape = _try(warnings, lambda: zpool.status(pool.name))
-    part["disks"] = _disks(count_disks(shape)) if shape else None
+    part["pool"] = dict(
+        pool.__dict__,
+        features=_try(warnings, lambda: zpool.features(pool.name)),
+        scan=shape.scan if shape else "",
+        errors=shape.errors if shape else "",
+    )
+    part["disks"] = _disks(shape) if shape else None
     root = root_of(pool.name)
     datasets = _try(warnings, lambda: zfs.datasets(root)) or []
     part["datasets"] = [dict(each.__dict__) for each in datasets if not each.name.startswith(root + "/failed/")]

@@ -125,17 +125,25 @@ host:
     pool:
       description: >-
         The system pool, null when it is not imported. Sizes in bytes. C(features) are those that are active in it;
-        the ZFS of every image for this host must know them.
+        the ZFS of every image for this host must know them. C(scan) is what C(zpool status) says of the last scrub or
+        resilver, C(errors) what it says of data that is damaged for good (both since 1.1.0).
       type: dict
       returned: always
     disks:
       description:
         - How many data disks of the system pool are there (C(found)), of how many (C(expected)), and what zpool says of
           the others (C(missing)). C(complete) is false where a whole top-level vdev is missing, of which nobody can
-          tell how many disks it has; it counts as one. Null where nothing can be told.
+          tell how many disks it has; it counts as one. C(errors) are the disks that have had errors since these were
+          last cleared, with C(name) and how many C(read), C(write) and C(checksum) (since 1.1.0). Null where nothing
+          can be told.
       type: dict
       returned: always
-      sample: {found: 3, expected: 4, missing: [ada4 UNAVAIL cannot open], complete: true}
+      sample:
+        found: 3
+        expected: 4
+        missing: [ada4 UNAVAIL cannot open]
+        complete: true
+        errors: [{name: ada2, read: 0, write: 0, checksum: 269}]
     importable:
       description: The pools that could be imported, when the system pool is not.
       type: list

@@ -162,6 +162,13 @@ options:
   recovery_root_hash:
     description: The same, as C(crypt(3)) hashed it (C(openssl passwd -6)).
     type: str
+  metrics:
+    description:
+      - The file, on hosts with the image, that C(nanozfs metrics) is written to every five minutes, for the textfile collector of
+        node_exporter, such as V(/var/tmp/node_exporter/nanozfs.prom). Its folder must be there. Not written without it.
+    type: str
+    default: ""
+    version_added: 1.1.0
   allow_secrets:
     description:
       - Files of the image, as paths in it, that may hold a password or private key. Any other is refused, because

@@ -241,10 +241,11 @@ def begun(module: AnsibleModule, job: jobs.Job, ident: str) -> Dict[str, Any]:
     return answer(module, record)
 
 
-def fenced(module: AnsibleModule, runner: Runner, event: Optional[str]) -> None:
+def fenced(module: AnsibleModule, runner: Runner, event: Optional[str], **more: Any) -> None:
     """See that this play may change the slice; and tell the journal what has become of it.
 
     :param event: what to tell it; ``None`` to only look.
+    :param more: what else it is told, see :func:`transaction.after`.
     :raises Refused: when another play is at work, or has taken over.
     """
     if module.check_mode:
@@ -260,7 +261,7 @@ def fenced(module: AnsibleModule, runner: Runner, event: Optional[str]) -> None:
         if event is None or lease is None:
             operations.hold(here, Play(lease))
         else:
-            operations.Operation(here, Play(lease)).run(event)
+            operations.Operation(here, Play(lease)).run(event, **more)
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
@@ -270,7 +271,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     fenced(module, runner, None)
     result = work(module, runner)
     if result["finished"] and params["part"] is None:
-        fenced(module, runner, machine.WROTE)
+        fenced(module, runner, machine.WROTE, fetched=int(result.get("fetched") or 0))
     return result
 
 

@@ -103,9 +103,57 @@ def test_every_host_has_its_row(example: Example, first: str) -> None:
 
 
 def test_where_no_host_could_be_looked_at(example: Example) -> None:
+    """No host makes the play fail; whoever wants that says so, and has the report all the same."""
     code, lines, report = example.status({"odd": ODD, "even": ODD})
-    assert code == 2 and "2 hosts: 2 failed" in lines, "\n".join(lines)
-    assert sorted(report) == ["even", "odd"]
+    assert code == 0 and "2 hosts: 2 failed" in lines, "\n".join(lines)
+    assert any("nothing is known of any host" in line for line in lines) and sorted(report) == ["even", "odd"]
+    code, lines, report = example.status({"down": DOWN, "also": DOWN})
+    assert code == 0 and "2 hosts: 2 no answer" in lines, "\n".join(lines)
+
+
+def test_a_report_that_fails_on_a_condition(example: Example) -> None:
+    """All of it is shown and written before that."""
+    hosts: Dict[str, Dict[str, Any]] = {"down": DOWN, "strange": STRANGE, "web_1": STRANGE}
+    files = {key: example.path("report." + key) for key in ("json", "html", "history")}
+    words = ["-i", example.inventory(hosts), "status.yml", "-e", "report_query=hosts[?condition!='normal'].name"]
+    words += ["-e", "report_address_plan={{ {'site-a': '192.0.2.0/27'} }}", "-e", "fleet_site=site-a"]
+    for key, path in files.items():
+        words += ["-e", "report_{0}={1}".format(key, path)]
+    code, lines = example.play(*words, "-e", "report_fail_on=recovery,behind")
+    said = text_of(lines)
+    assert code == 2 and "3 hosts: 1 no answer, 2 unknown" in lines, "\n".join(lines)
+    assert "report_fail_on (recovery, behind): 1 of 3 hosts is concerned (down: no answer)" in said, said
+    assert lines[lines.index("3 hosts: 1 no answer, 2 unknown") + 1 :][:3] == ["down", "strange", "web_1"]
+    assert "web_1: its name in the inventory is no host name" in said
+    assert "down: its address 127.0.0.1 is not in the plan of site-a" in said
+    with open(files["json"], encoding="utf-8") as file:
+        assert [host["condition"] for host in json.load(file)["hosts"]] == ["no answer", "unknown", "unknown"]
+    with open(files["html"], encoding="utf-8") as file:
+        assert "no answer" in file.read()
+    with open(files["history"], encoding="utf-8") as file:
+        assert len(file.readlines()) == 4  # the run, and each host
+    code, lines = example.play(*words, "-e", "report_fail_on=behind")
+    assert code == 0, "\n".join(lines)
+    with open(files["history"], encoding="utf-8") as file:
+        assert len(file.readlines()) == 5  # nothing is new but the run
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"report_fail_on": "broken"}, "report_fail_on must be normal or behind or"),
+        ({"report_query": "hosts[?"}, "report_query is no JMESPath"),
+        ({"report_support": {"13.2-RELEASE": "soon"}}, "'soon' of 13.2-RELEASE is no date"),
+        ({"report_address_plan": {"site-a": "192.0.2.0/99"}}, "'192.0.2.0/99' of site-a is no network"),
+        ({"report_html": "/nonexistent/page.html"}, "cannot be written to /nonexistent/page.html: No such file"),
+        ({"report_history": "/nonexistent/h"}, "the history /nonexistent/h cannot be used: No such file"),
+    ],
+)
+def test_a_report_that_cannot_be_made_as_asked(example: Example, extra: Dict[str, Any], said: str) -> None:
+    code, lines = example.play("-i", example.inventory({"strange": STRANGE}), "status.yml", "-e", json.dumps(extra))
+    assert code == 2 and said in text_of(lines), "\n".join(lines)
+    if "/nonexistent" in said:
+        assert "1 host: 1 unknown" in lines, "\n".join(lines)
 
 
 def test_a_variable_that_is_wrong_is_a_failure_and_hides_nobody(example: Example) -> None:

@@ -24,6 +24,7 @@ ROOMS = (
     "module_utils/_image/",
     "module_utils/_upgrade/",
     "module_utils/_host.py",
+    "module_utils/_condition.py",
     "module_utils/_config/",
     "module_utils/_install/",
     "module_utils/_nanobsd/",
@@ -38,6 +39,7 @@ ROOMS = (
     "plugin_utils/_build/",
     "plugin_utils/_release/",
     "plugin_utils/_image_build.py",
+    "plugin_utils/_report/",
     "action/",
     "callback/",
 )

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from typing import Callable, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, status, trial
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, metrics, status, trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
@@ -30,6 +31,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
     Places,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
@@ -66,6 +68,27 @@ class Agent:
             return FINE
         self.screen.say(*([json.dumps(found, indent=1, sort_keys=True)] if given.json else status.render(found)))
         return ATTENTION if found["attention"] else FINE
+
+    def metrics(self, given: argparse.Namespace) -> int:
+        """The same in numbers; that they could be told is what counts, whatever they say."""
+        now = self.clock()
+        text = metrics.render(metrics.metrics(status.collect(self.runner(), self.places, now), now))
+        if not given.write:
+            self.screen.say(text.rstrip("\n"))
+            return FINE
+        before = os.umask(0o022)  # whoever collects them is another user
+        try:
+            with arriving(given.write) as (_partial, file):
+                file.write(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise FleetError(
+                "the metrics cannot be written to {0}: {1}".format(given.write, error.strerror),
+                safe="what was there is as it was",
+                todo="name a file in a folder that is there and can be written to",
+            )
+        finally:
+            os.umask(before)
+        return FINE
 
     def commit(self, given: argparse.Namespace) -> int:
         """Keep what is on trial."""
@@ -170,6 +193,8 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--json", action="store_true", help="for programs")
     each.add_argument("--verify", action="store_true", help="hash the slices, which reads all of them")
     each.add_argument("--notice", action="store_true", help="only what who logs in should know; mostly nothing")
+    each = command("metrics", "how the host is, in numbers for Prometheus")
+    each.add_argument("--write", metavar="FILE", help="into a file, which a reader finds as it was or complete")
     each = command("commit", "keep the system that is on trial")
     each.add_argument("--take-over", action="store_true", help="also from a play that is at work on it")
     each = command("revert", "take the trial back, and restart")

@@ -112,12 +112,47 @@ def _plain(remark: str) -> str:
     return " ".join(words)
 
 
+class DiskErrors(NamedTuple):
+    """A disk of a pool that has errors: how many reads, writes and checksums went wrong since they were last cleared."""
+
+    name: str
+    read: int
+    write: int
+    checksum: int
+
+
+#: a count as zpool shows it, ``269`` or ``1.21K``: powers of 1024 (zfs_nicenum_format() in libzutil's zutil_nicenum.c)
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE]?)")
+_UNITS = ("", "K", "M", "G", "T", "P", "E")
+
+
+def _count(word: str) -> int:
+    """A count of errors; more than three digits are only told about."""
+    match = _COUNT.fullmatch(word)
+    return int(float(match.group(1)) * 1024 ** _UNITS.index(match.group(2))) if match else 0
+
+
+def disks_with_errors(pool: Candidate) -> List[DiskErrors]:
+    """The disks with errors in the configuration of an imported pool, those of logs, caches and spares as well.
+
+    :param pool: as ``zpool status`` shows it; ``zpool import`` shows no counts.
+    """
+    found = []
+    for this, following in zip(pool.vdevs, pool.vdevs[1:] + (Vdev(0, "", "", ""),)):
+        counts = [_count(word) for word in this.remark.split()[:3]]
+        if following.depth <= this.depth and len(counts) == 3 and any(counts):
+            found.append(DiskErrors(this.name, *counts))
+    return found
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A pool as ``zpool import`` lists it (not imported here, its devices are), or as ``zpool status`` does.
 
     :param complete: whether all of its vdevs are listed. A top-level vdev of which no disk is there is known from the
         sum of the guids only, and cannot be (``show_import()`` in ``zpool_main.c``).
+    :param scan: what ``zpool status`` says of the last scrub or resilver.
+    :param errors: what it says of data that is damaged for good.
     """
 
     name: str
@@ -127,6 +162,8 @@ class Candidate:
     action: str
     vdevs: Tuple[Vdev, ...]
     complete: bool = True
+    scan: str = ""
+    errors: str = ""
 
     @property
     def listed_in_use(self) -> bool:
@@ -196,6 +233,8 @@ def parse_import(text: str) -> List[Candidate]:
                     action=fields.get("action", ""),
                     vdevs=tuple(vdevs),
                     complete=complete,
+                    scan=fields.get("scan", ""),
+                    errors=fields.get("errors", ""),
                 )
             )
 

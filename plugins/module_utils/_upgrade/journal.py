@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass, replace
-from typing import Any, Collection, Dict, Mapping, Optional, Tuple
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Collection, Dict, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
@@ -52,6 +53,10 @@ MAX_BAD = 64
 #: the steps of a plan are numbered with three digits, and done in the order of their names
 MAX_STEPS = 1000
 
+#: how many changes of the phase are remembered with their times, the newest; a transaction that goes straight on has six
+MAX_TIMES = 16
+
+_TIMES = "times"
 _APPLY = "apply."
 _REVERT = "revert."
 
@@ -129,7 +134,10 @@ class Journal:
     from a medium that was new to its pool, by the host's clock; the early hook notes it, and the next play that records
     what runs takes note of it. ``staged`` says that a configuration for the new system waits (:mod:`staging`).
     ``suspect`` is the id of an image whose last trial ended without anybody saying why: at the second time in a row it
-    is taken for bad. ``lease`` is who works on the open transaction (:mod:`lease`).
+    is taken for bad. ``lease`` is who works on the open transaction (:mod:`lease`). ``fetched`` is how many bytes the
+    image cost that the last transaction wrote. ``times`` are the phases that it went through, each with when it came to
+    it in seconds since the epoch by the host's clock, which may be wrong: for people. They are kept by whoever writes
+    the phase (:class:`JournalStore`, the early hook) and decide nothing.
     """
 
     phase: str = IDLE
@@ -149,6 +157,8 @@ class Journal:
     data: str = KEEP_DATA
     staged: bool = False
     lease: Optional[Lease] = None
+    fetched: int = 0
+    times: Tuple[Tuple[str, int], ...] = field(default=(), compare=False)
     apply: Tuple[Step, ...] = ()
     revert: Tuple[Step, ...] = ()
 
@@ -189,6 +199,8 @@ class Journal:
             "data": self.data,
             "staged": self.staged,
             "lease": self.lease.as_dict() if self.lease else None,
+            "fetched": self.fetched,
+            "times": [{"phase": phase, "at": at} for phase, at in self.times],
             "apply": [str(step) for step in self.apply],
             "revert": [str(step) for step in self.revert],
         }
@@ -244,11 +256,36 @@ def parse(properties: Mapping[str, str]) -> Journal:
         data=values.get("data") or KEEP_DATA,
         staged=values.get("staged") == "yes",
         lease=_decode_lease(values.get("lease", "")),
+        fetched=_whole("fetched", values),
+        times=_times(values.get(_TIMES, "")),
         revived=values.get("revived", ""),
         bad=tuple(each for each in values.get("bad", "").split(",") if each),
         apply=_steps(values, _APPLY),
         revert=_steps(values, _REVERT),
     )
+
+
+def _times(text: str) -> Tuple[Tuple[str, int], ...]:
+    """The phases and their times; what cannot be read of them is left out, as nothing depends on it."""
+    pairs = [each.split("=", 1) for each in text.split(",") if each.count("=") == 1]
+    known = [(phase, int(at)) for phase, at in pairs if phase in PHASES and at.isdecimal() and len(at) < 13]
+    return tuple(known[-MAX_TIMES:])
+
+
+def _passed(now: Mapping[str, str], wanted: Mapping[str, str], at: int) -> str:
+    """What to note of the times of phases when a journal is written.
+
+    :param now: the properties as they are.
+    :param wanted: what will be.
+    :param at: when, in seconds since the epoch.
+    """
+    same = now.get(PREFIX + "txn", "") == wanted[PREFIX + "txn"]
+    before = now.get(PREFIX + _TIMES, "") if same else ""
+    phase = wanted[PREFIX + "phase"]
+    if same and now.get(PREFIX + "phase", IDLE) == phase:
+        return before
+    times = _times(before) + ((phase, at),)
+    return ",".join("{0}={1}".format(*each) for each in times[-MAX_TIMES:])
 
 
 def _whole(key: str, values: Mapping[str, str]) -> int:
@@ -274,6 +311,7 @@ def render(journal: Journal) -> Dict[str, str]:
         "data": journal.data,
         "staged": "yes" if journal.staged else "",
         "lease": _encode_lease(journal.lease),
+        "fetched": str(journal.fetched) if journal.fetched else "",
         "bad": ",".join(journal.bad[:MAX_BAD]),
     }
     for name, image in (
@@ -300,10 +338,12 @@ class JournalStore:
     """The journal of a pool that is imported.
 
     :param pool: the pool's name.
+    :param clock: seconds since the epoch.
     """
 
-    def __init__(self, zfs: Zfs, pool: str) -> None:
+    def __init__(self, zfs: Zfs, pool: str, clock: Callable[[], float] = time.time) -> None:
         self._zfs = zfs
+        self._clock = clock
         self.root = root_of(pool)
 
     def read(self) -> Journal:
@@ -330,6 +370,7 @@ class JournalStore:
             key: value for key, value in self._zfs.properties(self.root, sources="local").items() if key[:8] == PREFIX
         }
         wanted = render(journal)
+        wanted[PREFIX + _TIMES] = _passed(now, wanted, max(0, int(self._clock())))
         changes = {key: value for key, value in wanted.items() if now.get(key, "") != value}
         stale = [key for key in now if key.startswith((PREFIX + _APPLY, PREFIX + _REVERT)) and key not in wanted]
         # Stale steps are emptied in the same command and only then removed, one by one: a plan must never be read

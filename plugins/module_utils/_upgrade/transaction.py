@@ -194,6 +194,7 @@ def prepare(journal: Journal, wish: Wish) -> Journal:
         reason="",
         revived="",
         staged=False,
+        fetched=0,
         bad=tuple(each for each in journal.bad if each != wish.target.id),
         apply=(),
         revert=(),
@@ -235,13 +236,23 @@ _ENDS: Dict[str, Callable[[Journal], Journal]] = {
 }
 
 
-def after(journal: Journal, row: Row, lease: Optional[Lease] = None, reason: str = "", bad: bool = False) -> Journal:
+def after(
+    journal: Journal,
+    row: Row,
+    lease: Optional[Lease] = None,
+    reason: str = "",
+    bad: bool = False,
+    fetched: Optional[int] = None,
+) -> Journal:
     """The journal as a row of the table leaves it.
 
     :param lease: of whoever asks, renewed.
     :param reason: why a trial is taken back.
     :param bad: the host itself has found the image wrong: it goes on the list.
+    :param fetched: how many bytes the image cost that was written now.
     """
+    if fetched is not None:
+        journal = replace(journal, fetched=fetched)
     if row.event == machine.REVERT and row.to == journals.REVERTING:
         given = journal.reason if journal.phase == journals.REVERTING and journal.reason else reason
         journal = replace(journal, reason=given)

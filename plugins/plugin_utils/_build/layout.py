@@ -58,6 +58,9 @@ LOADER_SETTINGS = {
     "debug.debugger_on_panic": "0",  # a panic is a restart, also with a kernel that has a debugger (ddb(4))
 }
 
+#: what cron(8) reads besides /etc/crontab
+CRON = "etc/cron.d/nanozfs"
+
 #: where the agent's Python lies, and which of the collection it is: what runs on targets, without the edge to Ansible,
 #: and the program itself
 AGENT = "usr/local/lib/nanozfs"
@@ -237,6 +240,9 @@ def _settings(tree: Tree, wanted: Settings) -> None:
     tree.append(VENDOR_CONF, lines + settings.rc_lines(VENDOR_SETTINGS, (), VENDOR_CONF))
     tree.write("etc/" + rules.LAST, rules.last_words())
     lines = settings.loader_lines(wanted.loader_conf, LOADER_SETTINGS, "image_loader_conf")
+    cron = settings.cron_lines(wanted.metrics)
+    if cron:
+        tree.write(CRON, cron)
     tree.append("boot/loader.conf", lines + settings.loader_lines(LOADER_SETTINGS, (), "boot/loader.conf"))
 
 

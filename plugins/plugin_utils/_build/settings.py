@@ -28,6 +28,9 @@ _ITOA = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: as ``stand/lua/config.lua`` reads it: modules have names with a dash in them (rtwn-rtl8192cfwU_load)
 _LOADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 
+#: of a file, in letters that mean nothing else to a shell or to cron
+_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+\.prom\Z")
+
 _SAFE = "nothing was built"
 
 
@@ -40,6 +43,7 @@ class Settings:
     :param recovery_rc_conf: of rc.conf(5) in recovery mode.
     :param recovery_ssh_keys: public keys that root may log in with in recovery mode.
     :param recovery_root_hash: what crypt(3) makes of root's password in recovery mode.
+    :param metrics: the file that ``nanozfs metrics`` is written to by cron; empty for none.
     """
 
     rc_conf: Mapping[str, Any] = field(default_factory=dict)
@@ -47,6 +51,7 @@ class Settings:
     recovery_rc_conf: Mapping[str, Any] = field(default_factory=dict)
     recovery_ssh_keys: Sequence[str] = ()
     recovery_root_hash: str = ""
+    metrics: str = ""
 
 
 NOTHING = Settings()
@@ -60,6 +65,32 @@ def rc_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:
     :raises Refused: when one is no setting, or one of ours.
     """
     return rcconf.render(values, ours, what, _SAFE)
+
+
+def cron_lines(metrics: str) -> str:
+    """A crontab that has ``nanozfs metrics`` written every five minutes; empty where nobody wants that.
+
+    Only one at a time, as one that waits for a pool would have the next behind it; what goes wrong is logged. Source: cron(8)
+    (``/etc/cron.d``), crontab(5) (a ``%`` ends the command), lockf(1), logger(1).
+
+    :param metrics: the file.
+    :raises Refused: when that is no full path of one, or holds what a shell or cron would not take as it is.
+    """
+    if not metrics:
+        return ""
+    if not _PATH.match(metrics) or ".." in metrics.split("/"):
+        raise Refused(
+            "image_metrics {0!r} is not the full path of a file".format(metrics),
+            safe=_SAFE,
+            todo="write it as /var/tmp/node_exporter/nanozfs.prom; node_exporter reads what ends in .prom",
+        )
+    line = "*/5\t*\t*\t*\t*\troot\t{lock} -s -t 0 {held} {agent} metrics --write {file} 2>&1 | logger -t nanozfs\n".format(
+        lock="/usr/bin/lockf",
+        held="/var/run/nanozfs.metrics",
+        agent="/usr/local/sbin/nanozfs",
+        file=metrics,
+    )
+    return "# image_metrics: how the host is, for node_exporter\nPATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin\n" + line
 
 
 def loader_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:

@@ -356,7 +356,10 @@ class TestContents:
     def test_settings(self, images: Images, tmp_path: Any) -> None:
         """Ours come last, where the later one of two counts."""
         wanted = Settings(
-            rc_conf={"sshd_enable": True}, loader_conf={"beastie_disable": True}, recovery_root_hash="$6$a$b"
+            rc_conf={"sshd_enable": True},
+            loader_conf={"beastie_disable": True},
+            recovery_root_hash="$6$a$b",
+            metrics="/var/tmp/node_exporter/nanozfs.prom",
         )
         tree, _warnings = self.plan(images, tmp_path, settings=wanted)
         for path, line, last in (
@@ -366,6 +369,7 @@ class TestContents:
             lines = tree.get(path).content().decode().splitlines()
             assert lines.index(line) < lines.index(last)
         assert tree.get("conf/recovery/etc/master.passwd").content().startswith(b"root:$6$a$b:0:0")
+        assert b"nanozfs metrics --write /var/tmp/node" in tree.get("conf/base/etc/cron.d/nanozfs").content()
         assert tree.get("conf/base/etc/master.passwd").content().decode() == self.USERS
 
     def test_a_login_conf_of_an_overlay_counts(self, images: Images, tmp_path: Any) -> None:

@@ -155,3 +155,17 @@ def test_without_passlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "passlib.hash", None)
     with pytest.raises(FleetError, match="install passlib"):
         settings.hash_password("x", "web")
+
+
+def test_metrics_are_written_by_cron() -> None:
+    assert settings.cron_lines("") == ""
+    *_head, line = settings.cron_lines("/var/tmp/node_exporter/nanozfs.prom").splitlines()
+    times, user, command = line.split("\t")[:5], line.split("\t")[5], line.split("\t")[6]
+    assert (times, user) == (["*/5", "*", "*", "*", "*"], "root") and "%" not in command
+    assert " /usr/local/sbin/nanozfs metrics --write /var/tmp/node_exporter/nanozfs.prom " in command
+
+
+@pytest.mark.parametrize("path", ["nanozfs.prom", "/var/x", "/var/../etc/x.prom", "/a b.prom", "/x;reboot.prom", "/x%.prom", "/x.prom\n"])
+def test_metrics_need_a_plain_path(path: str) -> None:
+    with pytest.raises(Refused, match="image_metrics"):
+        settings.cron_lines(path)

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""How a host is, in numbers for Prometheus: text that the textfile collector of node_exporter reads.
+
+Source: the exposition format (https://prometheus.io/docs/instrumenting/exposition_formats/), text version 0.0.4. What cannot be
+told has no sample; what is one of several words is one sample for each of them, of which one is 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS, SILENT, summary
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import PHASES
+
+PREFIX = "nanozfs_"
+
+#: characters of a label's value; names and versions are short, and what is not stays out of a time series
+LONGEST = 120
+
+#: health of a pool. Source: ``zpool_state_to_name()`` in ``libzfs_pool.c``, and ``zpool_prop_get()`` there (SUSPENDED)
+HEALTH = ("ONLINE", "DEGRADED", "FAULTED", "OFFLINE", "REMOVED", "UNAVAIL", "SUSPENDED")
+
+#: what a host can tell of itself: not that it gives no answer, nor what it should run
+CONDITIONS_HERE = tuple(word for word in CONDITIONS if word not in SILENT and word != BEHIND)
+
+STATES = (preflight.NORMAL, preflight.RECOVERY, preflight.TRIAL, preflight.UNKNOWN)
+
+Labels = Mapping[str, str]
+
+
+class Metric(NamedTuple):
+    """A metric with its samples; all of them are gauges.
+
+    :param name: without the prefix.
+    """
+
+    name: str
+    help: str
+    samples: Sequence[Tuple[Labels, float]]
+
+
+NO_LABELS: Labels = {}
+
+
+def _one(name: str, words: str, value: Optional[float], labels: Labels = NO_LABELS) -> Metric:
+    """A metric with one sample, or none where its value cannot be told."""
+    return Metric(name, words, [] if value is None else [(labels, value)])
+
+
+def _choice(
+    name: str, words: str, label: str, choices: Sequence[str], value: Optional[str], labels: Labels = NO_LABELS
+) -> Metric:
+    """One of several words. One that is none of the choices is a sample of its own."""
+    if value is None:
+        return Metric(name, words, [])
+    every = list(choices) + ([value] if value not in choices else [])
+    return Metric(name, words, [(dict(labels, **{label: each}), float(each == value)) for each in every])
+
+
+def metrics(status: Mapping[str, Any], now: float) -> List[Metric]:
+    """All that there is to say of a host.
+
+    :param status: :func:`status.collect`.
+    :param now: seconds since the epoch.
+    """
+    host = status["host"]
+    running = host["running"] or {}
+    write = status["write"]
+    unsaved = status["unsaved"]
+    image = {key: str(running.get(key) or "") for key in ("name", "version", "build", "slice")}
+    return [
+        _one("info", "What runs.", 1, dict(image, release=str(host["release"] or ""))),
+        _choice(
+            "condition",
+            "The condition of the host; behind what it should run is known to the controller only.",
+            "condition",
+            CONDITIONS_HERE,
+            summary(host)[0],
+        ),
+        _choice("state", "The state that the host was started in.", "state", STATES, host["state"]),
+        *_transaction(host["journal"]),
+        _one("trial_seconds_left", "Until a trial goes back by itself.", status["seconds_left"]),
+        _one("write_ratio", "How far the write of an image is.", _ratio(write.get("percent")) if write else None),
+        *_pool(host, status["hung"]),
+        *_disks(host["disks"]),
+        _one("failed_states", "Failed states that are kept on the pool.", len(host["failed"]) if host["pool"] else None),
+        _one("revived", "Whether this start was the first from a medium that was new to the pool.", int(status["revived"])),
+        _one("unsaved_files", "Files in /etc that a restart would take.", _changed(unsaved)),
+        _one("warnings", "Warnings of nanozfs status.", len(host["warnings"])),
+        _one("attention", "Whether nanozfs status says that somebody should do something.", int(status["attention"])),
+        _one("metrics_timestamp_seconds", "When these metrics were made.", int(now)),
+    ]
+
+
+def _ratio(percent: Any) -> float:
+    return round(float(percent or 0) / 100, 4)
+
+
+def _changed(unsaved: Optional[Sequence[Mapping[str, Any]]]) -> Optional[int]:
+    return None if unsaved is None else sum(each["kind"] == "changed" for each in unsaved)
+
+
+def _transaction(journal: Optional[Mapping[str, Any]]) -> List[Metric]:
+    if journal is None:
+        return []
+    labels = {
+        "txn": journal["txn"] or "",
+        "kind": journal["kind"] or "",
+        "from": (journal["from"] or {}).get("version", ""),
+        "to": (journal["to"] or {}).get("version", ""),
+    }
+    began = {each["phase"]: each["at"] for each in journal["times"]}
+    return [
+        _choice("transaction_phase", "The phase of the last transaction.", "phase", PHASES, journal["phase"]),
+        Metric("transaction_info", "The last transaction.", [(labels, 1.0)] if journal["txn"] else []),
+        Metric(
+            "transaction_phase_timestamp_seconds",
+            "When the last transaction came to a phase, by the host's clock.",
+            [({"phase": phase}, float(at)) for phase, at in began.items()],
+        ),
+        _one(
+            "transaction_fetched_bytes",
+            "What the image of the last transaction cost.",
+            journal["fetched"] if journal["txn"] else None,
+        ),
+        _one("bad_images", "Images on the host's list of bad ones.", len(journal["bad"])),
+    ]
+
+
+def _pool(host: Mapping[str, Any], hung: bool) -> List[Metric]:
+    pool: Dict[str, Any] = host["pool"] or {}
+    name = {"pool": pool.get("name", "")}
+    return [
+        _one("pool_imported", "Whether the system pool is imported.", int(bool(pool))),
+        _one("pool_import_hung", "Whether an import hangs in the kernel; nothing else is known of pools then.", int(hung)),
+        _choice("pool_health", "The health of the system pool.", "health", HEALTH, pool.get("health"), name),
+        _one("pool_size_bytes", "Size of the system pool.", pool.get("size"), name),
+        _one("pool_allocated_bytes", "What of the system pool is in use.", pool.get("allocated"), name),
+        _one(
+            "pool_capacity_ratio", "How full the system pool is.", _ratio(pool["capacity"]) if pool else None, name
+        ),
+        _one("pool_readonly", "Whether the system pool is read-only.", int(pool["readonly"]) if pool else None, name),
+    ]
+
+
+def _disks(disks: Optional[Mapping[str, Any]]) -> List[Metric]:
+    found = disks or {"errors": []}
+    samples = [
+        ({"disk": str(each["name"]), "kind": kind}, float(each[kind]))
+        for each in found["errors"]
+        for kind in ("read", "write", "checksum")
+    ]
+    return [
+        _one("disks", "Data disks of the system pool that are there.", found.get("found")),
+        _one("disks_expected", "Data disks that the system pool should have.", found.get("expected")),
+        Metric("disk_errors", "Errors of a disk since they were last cleared; disks without have no sample.", samples),
+    ]
+
+
+def _escaped(value: str) -> str:
+    """A label's value: backslash, quote and line end are escaped, and nothing that a terminal would obey is left."""
+    text = printable(value)[:LONGEST]
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _sample(name: str, labels: Labels, value: float) -> str:
+    pairs = ",".join('{0}="{1}"'.format(key, _escaped(str(each))) for key, each in sorted(labels.items()))
+    number = "{0:d}".format(int(value)) if value == int(value) else repr(float(value))
+    return "{0}{1} {2}".format(name, "{" + pairs + "}" if pairs else "", number)
+
+
+def render(found: Sequence[Metric]) -> str:
+    """The text; a metric without a sample is not mentioned."""
+    lines: List[str] = []
+    for each in found:
+        if each.samples:
+            name = PREFIX + each.name
+            lines += ["# HELP {0} {1}".format(name, each.help), "# TYPE {0} gauge".format(name)]
+            lines += [_sample(name, labels, value) for labels, value in each.samples]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what a play has of its hosts to the report: what they said, and what their variables say of them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, facts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of, host_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Find, Target, Wish, problems, target_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
+
+#: the variables that say from where a host takes its images; the first that is set counts
+REPOSITORIES = ("report_repository", "upgrade_repository", "nanozfs_repository")
+
+#: for how long before the end of support a report speaks of it (days)
+SOON = 60
+
+Support = Mapping[str, datetime.date]
+Resolve = Callable[[Mapping[str, Any], str], str]
+
+
+class Source(NamedTuple):
+    """A host as the play has it.
+
+    :param variables: of the host, as the inventory has them.
+    :param result: what was registered; none where nothing was.
+    """
+
+    variables: Mapping[str, Any]
+    result: object
+
+
+def support_of(given: Mapping[str, Any]) -> Support:
+    """Until when each release has support.
+
+    :param given: by the release, ``13.2-RELEASE``, a date as ``2024-06-30``.
+    :raises Refused: for what is no date.
+    """
+    found: Dict[str, datetime.date] = {}
+    for release, text in given.items():
+        try:
+            found[str(release)] = datetime.date.fromisoformat(str(text).strip())
+        except ValueError:
+            raise Refused(
+                "report_support: {0!r} of {1} is no date".format(plain(text), plain(release)),
+                safe="nothing was looked at",
+                todo="write it as 2024-06-30; https://www.freebsd.org/security/ has the dates",
+            )
+    return found
+
+
+def supported_until(known: Known, support: Support) -> Optional[datetime.date]:
+    """Until when the release has support that a host runs; ``None`` where nobody said. A patch level has that of its
+    release.
+    """
+    release = known.origin.release if known.origin and known.origin.release else known.release
+    return support.get(release) or support.get(release.rpartition("-p")[0])
+
+
+def _support_remark(known: Known, support: Support, today: datetime.date) -> str:
+    until = supported_until(known, support)
+    if until is None or (until - today).days > SOON:
+        return ""
+    ends = "ends" if until >= today else "ended"
+    return "support of {0} {1} on {2}".format((known.origin.release if known.origin else "") or known.release, ends, until)
+
+
+def assemble(
+    sources: Mapping[str, Source], resolve: Resolve, find: Find, plan: addresses.Plan, support: Support, at: float
+) -> Fleet:
+    """The report.
+
+    :param resolve: a variable of a host as text, empty where it is not set.
+    :param find: what a wish means, see :func:`rings.finder`.
+    :param at: now, in seconds since the epoch.
+    """
+    today = datetime.datetime.fromtimestamp(at, datetime.timezone.utc).date()
+    sites = {name: _site(each.variables, resolve) for name, each in sources.items()}
+    places = {
+        name: addresses.Place(sites[name], resolve(each.variables, "ansible_host") or name)
+        for name, each in sources.items()
+    }
+    said, common = addresses.compare(places, plan)
+    hosts = []
+    for name, source in sources.items():
+        answer = facts.answer(source.result)
+        target = target_of(_wish(source.variables, resolve), answer.known, find)
+        remarks = list(said[name])
+        if answer.known:
+            remarks += filter(None, [_support_remark(answer.known, support, today)])
+        hosts.append(host_of(name, sites[name], answer, target, remarks))
+    targets: Dict[str, Optional[Target]] = {host.name: host.target for host in hosts}
+    return fleet_of(hosts, [*common, *problems(targets.values())], at)
+
+
+def _site(variables: Mapping[str, Any], resolve: Resolve) -> str:
+    return site_of({"fleet_site": resolve(variables, "fleet_site"), "group_names": variables.get("group_names")})
+
+
+def _wish(variables: Mapping[str, Any], resolve: Resolve) -> Wish:
+    found = [resolve(variables, name) for name in REPOSITORIES]
+    return Wish(
+        wanted=resolve(variables, "upgrade_version"),
+        name=resolve(variables, "upgrade_image_name"),
+        repository=next((each for each in found if each), ""),
+    )

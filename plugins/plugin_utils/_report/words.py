@@ -1,0 +1,64 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a report says things: what others have written, numbers, sizes, times."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+
+#: characters of one cell or remark; what a host says has no limit of its own
+LONGEST = 300
+
+
+def plain(text: object) -> str:
+    """What a host says, on one line, without what a terminal would obey, and not for ever."""
+    head = str(text)[: LONGEST * 20]
+    line = " ".join(head.split())
+    shown = printable(line[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things."""
+    return "{0} {1}{2}".format(count, noun, "" if count == 1 else "s")
+
+
+def size(count: float) -> str:
+    """A number of bytes for people, in powers of 1000 as transfers and disks are sold."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
+            return "{0:.0f} {1}".format(count, unit) if count >= 100 or unit == "B" else "{0:.1f} {1}".format(count, unit)
+        count /= 1000
+    return "{0:.1f} PB".format(count)
+
+
+def duration(seconds: float) -> str:
+    """A time span for people; two units at most."""
+    left = max(0, int(seconds))
+    parts = []
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if left >= length and len(parts) < 2:
+            parts.append("{0} {1}".format(left // length, unit))
+            left %= length
+        elif parts:
+            break
+    return " ".join(parts) or "0 s"
+
+
+def moment(at: float) -> str:
+    """A time, in UTC: ``2026-11-30 10:17Z``; a dash for one that no calendar has."""
+    try:
+        return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d %H:%MZ")
+    except (ValueError, OverflowError, OSError):
+        return "-"
+
+
+def named(names: Sequence[str], most: int = 3) -> str:
+    """Names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else "{0} and {1} more".format(shown, len(names) - most)
