@@ -1,6 +1,6 @@
 # nanozfs.fleet. `make demo` shows the main job on a fleet of its own; `make test` is what CI runs. Both do all their set-up.
 
-.PHONY: help setup demo first-hour test lint sanity units unit molecule test-fleet test-faults test-awx test-freebsd test-openzfs bench build lab-down requirements clean test-matrix galaxy
+.PHONY: help setup demo first-hour test lint sanity units unit molecule test-fleet test-faults test-awx test-freebsd test-openzfs test-page bench bench-fleet build lab-down requirements clean test-matrix galaxy
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,9 @@ test-freebsd: setup ## the main jobs on a real FreeBSD under QEMU; NANOZFS_FREEB
 
 test-openzfs: setup ## the contract cases on a real OpenZFS under QEMU (builds it once: some minutes)
 	@tools/openzfs
+
+test-page: setup ## the page of the report in a headless Chromium (as root where that is to be installed; a minute)
+	@tools/page
 
 bench: setup ## the benchmarks of updates (as root; about an hour) and of a build (some ten minutes)
 	@bench/image/run

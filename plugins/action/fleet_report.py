@@ -70,8 +70,8 @@ class ActionModule(ControllerAction):
             for line in query.shown(answer):
                 display.display(line)
         trouble += self._verdict(fleet, arguments["fail_on"])
-        if trouble:
-            result.update(failed=True, msg=" ".join(str(each) for each in trouble))
+        if trouble:  # without the lines: a callback would show them all once more
+            return {"changed": False, "failed": True, "counts": fleet.counts, "msg": " ".join(map(str, trouble))}
         return result
 
     @staticmethod

@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Dict
+import time
+from typing import Any, ClassVar, Dict, List
 
 from ansible.utils.display import Display
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import history
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.knowledge import behind
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
 
 display = Display()
@@ -22,6 +27,7 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "image": {"type": "path"},
     "name": {"type": "str"},
     "version": {"type": "str"},
+    "history": {"type": "path"},
     **TERMS,
 }
 
@@ -48,4 +54,19 @@ class ActionModule(ControllerAction):
             media=media_of(arguments),
             not_after=arguments["not_after"],
         )
-        return release.run(terms_of(arguments), order, self.runner, self._say)
+        done = release.run(terms_of(arguments), order, self.runner, self._say)
+        name = (done.get("image") or {}).get("name") or arguments["name"]
+        return dict(done, says=[*done["says"], *self._behind(arguments, str(name), done["rings"])])
+
+    @staticmethod
+    def _behind(arguments: Dict[str, Any], name: str, rings: Dict[str, str]) -> List[str]:
+        """Who is behind what the rings now should run, by what the last reports knew."""
+        if not arguments["history"] or not rings:
+            return []
+        try:
+            past = history.read(arguments["history"])
+        except FleetError as error:  # what was published is published
+            return ["which hosts are behind is not known: {0}".format(error.what)]
+        folder = Folder(arguments["output"])
+        there = set(rings.values()) & set(folder.idents())
+        return behind(past, name, rings, {ident: folder.manifest(ident).ref for ident in there}, time.time())

@@ -148,7 +148,7 @@ EXAMPLES = r"""
 RETURN = r"""
 lines:
   description: The lines that were printed.
-  returned: always
+  returned: success
   type: list
   elements: str
   sample:

@@ -32,6 +32,12 @@ options:
   version:
     description: Version of an image of O(name) that is published already, to complete it.
     type: str
+  history:
+    description:
+      - The file that O(nanozfs.fleet.fleet_report#module:history) wrote. RV(says) then tells which hosts are behind their ring, as the
+        last reports knew it. No host is asked.
+    type: path
+    version_added: 1.1.0
 """
 
 EXAMPLES = r"""

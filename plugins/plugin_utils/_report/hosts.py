@@ -109,6 +109,6 @@ def _wish(variables: Mapping[str, Any], resolve: Resolve) -> Wish:
     found = [resolve(variables, name) for name in REPOSITORIES]
     return Wish(
         wanted=resolve(variables, "upgrade_version"),
-        name=resolve(variables, "upgrade_image_name"),
+        name=resolve(variables, "upgrade_image_name") or resolve(variables, "image_name"),
         repository=next((each for each in found if each), ""),
     )

@@ -105,7 +105,7 @@ def target_of(wish: Wish, known: Optional[Known], find: Find) -> Optional[Target
         return None
     name = wish.name or (known.running.name if known else "")
     if not name:
-        return Target(wish, problem="the name of its image is not known")
+        return Target(wish, problem="the name of its image is not known") if known else None
     return find(wish._replace(name=name))
 
 

@@ -14,8 +14,10 @@ from typing import Any, Dict, List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import history
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.knowledge import behind
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_report import NOW, TARGET, host, told
 
 
@@ -98,3 +100,20 @@ def test_files_that_cannot_be_used(tmp_path: Any) -> None:
         with pytest.raises(FleetError, match="cannot be used"):
             history.append(path, told({}))
     assert history.read(str(tmp_path / "none")) == history.NOTHING
+
+
+def test_who_is_behind_by_what_is_known() -> None:
+    def line(name: str, ident: str, wants: str = "ring:stable", image: str = "web") -> Dict[str, Any]:
+        return {"at": 1_796_000_000, "host": name, "condition": "normal", "wants": wants, "image": {"name": image, "id": ident}}
+
+    lines = [{"at": 1_796_000_000, "run": {"hosts": 5}}, line("web-10", "b" * 64), line("web-2", "b" * 64), line("web-2", "a" * 64)]
+    lines += [line("web-3", "b" * 64), line("other", "b" * 64, image="db"), line("canary", "b" * 64, "ring:canary"), line("pinned", "", "1.1")]
+    past = history.parse(b"".join(history.encode(each) for each in lines))
+    rings = {"stable": "a" * 64, "canary": "b" * 64, "new": "c" * 64}
+    assert behind(past, "web", rings, {"a" * 64: ImageRef("a" * 64, "build", "1.2")}, 1_796_011_100.0) == [
+        "by the report of 2026-11-30 00:53Z, 3 h 5 min ago:",
+        "ring:canary (bbbbbbbbbbbb): 1 of 1 host run it",
+        "ring:new (cccccccccccc): 0 of 0 hosts run it",
+        "ring:stable (1.2): 1 of 3 hosts run it; behind: web-3, web-10",
+    ]
+    assert "no report in the history yet" in behind(history.NOTHING, "web", rings, {}, 0.0)[0]
