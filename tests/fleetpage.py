@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A fleet to look at: hosts in every condition, and what became of them in some months. For tests of the page, and its pictures."""
+"""A fleet to look at: hosts in every condition, and some months of history. For tests of the page, and its pictures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,24 @@ IDS = {version: hashlib.sha256(version.encode("ascii")).hexdigest() for version 
 RELEASES = {"1.0": "13.2-RELEASE-p4", "1.1": "13.2-RELEASE-p8", "1.2": "14.1-RELEASE-p2", "1.3": "14.2-RELEASE"}
 
 #: with how many seconds between them an upgrade comes to its phases, at least and at most
-PHASES = (("prepared", 0, 0), ("written", 40, 220), ("armed", 3, 20), ("trial", 50, 110), ("committing", 15, 50), ("committed", 1, 3))
+PHASES = (
+    ("prepared", 0, 0),
+    ("written", 40, 220),
+    ("armed", 3, 20),
+    ("trial", 50, 110),
+    ("committing", 15, 50),
+    ("committed", 1, 3),
+)
 
 #: days before now, and what runs then: on canaries, and on the others
-STAGES = ((120, ("1.0", "1.0"), ("1.0", "1.0")), (75, ("1.1", "1.0"), ("1.0", "1.0")), (40, ("1.2", "1.1"), ("1.1", "1.0")), (0, ("1.3", "1.2"), ("1.2", "1.1")))
+STAGES = (
+    (120, ("1.0", "1.0"), ("1.0", "1.0")),
+    (75, ("1.1", "1.0"), ("1.0", "1.0")),
+    (40, ("1.2", "1.1"), ("1.1", "1.0")),
+    (0, ("1.3", "1.2"), ("1.2", "1.1")),
+)
 
-WICKED = "</script><script>owned = 1</script><img src=x onerror=\"owned = 2\">'\u202e" + "W" * 10_000
+WICKED = '</script><script>owned = 1</script><img src=x onerror="owned = 2">\'\u202e' + "W" * 10_000
 
 
 def _times(dice: random.Random, end: float) -> List[Dict[str, Any]]:
@@ -40,29 +52,59 @@ def _times(dice: random.Random, end: float) -> List[Dict[str, Any]]:
 
 def _image(version: str) -> Dict[str, Any]:
     origin = {"method": "sets", "release": RELEASES[version], "revision": "", "options": {}, "package_count": 34}
-    return {"name": "web", "version": version, "id": IDS[version], "build": IDS[version][:16], "seq": int(version.replace(".", "")), "origin": origin}
+    return {
+        "name": "web",
+        "version": version,
+        "id": IDS[version],
+        "build": IDS[version][:16],
+        "seq": int(version.replace(".", "")),
+        "origin": origin,
+    }
 
 
 def _well(dice: random.Random, name: str, version: str, before: str, at: float) -> Dict[str, Any]:
     """What a host says that is as it should be."""
     full = dice.choice([4, 7, 12, 18, 23, 41, 55, 62])
     journal = {
-        "phase": "committed", "txn": "0004-{0}-{1:04x}".format(IDS[version][:8], dice.getrandbits(16)), "kind": "upgrade",
-        "from": {"version": before}, "to": {"version": version}, "reason": "", "bad": [],
-        "fetched": dice.choice([3_900_000, 4_100_000, 5_000_000, 30_200_000, 142_000_000]), "times": _times(dice, at - dice.randint(600, 9000)),
+        "phase": "committed",
+        "txn": "0004-{0}-{1:04x}".format(IDS[version][:8], dice.getrandbits(16)),
+        "kind": "upgrade",
+        "from": {"version": before},
+        "to": {"version": version},
+        "reason": "",
+        "bad": [],
+        "fetched": dice.choice([3_900_000, 4_100_000, 5_000_000, 30_200_000, 142_000_000]),
+        "times": _times(dice, at - dice.randint(600, 9000)),
     }
     pool = {
-        "name": "tank", "health": "ONLINE", "capacity": full, "size": 4 * 10**12, "allocated": full * 4 * 10**10, "readonly": False,
-        "errors": "No known data errors", "scan": "scrub repaired 0B in 00:41:12 with 0 errors on Sun Nov 22 03:41:12 2026",
+        "name": "tank",
+        "health": "ONLINE",
+        "capacity": full,
+        "size": 4 * 10**12,
+        "allocated": full * 4 * 10**10,
+        "readonly": False,
+        "errors": "No known data errors",
+        "scan": "scrub repaired 0B in 00:41:12 with 0 errors on Sun Nov 22 03:41:12 2026",
     }
     return {
-        "state": "normal", "reason": "", "hostname": name, "arch": "amd64", "release": RELEASES[version], "warnings": [], "failed": [],
+        "state": "normal",
+        "reason": "",
+        "hostname": name,
+        "arch": "amd64",
+        "release": RELEASES[version],
+        "warnings": [],
+        "failed": [],
         "running": dict(_image(version), slice="nz-b"),
         "medium": {
-            "disk": "ada0", "corrupt": False, "duplicates": [], "inactive": "nz-a",
+            "disk": "ada0",
+            "corrupt": False,
+            "duplicates": [],
+            "inactive": "nz-a",
             "slices": {"nz-a": {"flags": [], "image": _image(before), "problem": ""}},
         },
-        "pool": pool, "disks": {"found": 4, "expected": 4, "missing": [], "errors": []}, "journal": journal,
+        "pool": pool,
+        "disks": {"found": 4, "expected": 4, "missing": [], "errors": []},
+        "journal": journal,
     }
 
 
@@ -75,12 +117,18 @@ def _amiss(number: int, host: Dict[str, Any]) -> Dict[str, Any]:
     elif number == 5:
         host["disks"]["errors"] = [{"name": "ada2", "read": 0, "write": 1, "checksum": 269}]
     elif number == 8:
-        return {"unreachable": True, "msg": "Failed to connect to the host via ssh: ssh: connect to host 192.0.2.8 port 22: No route to host"}
+        return {
+            "unreachable": True,
+            "msg": "Failed to connect to the host via ssh: ssh: connect to host 192.0.2.8 port 22: No route to host",
+        }
     elif number == 11:
         gone = ["{0} UNAVAIL cannot open".format(disk) for disk in ("ada2", "ada3", "ada4")]
         host.update(state="recovery", reason="no pool named tank was found", pool=None, journal=None)
         host["running"]["slice"] = "nz-recovery"
-        host.update(importable=[{"name": "tank", "state": "UNAVAIL"}], disks={"found": 1, "expected": 4, "missing": gone, "errors": []})
+        host.update(
+            importable=[{"name": "tank", "state": "UNAVAIL"}],
+            disks={"found": 1, "expected": 4, "missing": gone, "errors": []},
+        )
     elif number == 14:
         host["state"] = journal["phase"] = "trial"
         del journal["times"][4:]
@@ -124,7 +172,9 @@ def _stage(count: int, stage: Tuple[int, Tuple[str, str], Tuple[str, str]], host
         target: Optional[Target] = None
         if days == 0:
             wish = Wish("ring:canary" if first else "ring:stable", "web", "http://images.example.org/web")
-            target = Target(wish, IDS[wanted], IDS[wanted][:16], wanted, int(wanted.replace(".", "")), "release@example.org")
+            target = Target(
+                wish, IDS[wanted], IDS[wanted][:16], wanted, int(wanted.replace(".", "")), "release@example.org"
+            )
         site = "site-{0}".format("abcdefgh"[number % 8]) if count < 200 else "site-{0:02d}".format(number % 40)
         hosts.append(host_of(name + (WICKED if wicked else ""), site, facts.answer(result), target))
     return fleet_of(hosts, [], at)

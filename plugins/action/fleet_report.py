@@ -93,7 +93,9 @@ class ActionModule(ControllerAction):
         return past
 
     @staticmethod
-    def _files(arguments: Mapping[str, Any], fleet: Fleet, told: Mapping[str, Any], past: history.History) -> Dict[str, Any]:
+    def _files(
+        arguments: Mapping[str, Any], fleet: Fleet, told: Mapping[str, Any], past: history.History
+    ) -> Dict[str, Any]:
         """What is written, by the path."""
         answers = {host.name: host.answer for host in fleet.hosts}
         support, title = support_of(arguments["support"]), arguments["title"]

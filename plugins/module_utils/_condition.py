@@ -2,8 +2,10 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The condition of a host, in one of a few words, with the reasons: the one judgement behind table, page, exit status and
-metrics. What there is to judge is the survey of :mod:`_host`; what a host should run is added by the controller.
+"""The condition of a host, in one of a few words, with the reasons.
+
+It is the one judgement behind table, page, exit status and metrics. What there is to judge is the survey of
+:mod:`_host`; what a host should run is added by the controller.
 """
 
 from __future__ import annotations

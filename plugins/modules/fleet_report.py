@@ -10,17 +10,19 @@ module: fleet_report
 short_description: Show the state of the fleet
 version_added: 1.0.0
 description:
-  - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, what there is to say about them, what they should run and
-    which are behind, and a line for each image that runs, which says what it was made from. Writes it to files where these are named.
+  - Prints what M(nanozfs.fleet.host_info) says about hosts as a table, what there is to say about them, what they
+    should run and which are behind, and a line for each image that runs, which says what it was made from. Writes it
+    to files where these are named.
   - A host that does not answer, that could not be looked at, or whose answer makes no sense has a row that says so, and
     hides no other. Nothing that a host says gets into the table as it is.
-  - Each host is in one condition, the worst that is found - C(normal), C(behind) (it runs another image than it should), C(trial),
-    C(half way) (in an upgrade that is not at its end), C(degraded) (pool, disks or OS medium), C(unknown) (not installed by the
-    collection), C(recovery), C(nonsense), C(not asked), C(failed), C(no answer).
+  - Each host is in one condition, the worst that is found - C(normal), C(behind) (it runs another image than it
+    should), C(trial), C(half way) (in an upgrade that is not at its end), C(degraded) (pool, disks or OS medium),
+    C(unknown) (not installed by the collection), C(recovery), C(nonsense), C(not asked), C(failed), C(no answer).
   - What a host should run is what its variable C(upgrade_version) says; C(report_repository), C(upgrade_repository) or
-    C(nanozfs_repository) of it are asked once for each of them. A repository that cannot be reached is a remark, and no failure.
-  - The condition of a host is no reason to fail, unless O(fail_on) says so. Fails where the play has looked at none of the hosts, or a
-    file cannot be written; always after all else was shown and written.
+    C(nanozfs_repository) of it are asked once for each of them. A repository that cannot be reached is a remark, and
+    no failure.
+  - The condition of a host is no reason to fail, unless O(fail_on) says so. Fails where the play has looked at none
+    of the hosts, or a file cannot be written; always after all else was shown and written.
   - Runs on the controller.
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
@@ -46,9 +48,10 @@ options:
     type: path
   json:
     description:
-      - A file on the controller to write the whole report to, as JSON - C(format) (1), when it was made, C(counts) of hosts by condition,
-        C(sites), C(targets) (what hosts should run), and C(hosts), each with C(name), C(site), C(condition), C(findings), C(remarks),
-        C(wants), C(runs), C(other), C(pool), C(disks), C(transaction) and C(bad).
+      - A file on the controller to write the whole report to, as JSON - C(format) (1), when it was made, C(counts) of
+        hosts by condition, C(sites), C(targets) (what hosts should run), and C(hosts), each with C(name), C(site),
+        C(condition), C(findings), C(remarks), C(wants), C(runs), C(other), C(pool), C(disks), C(transaction) and
+        C(bad).
     type: path
     version_added: 1.1.0
   html:
@@ -63,12 +66,13 @@ options:
     version_added: 1.1.0
   history:
     description:
-      - A file on the controller to note the report in, as JSON lines - one for the report, and one for each host that is not as it was.
-        The plots of the page are made from it. Several plays may use it at once.
+      - A file on the controller to note the report in, as JSON lines - one for the report, and one for each host that
+        is not as it was. The plots of the page are made from it. Several plays may use it at once.
     type: path
     version_added: 1.1.0
   history_size:
-    description: How large that file may become, in bytes. The oldest lines go then, but never the last that is known of a host.
+    description:
+      - How large that file may become, in bytes. The oldest lines go then, but never the last that is known of a host.
     type: int
     default: 16777216
     version_added: 1.1.0
@@ -83,8 +87,8 @@ options:
     version_added: 1.1.0
   fail_on:
     description:
-      - Fail, after all was shown and written, if a host is in one of these conditions, or in a worse one. V(behind), V(trial) and
-        V(half way) are only meant where they are named.
+      - Fail, after all was shown and written, if a host is in one of these conditions, or in a worse one. V(behind),
+        V(trial) and V(half way) are only meant where they are named.
     type: list
     elements: str
     choices: [normal, behind, trial, half way, degraded, unknown, recovery, nonsense, not asked, failed, no answer]

@@ -164,8 +164,9 @@ options:
     type: str
   metrics:
     description:
-      - The file, on hosts with the image, that C(nanozfs metrics) is written to every five minutes, for the textfile collector of
-        node_exporter, such as V(/var/tmp/node_exporter/nanozfs.prom). Its folder must be there. Not written without it.
+      - The file, on hosts with the image, that C(nanozfs metrics) is written to every five minutes, for the textfile
+        collector of node_exporter, such as V(/var/tmp/node_exporter/nanozfs.prom). Its folder must be there. Not
+        written without it.
     type: str
     default: ""
     version_added: 1.1.0

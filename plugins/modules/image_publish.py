@@ -34,8 +34,8 @@ options:
     type: str
   history:
     description:
-      - The file that O(nanozfs.fleet.fleet_report#module:history) wrote. RV(says) then tells which hosts are behind their ring, as the
-        last reports knew it. No host is asked.
+      - The file that O(nanozfs.fleet.fleet_report#module:history) wrote. RV(says) then tells which hosts are behind
+        their ring, as the last reports knew it. No host is asked.
     type: path
     version_added: 1.1.0
 """

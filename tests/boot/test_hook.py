@@ -75,6 +75,9 @@ def test_a_trial_is_begun_and_one_that_nobody_kept_is_taken_back(stage: Stage) -
     assert back.files["/var/log/kept"] == "line\n", "a dataset that is to be kept went back"
     assert stage.journal("phase") == stage.remembered.values["phase"] == "reverted"
     assert stage.read("tank/nanozfs/failed/0001-bbbbbbbb/var", "data") == "new\n", "what the trial wrote is lost"
+    passed = [each.split("=") for each in str(stage.journal("times")).split(",")]
+    assert [phase for phase, _at in passed][-3:] == ["trial", "reverting", "reverted"]
+    assert all(int(at) > 1_600_000_000 for _phase, at in passed[-3:])
 
 
 def test_the_recovery_slice_leaves_the_pool_alone(stage: Stage) -> None:

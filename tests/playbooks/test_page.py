@@ -4,8 +4,9 @@
 
 """The page of the report in a real browser: Chromium, headless. Skipped, and said, where there is none.
 
-The page itself runs nothing that is not its own, so it is put into a frame, and what frames it looks at it from outside. The browser
-prints what that found. ``NANOZFS_SCREENSHOTS`` names a folder to leave pictures in, which somebody should look at.
+The page itself runs nothing that is not its own, so it is put into a frame, and what frames it looks at it from
+outside. The browser prints what that found. ``NANOZFS_SCREENSHOTS`` names a folder to leave pictures in, which
+somebody should look at.
 """
 
 from __future__ import annotations
@@ -28,16 +29,24 @@ CHROMIUM = next((each for each in ("chromium", "chromium-browser", "google-chrom
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here (Debian: apt-get install chromium)")
 
 #: how the pages are looked at: width and height, and whether by night
-VIEWS = {"telephone": (390, 844, False), "telephone-dark": (390, 844, True), "desktop": (1280, 900, False), "desktop-dark": (1280, 900, True)}
+VIEWS = {
+    "telephone": (390, 844, False),
+    "telephone-dark": (390, 844, True),
+    "desktop": (1280, 900, False),
+    "desktop-dark": (1280, 900, True),
+}
 
 #: looks at the page in a frame of its width, and writes down what it found
-LOOK = """<!DOCTYPE html><meta charset="utf-8"><iframe id="frame" src="%(page)s" width="%(width)d" height="800"></iframe><pre id="found"></pre>
+LOOK = """<!DOCTYPE html><meta charset="utf-8"><iframe src="%(page)s" width="%(width)d" height="800"></iframe>
+<pre id="found"></pre>
 <script>
-document.getElementById("frame").addEventListener("load", () => {
-  const doc = document.getElementById("frame").contentDocument, view = document.getElementById("frame").contentWindow, found = {};
+const frame = document.querySelector("iframe");
+frame.addEventListener("load", () => {
+  const doc = frame.contentDocument, view = frame.contentWindow, found = {};
   const rows = () => [...doc.querySelectorAll(".hosts tbody")].filter((row) => !row.hidden).length;
   const wide = () => doc.documentElement.scrollWidth;
-  const sheets = () => Math.max(...[...doc.querySelectorAll(".sheet")].map((each) => each.scrollWidth - each.clientWidth));
+  const beyond = (each) => each.scrollWidth - each.clientWidth;
+  const sheets = () => Math.max(...[...doc.querySelectorAll(".sheet")].map(beyond));
   try {
     found.rows = rows(); found.wide = wide(); found.sheets = sheets();
     found.background = view.getComputedStyle(doc.body).backgroundColor;
@@ -48,7 +57,8 @@ document.getElementById("frame").addEventListener("load", () => {
     found.wideOpen = wide();
     doc.querySelector("button[data-c=c-degraded]").click(); found.degraded = rows();
     doc.querySelector("button[data-c=c-degraded]").click();
-    const search = doc.getElementById("search"), type = (text) => { search.value = text; search.dispatchEvent(new view.Event("input")); };
+    const search = doc.getElementById("search");
+    const type = (text) => { search.value = text; search.dispatchEvent(new view.Event("input")); };
     type("no such host anywhere"); found.none = rows(); found.said = doc.getElementById("shown").textContent;
     type("web-1 normal"); found.searched = rows(); type("");
     const head = [...doc.querySelectorAll("thead button")].find((each) => each.textContent === "Host");
@@ -63,10 +73,21 @@ document.getElementById("frame").addEventListener("load", () => {
 </script>"""
 
 
-def browser(folder: str, *arguments: str, dark: bool = False) -> "subprocess.CompletedProcess[str]":
+def browser(folder: str, *arguments: str, dark: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the browser once; it may look out of its file into others, as only the one that frames the page does."""
-    words = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
-    words += ["--user-data-dir=" + os.path.join(folder, "profile"), "--virtual-time-budget=10000", "--disable-web-security"]
+    words = [
+        CHROMIUM,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+    ]
+    words += [
+        "--user-data-dir=" + os.path.join(folder, "profile"),
+        "--virtual-time-budget=10000",
+        "--disable-web-security",
+    ]
     words += ["--allow-file-access-from-files", "--disable-site-isolation-trials"]
     words += ["--blink-settings=preferredColorScheme=0", "--force-dark-mode"] if dark else []
     return subprocess.run([*words, *arguments], capture_output=True, text=True, timeout=120, check=True)
@@ -101,7 +122,11 @@ def test_it_fits_and_works(path: str, width: int, tmp_path: Any) -> None:
     # nothing is scrolled sideways, neither the page nor what is in it, also with a host unfolded
     assert found["wide"] <= width and found["wideOpen"] <= width and found["sheets"] <= 0
     assert (found["degraded"], found["none"], found["said"]) == (3, 0, "0 of 30 shown")
-    assert found["sorted"] == ["db-1", "db-2", "db-3"] and found["reversed"][0] == "web-10" and found["sort"] == "descending"
+    assert (
+        found["sorted"] == ["db-1", "db-2", "db-3"]
+        and found["reversed"][0] == "web-10"
+        and found["sort"] == "descending"
+    )
     assert found["searched"] >= 1 and found["loaded"] == 0
 
 
@@ -130,8 +155,18 @@ def test_pictures(path: str, tmp_path: Any) -> None:
         # a window of a browser is never narrower than 500, a frame is
         frame = str(tmp_path / "shot.html")
         with open(frame, "w", encoding="utf-8") as file:
-            file.write('<body style="margin:0"><iframe src="file://{0}" width="{1}" height="{2}" style="border:0">'.format(path, width, height))
+            file.write(
+                '<body style="margin:0"><iframe src="file://{0}" width="{1}" height="{2}" style="border:0">'.format(
+                    path, width, height
+                )
+            )
         target = os.path.join(folder, "report-{0}.png".format(name))
-        browser(str(tmp_path), "--window-size={0},{1}".format(width, height), "--screenshot=" + target, "file://" + frame, dark=dark)
+        browser(
+            str(tmp_path),
+            "--window-size={0},{1}".format(width, height),
+            "--screenshot=" + target,
+            "file://" + frame,
+            dark=dark,
+        )
         made.append(target)
     assert all(os.path.getsize(each) > 5000 for each in made)

@@ -4,8 +4,8 @@
 
 """How a host is, in numbers for Prometheus: text that the textfile collector of node_exporter reads.
 
-Source: the exposition format (https://prometheus.io/docs/instrumenting/exposition_formats/), text version 0.0.4. What cannot be
-told has no sample; what is one of several words is one sample for each of them, of which one is 1.
+Source: the exposition format (https://prometheus.io/docs/instrumenting/exposition_formats/), text version 0.0.4. What
+cannot be told has no sample; what is one of several words is one sample for each of them, of which one is 1.
 """
 
 from __future__ import annotations
@@ -88,8 +88,14 @@ def metrics(status: Mapping[str, Any], now: float) -> List[Metric]:
         _one("write_ratio", "How far the write of an image is.", _ratio(write.get("percent")) if write else None),
         *_pool(host, status["hung"]),
         *_disks(host["disks"]),
-        _one("failed_states", "Failed states that are kept on the pool.", len(host["failed"]) if host["pool"] else None),
-        _one("revived", "Whether this start was the first from a medium that was new to the pool.", int(status["revived"])),
+        _one(
+            "failed_states", "Failed states that are kept on the pool.", len(host["failed"]) if host["pool"] else None
+        ),
+        _one(
+            "revived",
+            "Whether this start was the first from a medium that was new to the pool.",
+            int(status["revived"]),
+        ),
         _one("unsaved_files", "Files in /etc that a restart would take.", _changed(unsaved)),
         _one("warnings", "Warnings of nanozfs status.", len(host["warnings"])),
         _one("attention", "Whether nanozfs status says that somebody should do something.", int(status["attention"])),
@@ -137,13 +143,13 @@ def _pool(host: Mapping[str, Any], hung: bool) -> List[Metric]:
     name = {"pool": pool.get("name", "")}
     return [
         _one("pool_imported", "Whether the system pool is imported.", int(bool(pool))),
-        _one("pool_import_hung", "Whether an import hangs in the kernel; nothing else is known of pools then.", int(hung)),
+        _one(
+            "pool_import_hung", "Whether an import hangs in the kernel; nothing else is known of pools then.", int(hung)
+        ),
         _choice("pool_health", "The health of the system pool.", "health", HEALTH, pool.get("health"), name),
         _one("pool_size_bytes", "Size of the system pool.", pool.get("size"), name),
         _one("pool_allocated_bytes", "What of the system pool is in use.", pool.get("allocated"), name),
-        _one(
-            "pool_capacity_ratio", "How full the system pool is.", _ratio(pool["capacity"]) if pool else None, name
-        ),
+        _one("pool_capacity_ratio", "How full the system pool is.", _ratio(pool["capacity"]) if pool else None, name),
         _one("pool_readonly", "Whether the system pool is read-only.", int(pool["readonly"]) if pool else None, name),
     ]
 

@@ -113,7 +113,7 @@ def _plain(remark: str) -> str:
 
 
 class DiskErrors(NamedTuple):
-    """A disk of a pool that has errors: how many reads, writes and checksums went wrong since they were last cleared."""
+    """A disk of a pool that has errors: how many since they were last cleared, by what went wrong."""
 
     name: str
     read: int

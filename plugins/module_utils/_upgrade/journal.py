@@ -53,7 +53,7 @@ MAX_BAD = 64
 #: the steps of a plan are numbered with three digits, and done in the order of their names
 MAX_STEPS = 1000
 
-#: how many changes of the phase are remembered with their times, the newest; a transaction that goes straight on has six
+#: how many changes of the phase are remembered with their times, the newest; an upgrade that goes well has six
 MAX_TIMES = 16
 
 _TIMES = "times"
@@ -256,7 +256,7 @@ def parse(properties: Mapping[str, str]) -> Journal:
         data=values.get("data") or KEEP_DATA,
         staged=values.get("staged") == "yes",
         lease=_decode_lease(values.get("lease", "")),
-        fetched=_whole("fetched", values),
+        fetched=int(values["fetched"]) if values.get("fetched", "").isdecimal() else 0,
         times=_times(values.get(_TIMES, "")),
         revived=values.get("revived", ""),
         bad=tuple(each for each in values.get("bad", "").split(",") if each),

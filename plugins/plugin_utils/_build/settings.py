@@ -70,8 +70,8 @@ def rc_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:
 def cron_lines(metrics: str) -> str:
     """A crontab that has ``nanozfs metrics`` written every five minutes; empty where nobody wants that.
 
-    Only one at a time, as one that waits for a pool would have the next behind it; what goes wrong is logged. Source: cron(8)
-    (``/etc/cron.d``), crontab(5) (a ``%`` ends the command), lockf(1), logger(1).
+    Only one at a time, as one that waits for a pool would have the next behind it; what goes wrong is logged. Source:
+    cron(8) (``/etc/cron.d``), crontab(5) (a ``%`` ends the command), lockf(1), logger(1).
 
     :param metrics: the file.
     :raises Refused: when that is no full path of one, or holds what a shell or cron would not take as it is.
@@ -84,13 +84,18 @@ def cron_lines(metrics: str) -> str:
             safe=_SAFE,
             todo="write it as /var/tmp/node_exporter/nanozfs.prom; node_exporter reads what ends in .prom",
         )
-    line = "*/5\t*\t*\t*\t*\troot\t{lock} -s -t 0 {held} {agent} metrics --write {file} 2>&1 | logger -t nanozfs\n".format(
-        lock="/usr/bin/lockf",
-        held="/var/run/nanozfs.metrics",
-        agent="/usr/local/sbin/nanozfs",
-        file=metrics,
+    line = (
+        "*/5\t*\t*\t*\t*\troot\t{lock} -s -t 0 {held} {agent} metrics --write {file} 2>&1 | logger -t nanozfs\n".format(
+            lock="/usr/bin/lockf",
+            held="/var/run/nanozfs.metrics",
+            agent="/usr/local/sbin/nanozfs",
+            file=metrics,
+        )
     )
-    return "# image_metrics: how the host is, for node_exporter\nPATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin\n" + line
+    return (
+        "# image_metrics: how the host is, for node_exporter\nPATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin\n"
+        + line
+    )
 
 
 def loader_lines(values: Mapping[str, Any], ours: Iterable[str], what: str) -> str:

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is known of a host, read out of what its module returned: once, with a limit on everything, for all that shows it.
+"""What is known of a host, read out of what its module returned: once, and with a limit on everything.
 
-A host may be of another version, broken, or lie. Whatever cannot be read makes its row one of nonsense and hides no other.
+A host may be of another version, broken, or lie. Whatever cannot be read makes its row one of nonsense and hides no
+other.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state of a fleet: every host with its condition, what the hosts have in common, what there is to say about all."""
+"""The state of a fleet: every host with its condition, and what the hosts have in common."""
 
 from __future__ import annotations
 
@@ -250,8 +250,8 @@ def write_file(path: str, content: bytes, what: str = "the report") -> None:
         raise FleetError(
             "{0} cannot be written to {1}: {2}".format(what, path, error.strerror),
             safe="no host was changed",
-            todo="name a file in a folder of this machine that its user may write to; in an execution environment of AWX "
-            "only what is mounted there stays",
+            todo="name a file in a folder of this machine that its user may write to; in an execution environment of "
+            "AWX only what is mounted there stays",
         )
 
 

@@ -5,8 +5,8 @@
 """What became of a fleet over time: a file of JSON lines on the controller.
 
 Two kinds of lines. ``{"at": …, "run": {…}}`` once for each report: how many hosts were in which condition, ran which
-version. ``{"at": …, "host": name, …}`` only for a host that is not as its line before says. Whoever wants more appends to
-the file what it likes: lines that are of no known kind are left alone, and counted.
+version. ``{"at": …, "host": name, …}`` only for a host that is not as its line before says. Whoever wants more
+appends to the file what it likes: lines that are of no known kind are left alone, and counted.
 
 Several plays may append at once: each holds the file's lock while it does, and writes its lines in one piece. What a
 machine that lost its power left of the last line is passed over, and ended by whoever writes next. A file that grew too
@@ -192,7 +192,7 @@ def _locked(path: str) -> Iterator[int]:
 
 
 def _content(place: int) -> bytes:
-    pieces = []
+    pieces: List[bytes] = []
     os.lseek(place, 0, os.SEEK_SET)
     while True:
         piece = os.read(place, 1 << 20)

@@ -70,7 +70,9 @@ def _support_remark(known: Known, support: Support, today: datetime.date) -> str
     if until is None or (until - today).days > SOON:
         return ""
     ends = "ends" if until >= today else "ended"
-    return "support of {0} {1} on {2}".format((known.origin.release if known.origin else "") or known.release, ends, until)
+    return "support of {0} {1} on {2}".format(
+        (known.origin.release if known.origin else "") or known.release, ends, until
+    )
 
 
 def assemble(

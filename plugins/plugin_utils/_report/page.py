@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report as a page for people: one file, with all that it needs in it, and nothing that a host says taken for anything but text.
+"""The report as a page for people: one file with all that it needs, in which what hosts say is nothing but text.
 
-The template is ``page.html.j2``, filled with autoescape. Style and script are allowed by their hashes and nothing else is (CSP), so
-what should get past the escaping would not run either.
+The template is ``page.html.j2``, filled with autoescape. Style and script are allowed by their hashes and nothing
+else is (CSP), so what should get past the escaping would not run either.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GLYPHS: Dict[str, str] = {
     "unknown": "?",
     "recovery": "✚",
     "nonsense": "≠",
-    "not asked": "–",
+    "not asked": "·",
     "failed": "✕",
     "no answer": "∅",
 }
@@ -85,7 +85,7 @@ def conditions_of(hosts: Sequence[Host]) -> List[Piece]:
 
 
 def timeline(transaction: Transaction) -> List[Dict[str, Any]]:
-    """The phases of a transaction with when they began and how long they took. A clock that went back is shown as no time."""
+    """The phases of a transaction, when they began, how long they took. Where a clock went back that is no time."""
     found = []
     times = list(transaction.times)
     for number, (phase, at) in enumerate(times):
@@ -101,7 +101,10 @@ def _phases(found: Sequence[Mapping[str, Any]]) -> List[Piece]:
     whole = sum(each["seconds"] for each in found)
     if not whole:
         return []
-    parts = [("p{0}".format(number % 4), each["seconds"], "{0}: {1}".format(each["phase"], each["took"])) for number, each in enumerate(found[:-1])]
+    parts = [
+        ("p{0}".format(number % 4), each["seconds"], "{0}: {1}".format(each["phase"], each["took"]))
+        for number, each in enumerate(found[:-1])
+    ]
     return bar(parts)
 
 
@@ -130,7 +133,17 @@ def _images(fleet: Fleet, support: Support, today: datetime.date) -> List[Dict[s
         image.setdefault("past", bool(until and until < today))
         image["bad"] = bad.pop(running.id, 0) if running.id in bad else image.get("bad", 0)
     others = [
-        {"title": "", "id": ident, "build": "", "seq": -1, "hosts": 0, "bad": count, "release": "", "until": "", "past": False}
+        {
+            "title": "",
+            "id": ident,
+            "build": "",
+            "seq": -1,
+            "hosts": 0,
+            "bad": count,
+            "release": "",
+            "until": "",
+            "past": False,
+        }
         for ident, count in sorted(bad.items())[:100]
     ]
     return sorted(found.values(), key=lambda each: (each["title"].rpartition("-")[0], each["seq"])) + others
@@ -205,9 +218,7 @@ def render(fleet: Fleet, past: History, support: Support, title: str) -> str:
     """
     today = datetime.datetime.fromtimestamp(fleet.at, datetime.timezone.utc).date()
     style, script = _read("page.css"), _read("page.js")
-    worst_first = sorted(
-        enumerate(fleet.hosts), key=lambda each: (-list(CONDITIONS).index(each[1].condition), each[0])
-    )
+    worst_first = sorted(enumerate(fleet.hosts), key=lambda each: (-list(CONDITIONS).index(each[1].condition), each[0]))
     hosts = [_host(number, host, support, today) for number, host in worst_first]
     keys = {host.name: "h{0}".format(number) for number, host in enumerate(fleet.hosts)}
     names = [host.name for host in fleet.hosts]

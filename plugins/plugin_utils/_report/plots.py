@@ -150,7 +150,9 @@ def stack(lines: Sequence[Line], what: Callable[[Line], str], span: Span) -> Lis
     return found
 
 
-def areas(moments: Sequence[Tuple[int, Counter[str]]], kinds: Sequence[Tuple[str, str]], span: Span) -> Tuple[List[Area], float]:
+def areas(
+    moments: Sequence[Tuple[int, Counter[str]]], kinds: Sequence[Tuple[str, str]], span: Span
+) -> Tuple[List[Area], float]:
     """The layers of a stack, the lowest first, and the number at the top of the axis.
 
     :param kinds: class and name of each layer; an empty name for all that have no layer of their own.
@@ -211,11 +213,20 @@ def css(condition: str) -> str:
     return "c-" + condition.replace(" ", "-")
 
 
-def _stacked(title: str, moments: Sequence[Tuple[int, Counter[str]]], kinds: Sequence[Tuple[str, str]], span: Span) -> Plot:
+def _stacked(
+    title: str, moments: Sequence[Tuple[int, Counter[str]]], kinds: Sequence[Tuple[str, str]], span: Span
+) -> Plot:
     layers, most = areas(moments, kinds, span)
     now = ", ".join("{0} {1}".format(each.last, each.label) for each in layers if each.last)
     ticks = [Tick(_height(share), "{0:g}".format(most * share)) for share in (0, 0.5, 1)]
-    return Plot(title, "from {0} to {1}; now {2}".format(moment(span.first), moment(span.now), now), layers, (), span.ticks(), ticks)
+    return Plot(
+        title,
+        "from {0} to {1}; now {2}".format(moment(span.first), moment(span.now), now),
+        layers,
+        (),
+        span.ticks(),
+        ticks,
+    )
 
 
 class Upgrade(NamedTuple):
@@ -239,8 +250,12 @@ def upgrades(past: History, names: Sequence[str]) -> List[Upgrade]:
         seconds, fetched, ended = (_natural(deal.get(key)) for key in ("seconds", "fetched", "ended"))
         at = ended if abs(ended - int(line["at"])) < BELIEVED else int(line["at"])
         back = deal["phase"] == "reverted"
-        words = plain("{0}: {1} to {2}{3}".format(line["host"], deal.get("from"), deal.get("to"), ", taken back" if back else ""))
-        found.setdefault((str(line["host"]), str(deal.get("txn"))), Upgrade(str(line["host"]), at, back, seconds, fetched, words))
+        words = plain(
+            "{0}: {1} to {2}{3}".format(line["host"], deal.get("from"), deal.get("to"), ", taken back" if back else "")
+        )
+        found.setdefault(
+            (str(line["host"]), str(deal.get("txn"))), Upgrade(str(line["host"]), at, back, seconds, fetched, words)
+        )
     return sorted(found.values(), key=lambda each: each.at)
 
 
@@ -269,7 +284,7 @@ def _scatter(
         return []
     shown = found[-POINTS:]
     values = [value for _each, value in shown]
-    span = Span(min(each.at for each, _value in shown), max(int(now), max(each.at for each, _value in shown)))
+    span = Span(min(each.at for each, _value in shown), max(int(now), *(each.at for each, _value in shown)))
     length, name = unit(max(values))
     low, high = min(values), nice(max(values) / length) * length
     powers = high / max(1, low) > 50
@@ -279,9 +294,18 @@ def _scatter(
     def share(value: float) -> float:
         return math.log(max(value, 1) / bottom) / math.log(top / bottom) if powers else value / high
 
-    marks = [bottom * 10**number for number in range(int(round(math.log10(top / bottom))) + 1)] if powers else [0, high / 2, high]
+    marks = (
+        [bottom * 10**number for number in range(round(math.log10(top / bottom)) + 1)]
+        if powers
+        else [0, high / 2, high]
+    )
     points = [
-        Point(span.place(each.at), _height(share(value)), each.back, "{0}; {1}, {2}".format(each.words, say(value), moment(each.at)))
+        Point(
+            span.place(each.at),
+            _height(share(value)),
+            each.back,
+            "{0}; {1}, {2}".format(each.words, say(value), moment(each.at)),
+        )
         for each, value in shown
     ]
     middle = sorted(values)[len(values) // 2]
@@ -291,7 +315,9 @@ def _scatter(
     )
     if len(found) > len(shown):
         summary = "the newest " + summary
-    ticks = [Tick(_height(share(mark)), "{0:g} {1}".format(mark / length, name) if name else say(mark)) for mark in marks]
+    ticks = [
+        Tick(_height(share(mark)), "{0:g} {1}".format(mark / length, name) if name else say(mark)) for mark in marks
+    ]
     return [Plot(title, summary, (), points, span.ticks(), ticks)]
 
 

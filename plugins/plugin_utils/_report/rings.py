@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterable, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, Finding
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -62,7 +62,9 @@ class Target:
 Find = Callable[[Wish], Target]
 
 
-def finder(runner: Runner, signers: Sequence[str], revoked: Sequence[str], now: Callable[[], float] = time.time) -> Find:
+def finder(
+    runner: Runner, signers: Sequence[str], revoked: Sequence[str], now: Callable[[], float] = time.time
+) -> Find:
     """How to find out what a wish means: once for each, verified as a host does it.
 
     :param signers: whom to trust, lines of ALLOWED SIGNERS (ssh-keygen(1)).
@@ -129,7 +131,7 @@ def judge(known: Known, target: Optional[Target]) -> Optional[Finding]:
 
 def problems(targets: Iterable[Optional[Target]]) -> Sequence[str]:
     """What could not be found out, a sentence for each repository."""
-    found = {}
+    found: Dict[Tuple[str, str], str] = {}
     for each in targets:
         if each is not None and each.problem:
             place = shown_address(each.wish.repository) if each.wish.repository else ""

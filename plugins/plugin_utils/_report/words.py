@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Sequence
+from typing import List, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
@@ -32,7 +32,9 @@ def size(count: float) -> str:
     """A number of bytes for people, in powers of 1000 as transfers and disks are sold."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000:
-            return "{0:.0f} {1}".format(count, unit) if count >= 100 or unit == "B" else "{0:.1f} {1}".format(count, unit)
+            return (
+                "{0:.0f} {1}".format(count, unit) if count >= 100 or unit == "B" else "{0:.1f} {1}".format(count, unit)
+            )
         count /= 1000
     return "{0:.1f} PB".format(count)
 
@@ -40,7 +42,7 @@ def size(count: float) -> str:
 def duration(seconds: float) -> str:
     """A time span for people; two units at most."""
     left = max(0, int(seconds))
-    parts = []
+    parts: List[str] = []
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if left >= length and len(parts) < 2:
             parts.append("{0} {1}".format(left // length, unit))

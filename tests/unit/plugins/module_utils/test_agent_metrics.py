@@ -22,7 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import disks_with_errors, parse_import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import PHASES, JournalStore
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 
@@ -77,7 +77,11 @@ def test_an_upgrade_that_was_taken_back(agent: AgentHost) -> None:
     later.write(replace(begun, phase="reverted", bad=("0" * 64,), fetched=4_950_000))
     found = told(agent)
     assert chosen(found, "transaction_phase", "phase") == ["reverted"] and found[("bad_images", ())] == 1
-    when = {dict(labels)["phase"]: value for (name, labels), value in found.items() if name == "transaction_phase_timestamp_seconds"}
+    when = {
+        dict(labels)["phase"]: value
+        for (name, labels), value in found.items()
+        if name == "transaction_phase_timestamp_seconds"
+    }
     assert when == {"prepared": 1_700_000_000, "reverted": 1_700_000_300}
     assert found[("transaction_fetched_bytes", ())] == 4_950_000
 
@@ -123,11 +127,16 @@ def test_a_file_is_written_as_a_whole(agent: AgentHost, tmp_path: Any) -> None:
 
 def test_what_is_in_a_label_stays_there() -> None:
     wicked = 'a"} 1\nnanozfs_evil{x="\\\x1b\u202e' + "y" * 500
-    text = metrics.render([metrics._one("info", "What runs.", 1, {"name": wicked}), metrics._one("none", "None.", None)])
+    text = metrics.render(
+        [metrics._one("info", "What runs.", 1, {"name": wicked}), metrics._one("none", "None.", None)]
+    )
     found = parsed(text)
     (name, labels), value = next(iter(found.items()))
     assert len(found) == 1 and (name, value) == ("info", 1) and text.count("\n") == 3
-    assert dict(labels)["name"].startswith('a"} 1?nanozfs_evil{x="\\??yyy') and len(dict(labels)["name"]) == metrics.LONGEST
+    assert (
+        dict(labels)["name"].startswith('a"} 1?nanozfs_evil{x="\\??yyy')
+        and len(dict(labels)["name"]) == metrics.LONGEST
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,22 +154,55 @@ def test_disks_with_errors(name: str, errors: List[Tuple[str, int, int, int]]) -
 
 def test_many_errors_are_told_about() -> None:
     """Source: ``zfs_nicenum_format()`` in libzutil's zutil_nicenum.c: five characters at most."""
-    text = "  pool: tank\n state: ONLINE\nconfig:\n\n\tNAME      STATE     READ WRITE CKSUM\n\ttank      ONLINE       0     0     0\n"
-    text += "\t  ada1    ONLINE       3 1.21K 15.3M  was /dev/ada9\n\tlogs\n\t  ada2    FAULTED      0     1     0  too many errors\n"
-    found = disks_with_errors(parse_import(text)[0])
+    lines = ["  pool: tank", " state: ONLINE", "config:", "", "\tNAME      STATE     READ WRITE CKSUM"]
+    lines += ["\ttank      ONLINE       0     0     0", "\t  ada1    ONLINE       3 1.21K 15.3M  was /dev/ada9"]
+    lines += ["\tlogs", "\t  ada2    FAULTED      0     1     0  too many errors"]
+    found = disks_with_errors(parse_import("\n".join(lines))[0])
     assert [tuple(each) for each in found] == [("ada1", 3, 1239, 16043212), ("ada2", 0, 1, 0)]
 
 
 def known_metrics() -> Set[str]:
     """Every metric that the agent can tell of, with a host of which everything can be told."""
     status: Dict[str, Any] = {
-        "hung": False, "revived": False, "seconds_left": 5, "unsaved": [], "write": {"percent": 4}, "attention": False,
+        "hung": False,
+        "revived": False,
+        "seconds_left": 5,
+        "unsaved": [],
+        "write": {"percent": 4},
+        "attention": False,
         "host": {
-            "state": "trial", "reason": "", "release": "13.2-RELEASE", "running": {}, "medium": None, "failed": [], "warnings": [],
-            "pool": {"name": "tank", "health": "ONLINE", "size": 4, "allocated": 1, "capacity": 25, "readonly": False, "errors": ""},
-            "disks": {"found": 3, "expected": 3, "missing": [], "errors": [{"name": "ada1", "read": 1, "write": 0, "checksum": 0}]},
-            "journal": {"phase": "trial", "txn": "1", "kind": "upgrade", "from": None, "to": {"version": "1.1"}, "fetched": 5, "bad": [],
-                        "times": [{"phase": "trial", "at": 1}]},
+            "state": "trial",
+            "reason": "",
+            "release": "13.2-RELEASE",
+            "running": {},
+            "medium": None,
+            "failed": [],
+            "warnings": [],
+            "pool": {
+                "name": "tank",
+                "health": "ONLINE",
+                "size": 4,
+                "allocated": 1,
+                "capacity": 25,
+                "readonly": False,
+                "errors": "",
+            },
+            "disks": {
+                "found": 3,
+                "expected": 3,
+                "missing": [],
+                "errors": [{"name": "ada1", "read": 1, "write": 0, "checksum": 0}],
+            },
+            "journal": {
+                "phase": "trial",
+                "txn": "1",
+                "kind": "upgrade",
+                "from": None,
+                "to": {"version": "1.1"},
+                "fetched": 5,
+                "bad": [],
+                "times": [{"phase": "trial", "at": 1}],
+            },
         },
     }
     return {"nanozfs_" + each.name for each in metrics.metrics(status, 0.0) if each.samples}
@@ -191,7 +233,7 @@ def test_the_examples_ask_for_what_there_is() -> None:
         assert names and names <= known, title
         asked |= names
         for label, word in re.findall(r'\b(condition|phase|health)="([^"]+)"', text):
-            words = {"condition": metrics.CONDITIONS_HERE, "phase": metrics.PHASES, "health": metrics.HEALTH}[label]
+            words = {"condition": metrics.CONDITIONS_HERE, "phase": PHASES, "health": metrics.HEALTH}[label]
             assert word in words, (title, word)
         assert text.count("(") == text.count(")") and text.count("{") == text.count("}")
     assert len(asked) > 10

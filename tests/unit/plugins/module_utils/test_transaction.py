@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import machine, transaction
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import Journal, JournalStore
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.machine import Facts
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
+from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
 
 OLD = ImageRef("a" * 64, "build-a", "1.0")
 NEW = ImageRef("b" * 64, "build-b", "1.1")
@@ -56,6 +59,44 @@ def test_the_whole_way() -> None:
     assert (journal.phase, journal.image, journal.fallback) == ("committed", NEW, OLD)
     assert journal.fallback_txn == journal.txn and journal.revert == () and journal.lease is None
     assert str(transaction.prepare(journal, wish(NEW, OTHER)).txn).startswith("0002-cccccccc-")
+
+
+def test_when_it_came_to_its_phases(pooled: ModuleHost) -> None:
+    """Noted by whoever writes the phase, once for each change, and for this transaction only."""
+    now = [1000.0]
+    store = JournalStore(Zfs(Runner(pooled.machine.execute)), "tank", lambda: now[0])
+
+    def write(journal: Journal) -> None:
+        now[0] += 10.9
+        store.write(journal)
+
+    write(in_phase("prepared"))
+    write(in_phase("prepared", reason="x"))
+    write(in_phase("written", fetched=4711))
+    assert store.read().times == (("prepared", 1010), ("written", 1032)) and store.read().fetched == 4711
+    assert store.read().as_dict()["times"][1] == {"phase": "written", "at": 1032}
+    for _time in range(20):
+        write(in_phase("armed"))
+        write(in_phase("written"))
+    assert len(store.read().times) == journals.MAX_TIMES and store.read().times[-1] == ("written", int(now[0]))
+    write(replace(in_phase("prepared"), txn="0002-cccccccc-0000"))
+    assert store.read().times == (("prepared", int(now[0])),)
+
+
+def test_times_that_make_no_sense_hinder_nothing() -> None:
+    values = {
+        "nanozfs:phase": "idle",
+        "nanozfs:times": "x,prepared=1=2,=,written=9,odd=5,armed=-1,trial=²",
+        "nanozfs:fetched": "much",
+    }
+    found = journals.parse(values)
+    assert (found.times, found.fetched) == ((("written", 9),), 0)
+
+
+def test_what_an_image_cost() -> None:
+    journal = after(transaction.prepare(Journal(image=OLD, fetched=5), wish()), machine.WROTE, fetched=4711)
+    assert journal.fetched == 4711 and after(journal, machine.ARM).fetched == 4711
+    assert transaction.prepare(journal, wish(NEW, OTHER)).fetched == 0
 
 
 def test_no_two_transactions_have_one_name() -> None:

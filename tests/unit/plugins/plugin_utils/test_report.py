@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Dict, List, Optional
 
 import pytest
@@ -20,9 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import
 NOW = 1_796_000_000.0
 
 
-def told(
-    results: Dict[str, Any], target: Optional[Target] = None, sites: Optional[Dict[str, str]] = None
-) -> Fleet:
+def told(results: Dict[str, Any], target: Optional[Target] = None, sites: Optional[Dict[str, str]] = None) -> Fleet:
     """The report on hosts, from what was registered for them."""
     hosts = [
         host_of(name, (sites or {}).get(name, ""), facts.answer(result), target) for name, result in results.items()
@@ -140,7 +139,12 @@ def test_what_a_host_says_is_never_shown_raw() -> None:
         warnings=[wicked, "x" * 10_000_000],
         hostname=wicked,
         importable=[{"name": wicked, "state": wicked}],
-        disks={"found": 1, "expected": 2, "missing": [wicked], "errors": [{"name": wicked, "read": 1, "write": 0, "checksum": 2}]},
+        disks={
+            "found": 1,
+            "expected": 2,
+            "missing": [wicked],
+            "errors": [{"name": wicked, "read": 1, "write": 0, "checksum": 2}],
+        },
         running={"name": wicked, "version": wicked, "slice": wicked, "build": wicked},
         journal={"phase": wicked, "txn": wicked, "reason": wicked},
         pool={"name": wicked, "health": wicked, "capacity": 7, "errors": wicked, "scan": wicked},
@@ -278,13 +282,21 @@ WORN = {"found": 4, "expected": 4, "missing": [], "errors": [{"name": "ada2", "r
         ),
         ({"medium": None}, "degraded", ["its OS medium cannot be read"]),
         (
-            {"state": "recovery", "reason": "no pool named tank", "pool": None, "journal": None,
-             "remembered": {"phase": "armed", "kind": "upgrade", "txn": "0002-aa", "to_version": "1.2"}},
+            {
+                "state": "recovery",
+                "reason": "no pool named tank",
+                "pool": None,
+                "journal": None,
+                "remembered": {"phase": "armed", "kind": "upgrade", "txn": "0002-aa", "to_version": "1.2"},
+            },
             "recovery",
             ["no pool named tank", "upgrade 0002-aa to 1.2 is in phase armed"],
         ),
         (
-            {"running": {"name": "web", "version": "1.1", "id": "b" * 64}, "journal": {"phase": "idle", "bad": ["b" * 64]}},
+            {
+                "running": {"name": "web", "version": "1.1", "id": "b" * 64},
+                "journal": {"phase": "idle", "bad": ["b" * 64]},
+            },
             "degraded",
             ["the image that runs is on its list of bad images"],
         ),
@@ -322,7 +334,12 @@ def test_what_a_host_should_run(running: Dict[str, Any], words: str) -> None:
 
 def test_an_image_that_is_bad_here_is_said() -> None:
     says = host(journal={"phase": "reverted", "txn": "0002-aa", "reason": "", "bad": ["c" * 64]})
-    assert told({"web-1": {"host": says}}, TARGET).hosts[0].findings[0].reason.endswith("; 1.2 is on its list of bad images")
+    assert (
+        told({"web-1": {"host": says}}, TARGET)
+        .hosts[0]
+        .findings[0]
+        .reason.endswith("; 1.2 is on its list of bad images")
+    )
 
 
 def test_on_which_conditions_a_report_fails() -> None:
@@ -333,7 +350,12 @@ def test_on_which_conditions_a_report_fails() -> None:
     assert [word for word in CONDITIONS if at_least(word, "no answer")] == ["no answer"]
     both = host(pool=DEGRADED, journal={"phase": "written", "txn": "0002-aa", "kind": "upgrade"})
     fleet = told({"web-1": {"host": both}, "web-2": {"host": host()}, "web-3": {"unreachable": True}})
-    for named, names in ((["half way"], ["web-1"]), (["degraded"], ["web-1", "web-3"]), ([], []), (["recovery"], ["web-3"])):
+    for named, names in (
+        (["half way"], ["web-1"]),
+        (["degraded"], ["web-1", "web-3"]),
+        ([], []),
+        (["recovery"], ["web-3"]),
+    ):
         assert [each.name for each in fleet.failing(named)] == names
 
 
@@ -364,11 +386,23 @@ def test_the_same_of_many_hosts_is_said_once() -> None:
 
 
 def test_the_document_holds_what_json_can() -> None:
-    import json
-
-    says = host(disks=WORN, journal={"phase": "committed", "txn": "0001-aa", "kind": "upgrade", "fetched": 5_000_000,
-                "from": {"version": "1.0"}, "to": {"version": "1.1"}, "bad": ["d" * 64],
-                "times": [{"phase": "prepared", "at": 1000}, {"phase": "written", "at": 1060}, {"phase": "committed", "at": 1300}]})
+    says = host(
+        disks=WORN,
+        journal={
+            "phase": "committed",
+            "txn": "0001-aa",
+            "kind": "upgrade",
+            "fetched": 5_000_000,
+            "from": {"version": "1.0"},
+            "to": {"version": "1.1"},
+            "bad": ["d" * 64],
+            "times": [
+                {"phase": "prepared", "at": 1000},
+                {"phase": "written", "at": 1060},
+                {"phase": "committed", "at": 1300},
+            ],
+        },
+    )
     made = json.loads(json.dumps(document(told({"web-1": {"host": says}, "web-2": None}, TARGET, {"web-1": "site-a"}))))
     one, two = made["hosts"]
     assert (one["site"], one["condition"], one["behind"], one["degraded"]) == ("site-a", "degraded", True, True)

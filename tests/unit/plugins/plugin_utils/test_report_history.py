@@ -53,7 +53,13 @@ def test_what_was_left_of_the_file(path: str) -> None:
     one = told({"web-1": {"host": host()}})
     history.append(path, one)
     with open(path, "ab") as file:
-        file.write(b"\xff\xfe garbage\n[1]\n{\"at\": \"x\", \"host\": \"web-1\"}\n" + b"[" * 5000 + b"\n" + b"x" * 20_000 + b"\n{\"at\": 17")
+        file.write(
+            b'\xff\xfe garbage\n[1]\n{"at": "x", "host": "web-1"}\n'
+            + b"[" * 5000
+            + b"\n"
+            + b"x" * 20_000
+            + b'\n{"at": 17'
+        )
     past, remarks = history.append(path, at(one, NOW + 60))
     assert remarks == ["6 lines of {0} could not be read and were passed over".format(path)]
     assert len(past.runs) == 2 and past.last("web-1") is not None
@@ -64,7 +70,9 @@ def test_what_was_left_of_the_file(path: str) -> None:
 def _work(path: str, name: str, times: int) -> None:
     for number in range(times):
         says = host(running={"name": "web", "version": "1.{0}".format(number), "slice": "nz-a"}, warnings=["w" * 200])
-        history.append(path, at(told({"{0}-{1}".format(name, each): {"host": says} for each in range(20)}), NOW + number), 60_000)
+        history.append(
+            path, at(told({"{0}-{1}".format(name, each): {"host": says} for each in range(20)}), NOW + number), 60_000
+        )
 
 
 def test_several_at_once_tear_nothing(path: str) -> None:
@@ -104,10 +112,26 @@ def test_files_that_cannot_be_used(tmp_path: Any) -> None:
 
 def test_who_is_behind_by_what_is_known() -> None:
     def line(name: str, ident: str, wants: str = "ring:stable", image: str = "web") -> Dict[str, Any]:
-        return {"at": 1_796_000_000, "host": name, "condition": "normal", "wants": wants, "image": {"name": image, "id": ident}}
+        return {
+            "at": 1_796_000_000,
+            "host": name,
+            "condition": "normal",
+            "wants": wants,
+            "image": {"name": image, "id": ident},
+        }
 
-    lines = [{"at": 1_796_000_000, "run": {"hosts": 5}}, line("web-10", "b" * 64), line("web-2", "b" * 64), line("web-2", "a" * 64)]
-    lines += [line("web-3", "b" * 64), line("other", "b" * 64, image="db"), line("canary", "b" * 64, "ring:canary"), line("pinned", "", "1.1")]
+    lines = [
+        {"at": 1_796_000_000, "run": {"hosts": 5}},
+        line("web-10", "b" * 64),
+        line("web-2", "b" * 64),
+        line("web-2", "a" * 64),
+    ]
+    lines += [
+        line("web-3", "b" * 64),
+        line("other", "b" * 64, image="db"),
+        line("canary", "b" * 64, "ring:canary"),
+        line("pinned", "", "1.1"),
+    ]
     past = history.parse(b"".join(history.encode(each) for each in lines))
     rings = {"stable": "a" * 64, "canary": "b" * 64, "new": "c" * 64}
     assert behind(past, "web", rings, {"a" * 64: ImageRef("a" * 64, "build", "1.2")}, 1_796_011_100.0) == [

@@ -11,10 +11,12 @@ from typing import Any, Dict, List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, hosts, query
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.addresses import Place
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import document
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, finder
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_report import NOW, host, told
 
 PLAN = {"site-a": "192.0.2.0/28, 2001:db8:a::/48", "site-b": ["192.0.2.16-192.0.2.31"], "site-c": "198.51.100.*"}
@@ -34,7 +36,10 @@ def test_addresses() -> None:
     }
     said, common = addresses.compare(places, addresses.plan_of(PLAN))
     assert {name: texts for name, texts in said.items() if texts} == {
-        "web-2": ["its address 192.0.2.17 is not in the plan of site-a", "its address 192.0.2.17 is that of web-3 as well"],
+        "web-2": [
+            "its address 192.0.2.17 is not in the plan of site-a",
+            "its address 192.0.2.17 is that of web-3 as well",
+        ],
         "web-3": ["its address 192.0.2.17 is that of web-2 as well"],
         "web-4": ["its address 2001:db8:a::1 is that of web_8 as well"],
         "web_8": [
@@ -46,7 +51,9 @@ def test_addresses() -> None:
 
 
 def test_plans_that_overlap_or_are_none() -> None:
-    _said, common = addresses.compare({}, addresses.plan_of({"a": "192.0.2.0/24", "b": "192.0.2.128/25", "c": "198.51.100.0/24"}))
+    _said, common = addresses.compare(
+        {}, addresses.plan_of({"a": "192.0.2.0/24", "b": "192.0.2.128/25", "c": "198.51.100.0/24"})
+    )
     assert common == ["report_address_plan: a and b overlap (192.0.2.128/25)"]
     for text in ("192.0.2.0/99", "site", "192.0.2.9-192.0.2.1", ""):
         with pytest.raises(Refused, match="is no network"):
@@ -55,8 +62,18 @@ def test_plans_that_overlap_or_are_none() -> None:
 
 @pytest.mark.parametrize(
     ("name", "good"),
-    [("web-1", True), ("web-1.example.org", True), ("WEB1", True), ("web_1", False), ("-web", False), ("", False),
-     ("web..1", False), ("x" * 64, False), ("web 1", False), ("wéb", False)],
+    [
+        ("web-1", True),
+        ("web-1.example.org", True),
+        ("WEB1", True),
+        ("web_1", False),
+        ("-web", False),
+        ("", False),
+        ("web..1", False),
+        ("x" * 64, False),
+        ("web 1", False),
+        ("wéb", False),
+    ],
 )
 def test_names(name: str, good: bool) -> None:
     assert addresses.is_host_name(name) == good
@@ -71,7 +88,9 @@ def test_questions() -> None:
     assert ask("hosts[?condition!='normal'].name") == ["web-2"]
     assert query.shown(ask("hosts[].name")) == ["web-1", "web-2"] and query.shown(ask("counts.normal")) == ["1"]
     assert query.shown(ask("nothing.at.all")) == ["null"]
-    assert query.shown({"a": "\x1b[2J\u202e"}) == ["{", ' "a": "\\u001b[2J\\u202e"', "}"] and query.shown("\x1b") == ["?"]
+    assert query.shown({"a": "\x1b[2J\u202e"}) == ["{", ' "a": "\\u001b[2J\\u202e"', "}"] and query.shown("\x1b") == [
+        "?"
+    ]
     for text in ("hosts[?", "", "foo(@)"):
         with pytest.raises(FleetError, match="report_query"):
             ask(text)
@@ -92,7 +111,9 @@ def test_what_variables_say() -> None:
     fleet = hosts.assemble(
         {
             "web-1": hosts.Source(base, {"host": says}),
-            "web-2": hosts.Source(dict(base, upgrade_repository="/other", ansible_host="192.0.2.1", fleet_site="b"), {"host": says}),
+            "web-2": hosts.Source(
+                dict(base, upgrade_repository="/other", ansible_host="192.0.2.1", fleet_site="b"), {"host": says}
+            ),
             "web-3": hosts.Source({}, None),
             "web-4": hosts.Source(dict(base, upgrade_version=""), {"unreachable": True}),
         },
@@ -103,21 +124,22 @@ def test_what_variables_say() -> None:
         NOW,
     )
     assert [(each.site, each.condition) for each in fleet.hosts] == [
-        ("site-a", "behind"), ("b", "behind"), ("", "not asked"), ("site-a", "no answer"),
+        ("site-a", "behind"),
+        ("b", "behind"),
+        ("", "not asked"),
+        ("site-a", "no answer"),
     ]
     assert [(each.wanted, each.name, each.repository) for each in asked] == [
-        ("ring:stable", "web", "/srv"), ("ring:stable", "web", "/other"),
+        ("ring:stable", "web", "/srv"),
+        ("ring:stable", "web", "/other"),
     ]
     assert fleet.hosts[1].remarks == (
-        "its address 192.0.2.1 is not in the plan of b", "support of 13.2-RELEASE-p4 ended on 2024-06-30",
+        "its address 192.0.2.1 is not in the plan of b",
+        "support of 13.2-RELEASE-p4 ended on 2024-06-30",
     )
 
 
 def test_a_repository_that_cannot_be_asked_is_a_remark(tmp_path: Any) -> None:
-    from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-    from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-    from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import finder
-
     says = host(running={"name": "web", "version": "1.1", "slice": "nz-b"})
     gone = {"upgrade_version": "ring:stable", "nanozfs_repository": str(tmp_path)}
     sources = {
@@ -133,5 +155,5 @@ def test_a_repository_that_cannot_be_asked_is_a_remark(tmp_path: Any) -> None:
 
 
 def test_dates_that_are_none() -> None:
-    with pytest.raises(Refused, match="'soon' of 13.2-RELEASE is no date"):
+    with pytest.raises(Refused, match=r"'soon' of 13\.2-RELEASE is no date"):
         hosts.support_of({"13.2-RELEASE": "soon"})

@@ -68,10 +68,21 @@ def wicked_host() -> Dict[str, Any]:
         reason=WICKED,
         warnings=[WICKED, "x" * 10_000],
         running={"name": WICKED, "version": WICKED, "slice": WICKED, "build": WICKED, "id": WICKED},
-        disks={"found": 3, "expected": 4, "missing": [WICKED], "errors": [{"name": WICKED, "read": 1, "write": 0, "checksum": 0}]},
+        disks={
+            "found": 3,
+            "expected": 4,
+            "missing": [WICKED],
+            "errors": [{"name": WICKED, "read": 1, "write": 0, "checksum": 0}],
+        },
         journal={
-            "phase": WICKED, "txn": WICKED, "kind": WICKED, "reason": WICKED, "bad": [WICKED],
-            "from": {"version": WICKED}, "to": {"version": WICKED}, "times": [{"phase": WICKED, "at": 5}, {"phase": WICKED, "at": 9}],
+            "phase": WICKED,
+            "txn": WICKED,
+            "kind": WICKED,
+            "reason": WICKED,
+            "bad": [WICKED],
+            "from": {"version": WICKED},
+            "to": {"version": WICKED},
+            "times": [{"phase": WICKED, "at": 5}, {"phase": WICKED, "at": 9}],
         },
         pool={"name": WICKED, "health": WICKED, "capacity": 7, "errors": WICKED, "scan": WICKED},
     )
@@ -80,12 +91,21 @@ def wicked_host() -> Dict[str, Any]:
 def test_what_hosts_say_is_text() -> None:
     names = {WICKED: {"host": wicked_host()}, "web-2": {"unreachable": True, "msg": WICKED}, "web-3": {"host": host()}}
     fleet = told(names, replace(TARGET, wish=Wish(WICKED, WICKED)), {WICKED: WICKED})
-    past = history.parse(b"".join(history.encode(line) for line in history.additions(fleet_of(fleet.hosts, [WICKED], NOW - 90_000), history.NOTHING)))
+    past = history.parse(
+        b"".join(
+            history.encode(line)
+            for line in history.additions(fleet_of(fleet.hosts, [WICKED], NOW - 90_000), history.NOTHING)
+        )
+    )
     text, reader = rendered(fleet_of(fleet.hosts, [WICKED], NOW), past)
     tags = [tag for tag, _attributes in reader.elements]
     assert tags.count("script") == 1 and tags.count("style") == 1 and "img" not in tags and "b" not in tags
-    assert not any(name.startswith("on") or name == "style" for _tag, attributes in reader.elements for name in attributes)
-    assert "\u202e" not in text and "\x1b" not in text and "{{ 7 * 7 }}" in text and "</script><script>alert" not in text
+    assert not any(
+        name.startswith("on") or name == "style" for _tag, attributes in reader.elements for name in attributes
+    )
+    assert (
+        "\u202e" not in text and "\x1b" not in text and "{{ 7 * 7 }}" in text and "</script><script>alert" not in text
+    )
     assert "<img" not in text and max(map(len, reader.text)) < 40_000
 
 
@@ -142,9 +162,19 @@ def thousand(at: float = NOW) -> Fleet:
     hosts = []
     for number in range(1000):
         journal = {
-            "phase": "committed", "txn": "0004-aa-{0:04x}".format(number), "kind": "upgrade", "reason": "", "fetched": 5_000_000 + number,
-            "from": {"version": "1.0"}, "to": {"version": "1.1"}, "bad": [],
-            "times": [{"phase": "prepared", "at": int(at) - 4000 - number}, {"phase": "written", "at": int(at) - 3900}, {"phase": "committed", "at": int(at) - 3600}],
+            "phase": "committed",
+            "txn": "0004-aa-{0:04x}".format(number),
+            "kind": "upgrade",
+            "reason": "",
+            "fetched": 5_000_000 + number,
+            "from": {"version": "1.0"},
+            "to": {"version": "1.1"},
+            "bad": [],
+            "times": [
+                {"phase": "prepared", "at": int(at) - 4000 - number},
+                {"phase": "written", "at": int(at) - 3900},
+                {"phase": "committed", "at": int(at) - 3600},
+            ],
         }
         running = {"name": "web", "version": "1.1", "slice": "nz-b", "id": "b" * 64, "build": "b" * 16, "seq": 11}
         result: Any = {"host": host(hostname="web-{0}".format(number), journal=journal, running=running)}
@@ -157,7 +187,7 @@ def thousand(at: float = NOW) -> Fleet:
 def test_a_thousand_hosts() -> None:
     lines = history.additions(thousand(NOW - 86400 * 40), history.NOTHING)
     past = history.parse(b"".join(history.encode(line) for line in lines))
-    later = [line for line in history.additions(thousand(), past)]
+    later = history.additions(thousand(), past)
     past = history.parse(b"".join(history.encode(line) for line in lines + later))
     text, reader = rendered(thousand(), past)
     assert len(text.encode("utf-8")) < 5_000_000
@@ -169,20 +199,61 @@ def test_a_thousand_hosts() -> None:
 
 def test_what_a_page_says() -> None:
     says = host(
-        running={"name": "web", "version": "1.1", "slice": "nz-b", "id": "b" * 64, "seq": 11,
-                 "origin": {"method": "sets", "release": "13.2-RELEASE-p4", "revision": "", "options": {}, "package_count": 34}},
-        disks={"found": 4, "expected": 4, "missing": [], "errors": [{"name": "ada2", "read": 0, "write": 1, "checksum": 269}]},
-        journal={"phase": "reverted", "txn": "0002-aa", "kind": "upgrade", "reason": "not running: nginx", "fetched": 5_000_000,
-                 "from": {"version": "1.1"}, "to": {"version": "1.2"}, "bad": ["d" * 64],
-                 "times": [{"phase": "prepared", "at": 1000}, {"phase": "written", "at": 1060}, {"phase": "trial", "at": 1160},
-                           {"phase": "reverted", "at": 1300}]},
+        running={
+            "name": "web",
+            "version": "1.1",
+            "slice": "nz-b",
+            "id": "b" * 64,
+            "seq": 11,
+            "origin": {
+                "method": "sets",
+                "release": "13.2-RELEASE-p4",
+                "revision": "",
+                "options": {},
+                "package_count": 34,
+            },
+        },
+        disks={
+            "found": 4,
+            "expected": 4,
+            "missing": [],
+            "errors": [{"name": "ada2", "read": 0, "write": 1, "checksum": 269}],
+        },
+        journal={
+            "phase": "reverted",
+            "txn": "0002-aa",
+            "kind": "upgrade",
+            "reason": "not running: nginx",
+            "fetched": 5_000_000,
+            "from": {"version": "1.1"},
+            "to": {"version": "1.2"},
+            "bad": ["d" * 64],
+            "times": [
+                {"phase": "prepared", "at": 1000},
+                {"phase": "written", "at": 1060},
+                {"phase": "trial", "at": 1160},
+                {"phase": "reverted", "at": 1300},
+            ],
+        },
     )
-    text, reader = rendered(told({"web-1": {"host": says}}, TARGET, {"web-1": "site-a"}), support={"13.2-RELEASE": datetime.date(2024, 6, 30)})
+    text, reader = rendered(
+        told({"web-1": {"host": says}}, TARGET, {"web-1": "site-a"}),
+        support={"13.2-RELEASE": datetime.date(2024, 6, 30)},
+    )
     said = " ".join(" ".join(reader.text).split())
     for words in (
-        "1 of 1 host is not as it should be", "ada2: 0 read, 1 write, 269 checksum", "support over", "2024-06-30, over",
-        "reverted after 5 min", "5.0 MB fetched", ": not running: nginx", "prepared 1 min", "trial 2 min 20 s", "d" * 64,
-        "Behind: web-1", "signed by release@example.org",
+        "1 of 1 host is not as it should be",
+        "ada2: 0 read, 1 write, 269 checksum",
+        "support over",
+        "2024-06-30, over",
+        "reverted after 5 min",
+        "5.0 MB fetched",
+        ": not running: nginx",
+        "prepared 1 min",
+        "trial 2 min 20 s",
+        "d" * 64,
+        "Behind: web-1",
+        "signed by release@example.org",
     ):
         assert words in said, words
     assert text.count('class="p0"') == 1 and 'width="33.33"' in text
@@ -212,7 +283,9 @@ def test_versions_over_time_are_steps() -> None:
     def line(at: int, name: str, version: str) -> Dict[str, Any]:
         return {"at": at, "host": name, "condition": "normal", "image": {"name": "web", "version": version}}
 
-    past = lines_of(lines=[line(1000, "a", "1.0"), line(1000, "b", "1.0"), line(2000, "a", "1.1"), line(2500, "gone", "1.0")])
+    past = lines_of(
+        lines=[line(1000, "a", "1.0"), line(1000, "b", "1.0"), line(2000, "a", "1.1"), line(2500, "gone", "1.0")]
+    )
     versions, conditions = plots.over_time(past, ["a", "b"], 3000.0)
     assert [(each.label, each.last) for each in versions.areas] == [("web-1.0", 1), ("web-1.1", 1)]
     corners = versions.areas[0].path.strip("MZ").split("L")
@@ -223,11 +296,24 @@ def test_versions_over_time_are_steps() -> None:
 
 def test_upgrades_by_time_and_bytes() -> None:
     def line(txn: str, phase: str, seconds: Any, fetched: Any) -> Dict[str, Any]:
-        deal = {"txn": txn, "phase": phase, "seconds": seconds, "fetched": fetched, "ended": 5_000, "from": "1.0", "to": "1.1"}
+        deal = {
+            "txn": txn,
+            "phase": phase,
+            "seconds": seconds,
+            "fetched": fetched,
+            "ended": 5_000,
+            "from": "1.0",
+            "to": "1.1",
+        }
         return {"at": 5_100, "host": "a", "condition": "normal", "transaction": deal}
 
-    lines = [line("1", "committed", 300, 4_000_000), line("1", "committed", 300, 4_000_000), line("2", "reverted", 420, 1_400_000_000),
-             line("3", "trial", None, 7), line("4", "committed", "x", -1)]
+    lines = [
+        line("1", "committed", 300, 4_000_000),
+        line("1", "committed", 300, 4_000_000),
+        line("2", "reverted", 420, 1_400_000_000),
+        line("3", "trial", None, 7),
+        line("4", "committed", "x", -1),
+    ]
     took, fetched = plots.of_upgrades(lines_of(lines=lines), ["a"], 6000.0)
     assert took.summary == "2 upgrades, 1 taken back; median 7 min, largest 7 min" and len(took.points) == 2
     assert [each.back for each in fetched.points] == [False, True]

@@ -165,7 +165,9 @@ def test_metrics_are_written_by_cron() -> None:
     assert " /usr/local/sbin/nanozfs metrics --write /var/tmp/node_exporter/nanozfs.prom " in command
 
 
-@pytest.mark.parametrize("path", ["nanozfs.prom", "/var/x", "/var/../etc/x.prom", "/a b.prom", "/x;reboot.prom", "/x%.prom", "/x.prom\n"])
+@pytest.mark.parametrize(
+    "path", ["nanozfs.prom", "/var/x", "/var/../etc/x.prom", "/a b.prom", "/x;reboot.prom", "/x%.prom", "/x.prom\n"]
+)
 def test_metrics_need_a_plain_path(path: str) -> None:
     with pytest.raises(Refused, match="image_metrics"):
         settings.cron_lines(path)
