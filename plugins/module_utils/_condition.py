@@ -111,8 +111,11 @@ def _transaction(host: Mapping[str, Any]) -> List[Finding]:
     phase = journal.get("phase") or journals.IDLE
     if phase in journals.CLOSED or host.get("state") == preflight.TRIAL:
         return []
-    words = "{0} {1} to {2} is in phase {3}".format(
-        journal.get("kind") or "upgrade", journal.get("txn") or "", version or "an unknown version", phase
+    stands = "is in phase {0}".format(phase)
+    if phase == journals.WRITTEN and not journal.get("lease"):
+        stands = "is written and waits for its restart"
+    words = "{0} {1} to {2} {3}".format(
+        journal.get("kind") or "upgrade", journal.get("txn") or "", version or "an unknown version", stands
     )
     return [Finding(HALF_WAY, " ".join(words.split()))]
 

@@ -268,6 +268,11 @@ WORN = {"found": 4, "expected": 4, "missing": [], "errors": [{"name": "ada2", "r
         (
             {"journal": {"phase": "written", "kind": "upgrade", "txn": "0002-aa", "to": {"version": "1.2"}}},
             "half way",
+            ["upgrade 0002-aa to 1.2 is written and waits for its restart"],
+        ),
+        (
+            {"journal": {"phase": "written", "txn": "0002-aa", "to": {"version": "1.2"}, "lease": {"holder": {}}}},
+            "half way",
             ["upgrade 0002-aa to 1.2 is in phase written"],
         ),
         ({"pool": DEGRADED}, "degraded", ["the pool tank is DEGRADED"]),
