@@ -58,6 +58,9 @@ bench: setup ## the benchmarks of updates (as root; about an hour) and of a buil
 	@bench/image/run
 	@bench/build/run
 
+bench-fleet: setup ## what plays cost the controller with 10, 50 and 200 hosts of the lab (as root; about an hour)
+	@bench/fleet/run
+
 build: setup ## the collection's artefact
 	@tools/build $(CURDIR)
 

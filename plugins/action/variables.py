@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar, Dict, List, Tuple
 
 from ansible.errors import AnsibleError
@@ -13,6 +14,9 @@ from ansible.errors import AnsibleError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _variables
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
+
+# in the process that others are forked from: Ansible imports an action there before it queues the first task
+_variables.read_ahead(os.path.join(os.path.dirname(__file__), "..", "..", "roles"))
 
 
 class ActionModule(ControllerAction):

@@ -41,7 +41,8 @@ class LeasingAction(WatchingAction):
 class LookingAction(LeasingAction):
     """One whose module looks whether a host is fit. One that does not answer is none, and a failure.
 
-    To Ansible it would be none, and all that is said then is that it cannot be reached.
+    To Ansible it would be none, and all that is said then is that it cannot be reached. What would be done is said at
+    once: a task for that would take a fifth of what a host costs where nothing is to be done.
     """
 
     def look(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
@@ -52,12 +53,15 @@ class LookingAction(LeasingAction):
         raise NotImplementedError
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
-        """Look; the result of the task.
+        """Look, and say what would be done; the result of the task.
 
         :raises FleetError: also when the host does not answer.
         """
         try:
-            return self.look(arguments)
+            found = self.look(arguments)
+            if found.get("says") and not found.get("failed"):
+                self.say(str(found["says"]))
+            return found
         except AnsibleConnectionFailure as error:
             raise no_answer(self._host, self._vars.get("ansible_limit"), str(error))
 

@@ -11,9 +11,11 @@ is right, because every module turns it in the same way.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import functools
 import os
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Iterable, List, Mapping, Optional, Sequence
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -66,12 +68,17 @@ _ELEMENT = "Elements value for option"
 Specification = Mapping[str, Mapping[str, Any]]
 
 
-def read(role: str) -> Dict[str, Dict[str, Any]]:
-    """The specification of a role: the options of each of its entry points.
+def read(role: str) -> Mapping[str, Mapping[str, Any]]:
+    """The specification of a role: the options of each of its entry points. It is read once in a process.
 
     :param role: the folder of the role.
     :raises Refused: when it has none.
     """
+    return _read(os.path.realpath(role))
+
+
+@functools.lru_cache(maxsize=None)
+def _read(role: str) -> Mapping[str, Mapping[str, Any]]:
     path = os.path.join(role, "meta", "argument_specs.yml")
     try:
         with open(path, encoding="utf-8") as file:
@@ -81,7 +88,19 @@ def read(role: str) -> Dict[str, Dict[str, Any]]:
     return {name: dict(entry.get("options", {})) for name, entry in found["argument_specs"].items()}
 
 
-def options_of(role: str, entry: str) -> Dict[str, Any]:
+def read_ahead(roles: str) -> None:
+    """Read the specifications of all roles, for the processes that are forked from this one.
+
+    Ansible has one for every task of every host, and each would read all of them: half of what it takes to judge the
+    variables of a host. What is wrong with one is told where it is wanted.
+
+    :param roles: the folder of the roles.
+    """
+    with contextlib.suppress(OSError, Refused, yaml.YAMLError, KeyError):
+        known_names(roles)
+
+
+def options_of(role: str, entry: str) -> Mapping[str, Any]:
     """The options of one entry point.
 
     :raises Refused: when the role has no such.
