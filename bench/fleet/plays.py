@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Sequence
 
 from ansible_collections.nanozfs.fleet.bench.fleet import account, meter
@@ -138,8 +138,6 @@ def measure(site: Site, kind: str, hosts: int, calls: int = 0, profile: str = ""
 
 def floors(site: Site, hosts: int, measured: Sequence[Figures]) -> List[Figures]:
     """The floor of each play: as many calls of each host as it made, each of a program that does nothing."""
-    found = []
-    for figures in measured:
-        calls = max(1, round(figures.calls / hosts))
-        found.append(measure(site, "bare, {0}".format(figures.kind), hosts, calls))
-    return found
+    found = [(figures.kind, max(1, round(figures.calls / hosts))) for figures in measured]
+    bare_ones = {calls: measure(site, "bare", hosts, calls) for calls in sorted({calls for _kind, calls in found})}
+    return [replace(bare_ones[calls], kind="bare, {0}".format(kind)) for kind, calls in found]

@@ -162,7 +162,7 @@ def verdict(run: Run) -> List[str]:
         if found:
             most = max(found, key=lambda each: each.each)
             lines.append(
-                "- {0}: {1:.2f} s of CPU time a host at most (with {2} hosts); the limit is {3} s.".format(
+                "- {0}: {1:.2f} s of CPU time a host at most (with {2} hosts, start included); limit: {3} s.".format(
                     kind, most.each, most.hosts, limit
                 )
             )

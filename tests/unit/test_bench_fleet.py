@@ -94,7 +94,9 @@ def test_what_one_more_host_costs() -> None:
 
 def test_the_worst_size_counts() -> None:
     run = a_run(figures(UPGRADE, 10, 12.0), figures(UPGRADE, 50, 150.0))
-    assert report.verdict(run) == ["- upgrade: 3.00 s of CPU time a host at most (with 50 hosts); the limit is 2.0 s."]
+    assert report.verdict(run) == [
+        "- upgrade: 3.00 s of CPU time a host at most (with 50 hosts, start included); limit: 2.0 s."
+    ]
 
 
 def test_where_the_time_goes(tmp_path: Any) -> None:
