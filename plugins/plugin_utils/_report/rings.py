@@ -119,7 +119,10 @@ def judge(known: Known, target: Optional[Target]) -> Optional[Finding]:
     same = running.id == target.id if running.id else running.build == target.build
     if same:
         return None
-    words = "{0} is {1}, and it runs {2}".format(target.title, target.version, running.version)
+    wanted = "{0} is {1}".format(target.title, target.version)
+    if target.wish.wanted == target.version:
+        wanted = "it should run {0}".format(target.version)
+    words = "{0}, and it runs {1}".format(wanted, running.version)
     if target.id in known.bad:
         words += "; {0} is on its list of bad images".format(target.version)
     elif running.seq > target.seq:

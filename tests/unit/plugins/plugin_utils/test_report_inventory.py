@@ -6,17 +6,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any, Dict, List
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Channel
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, hosts, query
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.addresses import Place
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import document
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, finder
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_report import NOW, host, told
 
 PLAN = {"site-a": "192.0.2.0/28, 2001:db8:a::/48", "site-b": ["192.0.2.16-192.0.2.31"], "site-c": "198.51.100.*"}
@@ -152,6 +157,46 @@ def test_a_repository_that_cannot_be_asked_is_a_remark(tmp_path: Any) -> None:
         fleet = hosts.assemble(sources, lambda variables, name: str(variables.get(name) or ""), find, {}, {}, NOW)
         assert len(fleet.remarks) == 2 and all("ring:stable of web" in each for each in fleet.remarks)
         assert any(words in each for each in fleet.remarks) and fleet.counts == {"normal": 3}
+
+
+def test_a_ring_is_what_somebody_trusted_has_signed(images: Images, tmp_path: Any) -> None:
+    """The real statements of a repository, verified: asked once, whatever number of hosts follows it."""
+    place = str(tmp_path / "images")
+    os.mkdir(place)
+    for name in os.listdir(images.repository):
+        if name.startswith("index.json") or ".manifest.json" in name:
+            shutil.copy(os.path.join(images.repository, name), place)
+    runner = Runner(local_execute)
+    Folder(place).set_channel(runner, Channel("web", {"stable": images.built["1.1"]["id"]}, None), images.key)
+    old, new = (
+        host(
+            running={"name": "web", "version": version, "slice": "nz-b", "id": images.built[version]["id"], "seq": seq}
+        )
+        for version, seq in (("1.0", 10), ("1.1", 11))
+    )
+    follows = {"upgrade_version": "ring:stable", "nanozfs_repository": place}
+    sources = {
+        "web-1": hosts.Source(follows, {"host": old}),
+        "web-2": hosts.Source(follows, {"host": new}),
+        "web-3": hosts.Source(dict(follows, upgrade_version="1.0"), {"host": new}),
+        "web-4": hosts.Source(dict(follows, upgrade_version="ring:none"), {"host": new}),
+    }
+
+    def report(signers: List[str]) -> Any:
+        find = finder(runner, signers, [])
+        return hosts.assemble(sources, lambda variables, name: str(variables.get(name) or ""), find, {}, {}, NOW)
+
+    fleet = report([images.signer])
+    assert [each.condition for each in fleet.hosts] == ["behind", "normal", "behind", "normal"]
+    assert fleet.hosts[0].findings[0].reason == "ring:stable of web is 1.1, and it runs 1.0"
+    assert fleet.hosts[2].findings[0].reason == "it should run 1.0, and it runs 1.1, which is newer"
+    assert fleet.hosts[0].target is not None and fleet.hosts[0].target.signer == "release@fleet"
+    assert len(fleet.remarks) == 1 and "has no ring none" in fleet.remarks[0]
+    # a statement that was changed, or that somebody else has signed, moves nobody
+    with open(os.path.join(place, "web.channel.json"), "ab") as file:
+        file.write(b" ")
+    for signers in ([images.signer], ['x namespaces="nanozfs-channel" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA']):
+        assert report(signers).hosts[0].condition == "normal"
 
 
 def test_dates_that_are_none() -> None:
