@@ -252,10 +252,9 @@ def test_a_variable_that_is_wrong_takes_few_lines(
     shutil.copytree(example.path("site", "group_vars"), example.path("elsewhere", "group_vars"))
     more = json.dumps({"upgrade_version": "1.1", **extra})
     code, lines = example.play(playbook, "-i", example.inventory({"down": DOWN}), "-e", more)
-    at = next(number for number, line in enumerate(lines) if line.startswith("[ERROR]"))
-    end = next(number for number, line in enumerate(lines) if line.startswith("PLAY RECAP"))
     assert code == 2 and said in text_of(lines), "\n".join(lines)
-    assert end - at <= 20 and len("".join(lines[at:end])) < 1500, "\n".join(lines)
+    # the failure in its parts and the table: all that is printed
+    assert len(lines) <= 12 and len("".join(lines)) < 1500, "\n".join(lines)
     assert "Safe now: nothing was looked at or changed. Next: correct that" in text_of(lines)
 
 
