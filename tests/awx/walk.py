@@ -40,6 +40,13 @@ TASKS = {
 #: how long a host may take to come up (seconds)
 PATIENCE = 60
 
+#: what they have besides that; trials wait longer than in the lab, for a machine that has much else to do
+SETTINGS = {
+    "upgrade_cfg_tasks": "cfg.yml",
+    "upgrade_after_commit_tasks": "enable.yml",
+    **{"{0}_{1}_timeout".format(kind, what): 300 for kind in ("upgrade", "rollback") for what in ("trial", "boot")},
+}
+
 REFUSED = "another play is at work on this host"
 TAKES_OVER = "takes over from a play of this machine that has ended"
 
@@ -89,7 +96,7 @@ class Walk(Steps):
             )
         self.project.write(
             "group_vars/all/zz_walk.yml",
-            json.dumps({"upgrade_cfg_tasks": "cfg.yml", "upgrade_after_commit_tasks": "enable.yml"}),
+            json.dumps(SETTINGS),
         )
         self.secrets = [
             line
@@ -173,6 +180,8 @@ class Walk(Steps):
     def others(self) -> None:
         """Every other playbook."""
         self.job("deploy.yml", {"fleet_hosts": "web-3"})
+        job = self.job("stage.yml", {"fleet_hosts": "web-3", "upgrade_version": "1.1"})
+        self.shows("the image is there", job.ended("web-3") == "staged", job.artefacts)
         manual = {"fleet_hosts": "web-3", "upgrade_version": "1.1", "upgrade_commit": "manual"}
         job = self.job("upgrade.yml", manual)
         self.shows("it is on trial", job.ended("web-3") == "on trial", job.artefacts)
