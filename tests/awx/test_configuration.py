@@ -271,6 +271,7 @@ def test_workflow() -> None:
         way += by_name[way[-1]]["success"]
     assert way == ["plan", "approval", "canary", "health", "rest", "state"]
     assert by_name["canary"]["failure"] == by_name["health"]["failure"] == ["canaries taken back"]
+    assert "degraded" in by_name["health"]["extra_data"]["report_fail_on"].split(",")
     assert by_name["canary"]["extra_data"] == {"fleet_hosts": "canary"}
     assert by_name["rest"]["extra_data"] == {"fleet_hosts": "all:!canary"}
 
