@@ -40,7 +40,7 @@ PANELS: Sequence[Tuple[str, Callable[[Dict[str, Any]], float]]] = (
 def panel(axes: Any, run: Dict[str, Any], value: Callable[[Dict[str, Any]], float]) -> None:
     """One figure of all plays, over the number of hosts."""
     for kind, (colour, line) in LOOK.items():
-        found = [each for each in run["figures"] if each["kind"] == kind]
+        found = sorted((each for each in run["figures"] if each["kind"] == kind), key=lambda each: int(each["hosts"]))
         axes.plot(
             [each["hosts"] for each in found],
             [value(each) for each in found],

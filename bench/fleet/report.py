@@ -106,7 +106,7 @@ def slug(kind: str) -> str:
 
 
 def _figures(run: Run, kind: str) -> List[Figures]:
-    return [each for each in run.figures if each.kind == kind]
+    return sorted((each for each in run.figures if each.kind == kind), key=lambda each: each.hosts)
 
 
 def table(run: Run) -> List[str]:
