@@ -79,6 +79,15 @@ options:
       - A ring that names an image which is replaced (O(replace)) follows to the new one.
     type: dict
     default: {}
+  bad:
+    description:
+      - Images that no host should run, by version or id, and why. They are published in the channel, and hosts refuse
+        them. Images that are not named here stay as they are, also when they are removed; one without a reason is taken
+        off the list.
+      - Refused is what leaves a ring with a bad image; O(rings) of the same call count.
+    type: dict
+    default: {}
+    version_added: 1.1.0
   channel_not_after:
     description: Time after which hosts do not follow the channel any more, in seconds since the epoch.
     type: int

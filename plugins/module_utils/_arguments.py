@@ -31,6 +31,11 @@ TRUST: Dict[str, Dict[str, Any]] = {
     "redirect_hosts": {"type": "list", "elements": "str", "default": []},
 }
 
+#: what lets an image pass that its publisher calls bad, for the playbook upgrade, and for those that write media
+ALLOW_BAD = "upgrade_allow_bad=true (modules: allow_bad)"
+MEDIUM_ALLOW_BAD = "deploy_allow_bad=true or spare_allow_bad=true (modules: allow_bad)"
+
+
 #: documented in the fragment ``common.push``
 PUSH: Dict[str, Dict[str, Any]] = {"push": {"type": "bool", "default": False}}
 
@@ -140,3 +145,12 @@ def repository_of(params: Mapping[str, Any]) -> Repository:
 def keys_of(params: Mapping[str, Any], tmpdir: Optional[str]) -> Keys:
     """Whom the arguments of :data:`TRUST` trust."""
     return Keys(params["allowed_signers"], params["revoked_keys"], tmpdir)
+
+
+def passes(allow_bad: bool, how: str) -> str:
+    """Why an image that its publisher calls bad is used all the same; empty where it is not.
+
+    :param allow_bad: whether it was allowed.
+    :param how: by what.
+    """
+    return "used because of {0}".format(how) if allow_bad else ""

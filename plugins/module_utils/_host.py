@@ -30,6 +30,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool impor
     in_use_elsewhere,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import SliceContent, read_slice
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import bad_words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import state_of
@@ -73,8 +75,12 @@ def survey(
                 "the OS medium {0} has an {1}: a system that does not get as far as its early hook would not go back "
                 "by itself".format(medium.disk, medium.scheme)
             )
+    bad = {label: Memory().why_bad(each.inside, each.ident) for label, each in contents.items()}
     state, reason = state_of(runner, medium)
     running = contents[medium.running].inside if medium is not None else None
+    if running is not None and medium is not None and bad[medium.running]:
+        what = "the image that runs, {0}-{1},".format(running.name, running.version)
+        warnings.append(bad_words(what, bad[medium.running]))
     name = pool_name or (running.pool if running else None)
     report: Dict[str, Any] = {
         "hostname": sysctl(runner, "kern.hostname"),
@@ -84,8 +90,8 @@ def survey(
         "state": state,
         "reason": reason,
         "network": kenv(runner, "nanozfs.network"),
-        "running": _running(medium, contents, packages),
-        "medium": _medium_dict(medium, contents, packages),
+        "running": _running(medium, contents, bad, packages),
+        "medium": _medium_dict(medium, contents, bad, packages),
         "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
     report.update(_pool_part(runner, name, warnings))
@@ -112,17 +118,26 @@ def _try(warnings: List[str], look: Any) -> Any:
         return None
 
 
+def _image(content: SliceContent, bad: str, packages: bool) -> Optional[Dict[str, Any]]:
+    """What a slice holds.
+
+    :param bad: why it is on the fleet's list of bad images, as this host has heard it; may be empty.
+    """
+    image = content.as_dict(packages)
+    return dict(image, bad=bad) if image is not None else None
+
+
 def _running(
-    medium: Optional[Medium], contents: Mapping[str, SliceContent], packages: bool
+    medium: Optional[Medium], contents: Mapping[str, SliceContent], bad: Mapping[str, str], packages: bool
 ) -> Optional[Dict[str, Any]]:
     if medium is None:
         return None
-    image = contents[medium.running].as_dict(packages)
+    image = _image(contents[medium.running], bad[medium.running], packages)
     return dict(image or {}, slice=medium.running, on_trial=medium.on_trial())
 
 
 def _medium_dict(
-    medium: Optional[Medium], contents: Mapping[str, SliceContent], packages: bool
+    medium: Optional[Medium], contents: Mapping[str, SliceContent], bad: Mapping[str, str], packages: bool
 ) -> Optional[Dict[str, Any]]:
     if medium is None:
         return None
@@ -139,7 +154,7 @@ def _medium_dict(
                 "index": piece.index,
                 "size": piece.size,
                 "flags": sorted(piece.flags),
-                "image": contents[label].as_dict(packages),
+                "image": _image(contents[label], bad[label], packages),
                 "problem": contents[label].problem,
             }
             for label, piece in sorted(medium.slices.items())

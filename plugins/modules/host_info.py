@@ -97,7 +97,8 @@ host:
         What runs - slice, name, version, build, seq and id of the image, and the features of pools that its ZFS knows
         (C(features), null where the image does not say). C(origin) is where it comes from, null where the image does
         not say - C(method), C(release), C(revision) of the source, C(kernel), C(options), C(package_count), version of
-        the C(collection), and with O(packages) also C(packages) and C(inputs). Null where it cannot be told.
+        the C(collection), and with O(packages) also C(packages) and C(inputs). C(bad) is why it is on the fleet's list
+        of bad images, as far as the host has heard, and empty where it is not. Null where it cannot be told.
       type: dict
       returned: always
       sample:

@@ -259,6 +259,12 @@ rings:
   returned: when published
   type: dict
   sample: {canary: 3fa9c1d2...}
+bad:
+  description: Why each image is bad that is on the list of bad images, by its id.
+  returned: success
+  type: dict
+  sample: {90ab12cd...: does not come up on the site-b boards}
+  version_added: 1.1.0
 removed:
   description: Ids of the images that were removed because O(keep) says so.
   returned: when published

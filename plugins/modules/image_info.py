@@ -38,6 +38,12 @@ signer:
   returned: success
   type: str
   sample: release@fleet
+bad:
+  description: Why the image is on the publisher's list of bad images; empty where it is not.
+  returned: success
+  type: str
+  sample: ""
+  version_added: 1.1.0
 """
 
 import time
@@ -45,9 +51,16 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import PUSH, TRUST, keys_of, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    ALLOW_BAD,
+    PUSH,
+    TRUST,
+    keys_of,
+    repository_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import name_meant, running_here
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 
@@ -62,8 +75,11 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         keys_of(params, module.tmpdir),
         name=name_meant(params["image"], params["name"] or None, lambda: running_here(runner)),
         now=time.time(),
+        memory=Memory(),
     )
-    return {"image": found.manifest.as_dict(), "signer": found.signer}
+    for warning in found.judged("only looked at", ALLOW_BAD):
+        module.warn(warning)
+    return {"image": found.manifest.as_dict(), "signer": found.signer, "bad": found.bad}
 
 
 def main() -> None:

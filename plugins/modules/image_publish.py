@@ -21,7 +21,7 @@ extends_documentation_fragment:
 attributes:
   diff_mode:
     support: partial
-    details: It shows the rings.
+    details: It shows the rings and the bad images.
 options:
   image:
     description: Raw bytes of the image of a slice, with the layout of the collection in it.
@@ -44,6 +44,14 @@ EXAMPLES = r"""
 - name: Publish what nanobsd.sh has made
   nanozfs.fleet.image_publish:
     image: /srv/build/_.disk.image
+    output: /srv/www/images
+    signing_key: ~/.ssh/release
+
+- name: Have no host run 1.2 any more
+  nanozfs.fleet.image_publish:
+    name: web
+    bad:
+      "1.2": does not come up on the boards of site-b
     output: /srv/www/images
     signing_key: ~/.ssh/release
 
@@ -116,6 +124,12 @@ rings:
   returned: success
   type: dict
   sample: {canary: 3fa9c1d2...}
+bad:
+  description: Why each image is bad that is on the list of bad images, by its id.
+  returned: success
+  type: dict
+  sample: {90ab12cd...: does not come up on the site-b boards}
+  version_added: 1.1.0
 removed:
   description: Ids of the images that were removed.
   returned: success

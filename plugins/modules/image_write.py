@@ -19,7 +19,8 @@ description:
   - While it works it says how far it is. The write is done by a process of its own on the host, which goes on when the
     controller or the network fails; a play that is started meanwhile takes it over.
   - Refuses a slice that is running, mounted, held by anything else, too small, or would be booted; and an image for
-    another architecture, one that is older than what runs, one that has expired, and one that is not signed.
+    another architecture, one that is older than what runs, one that has expired, one that is not signed, and one that
+    its publisher calls bad.
 extends_documentation_fragment:
   - nanozfs.fleet.common
   - nanozfs.fleet.common.trust
@@ -32,6 +33,11 @@ options:
       - Label of the slice, or V(inactive) for the one of the pair that does not run.
     type: str
     default: inactive
+  allow_bad:
+    description: Also write an image that is on the publisher's list of bad images.
+    type: bool
+    default: false
+    version_added: 1.1.0
   lease:
     description:
       - The lease of this play on the host (M(nanozfs.fleet.transaction)). With it the slice is only written as long
@@ -174,12 +180,14 @@ from typing import Any, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    ALLOW_BAD,
     JOB,
     PUSH,
     TRANSFER,
     TRUST,
     check_positive,
     keys_of,
+    passes,
     repository_of,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -189,6 +197,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image import conten
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.slice_write import find_for, prepare, wishes_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import PartRepository, Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Part
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
@@ -298,7 +307,10 @@ def work(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         piece,
         running,
         params["allow_older"],
+        Memory(),
     )
+    for warning in trusted.judged(passes(params["allow_bad"], ALLOW_BAD), ALLOW_BAD):
+        module.warn(warning)
     manifest = trusted.manifest
     if module.check_mode:
         if job.under_way():
@@ -309,6 +321,8 @@ def work(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         writer, result = prepare(runner, medium, piece, repository, trusted, wishes_of(params), will_disarm=True)
         predicted = writer.predict()
         return dict(result(predicted), ranges=ranges(predicted, params["chunk"]))
+    for warning in trusted.word.remember(Memory()):
+        module.warn(warning)
     seconds = params["wait"] if params["detach"] else params["deadline"]
     other = jobs.take(job, manifest.id, manifest.describe(), seconds)
     if other is not None:
@@ -343,6 +357,7 @@ def main() -> None:
             **JOB,
             **TRANSFER,
             slice={"type": "str", "default": "inactive"},
+            allow_bad={"type": "bool", "default": False},
             lease={"type": "str"},
             pool={"type": "str"},
             chunk={"type": "int", "default": 8388608},

@@ -35,6 +35,11 @@ requirements:
 author:
   - nanozfs.fleet contributors (@nanozfs)
 options:
+  allow_bad:
+    description: Also write an image that is on the publisher's list of bad images.
+    type: bool
+    default: false
+    version_added: 1.1.0
   device:
     description:
       - The disk, as V(/dev/da0) or V(/dev/disk/by-id/...).
@@ -182,7 +187,13 @@ from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import TRUST, keys_of, repository_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    MEDIUM_ALLOW_BAD,
+    TRUST,
+    keys_of,
+    passes,
+    repository_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import destination as _spare
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.disk_image import KINDS, check_sites, site_of
@@ -208,6 +219,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     keys = trusted_keys(params, module.tmpdir)
     found = find_image(runner, repository, params["image"], keys, name=params["name"], now=time.time())
     manifest = found.manifest
+    for warning in found.judged(passes(params["allow_bad"], MEDIUM_ALLOW_BAD), MEDIUM_ALLOW_BAD):
+        module.warn(warning)
     check_time(manifest, time.time())
     for unknown in check_sites(manifest, params["scheme"], [site_of(entry) for entry in params["hosts"]]):
         module.warn(unknown)
@@ -254,6 +267,7 @@ def main() -> None:
                     "scheme": {"type": "str", "choices": list(KINDS)},
                 },
             },
+            allow_bad={"type": "bool", "default": False},
             signers={"type": "raw"},
             revoked={"type": "raw", "default": []},
         ),

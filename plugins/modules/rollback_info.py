@@ -96,6 +96,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import bad_words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight, transaction, words
@@ -122,7 +124,10 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     aside = puts_cfg_aside(params["data"], params["datasets"])
     loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", restarts, aside)
     inside = preflight.other_image(here, wish, plan.step, restarts)
-    warnings = preflight.check_features(here, plan.step, wish.target, inside.features if inside else None)
+    bad = Memory().why_bad(inside, wish.target.id)
+    # the way back stays open: whoever takes it may know of something worse
+    warned = [bad_words("{0}, to which the host goes back,".format(wish.target), bad)] if bad and restarts else []
+    warnings = warned + preflight.check_features(here, plan.step, wish.target, inside.features if inside else None)
     return dict(
         preflight.shown(here.journal, running, wish.target, plan),
         todo=dict(plan.todo(False), write=False),

@@ -27,7 +27,9 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.transfer
 options:
   allow_bad:
-    description: Try an image again that was taken back before.
+    description:
+      - Try an image again that was taken back before; also one that its publisher calls bad, or of which that cannot be
+        told.
     type: bool
     default: false
   cfg_tasks:
@@ -122,11 +124,12 @@ cfg_tasks:
   sample: /srv/site/tasks/cfg-1.1.yml
 """
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
+    ALLOW_BAD,
     LIMITS,
     LOOKING,
     PUSH,
@@ -135,6 +138,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     check_positive,
     keys_of,
     limits_of,
+    passes,
     repository_of,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
@@ -143,12 +147,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.slice_write import find_for, prepare, wishes_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight, transaction, words
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import words_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import TRIAL, UPGRADE
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import Situation
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction import Wish
 
@@ -173,6 +178,18 @@ def difference(
     return {key: found[key] for key in ("written", "kept", "finished", "predicted", "notes")}
 
 
+def judged(params: Dict[str, Any], here: Situation, trusted: Trusted, step: str) -> List[str]:
+    """Warnings about an image that its publisher calls bad.
+
+    :param step: what comes next.
+    :raises Refused: where the host would come nearer to it, and nobody allows that.
+    """
+    nearer = step in transaction.BEFORE_TRIAL or (step == transaction.CHECK and here.journal.phase == TRIAL)
+    if nearer:
+        return trusted.judged(passes(params["allow_bad"], ALLOW_BAD), ALLOW_BAD)
+    return trusted.judged("this host runs it" if step == transaction.DONE else "this host leaves it", ALLOW_BAD)
+
+
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
@@ -193,10 +210,14 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         slot,
         here.image,
         params["allow_older"],
+        Memory(),
     )
     running, target = preflight.running_ref(here), trusted.manifest.ref
     wish = Wish(UPGRADE, running, target, params["trial_timeout"], params["allow_bad"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
+    notes = judged(params, here, trusted, plan.step)
+    if not module.check_mode:
+        notes += trusted.word.remember(Memory())
     loss = look_ahead(runner, PLACES, params["unsaved"], "upgrade", plan.step in transaction.BEFORE_TRIAL)
     warnings = preflight.check_features(here, plan.step, target, trusted.manifest.features)
     differs = None
@@ -211,7 +232,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         slice=slot.label,
         difference=differs,
         boot_id=leases.moment(runner).boot,
-        warnings=warnings + loss.warnings(),
+        warnings=notes + warnings + loss.warnings(),
     )
 
 

@@ -12,7 +12,12 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import MAX_MAP
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, open_repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import (
+    Forbidden,
+    Limits,
+    NotThere,
+    open_repository,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import (
     LATEST,
     RING,
@@ -46,13 +51,23 @@ class Supply:
         self.ident = find_id(self._repository, wanted, name)
 
     def manifest_files(self) -> Iterator[Tuple[str, bytes]]:
-        """Name and content of the manifest and its signature."""
+        """Name and content of the manifest and its signature; and of the channel, where there is one."""
         raw = self._repository.fetch(manifest_name(self.ident), manifests.MAX_SMALL_FILE)
         # the target is told the id only, and cannot see what it was found by
-        check_named(manifests.parse_manifest(raw), self.ident, self._wanted, self._name)
+        manifest = manifests.parse_manifest(raw)
+        check_named(manifest, self.ident, self._wanted, self._name)
         yield manifest_name(self.ident), raw
         name = signature_name(self.ident)
         yield name, self._repository.fetch(name, manifests.MAX_SMALL_FILE)
+        channel = manifests.channel_name(manifest.name)
+        try:
+            said = self._repository.fetch(channel, manifests.MAX_SMALL_FILE)
+        except Forbidden:
+            raise  # what the host cannot be told is not that nothing is bad
+        except NotThere:
+            return
+        yield channel, said
+        yield channel + ".sig", self._repository.fetch(channel + ".sig", manifests.MAX_SMALL_FILE)
 
     def small_files(self) -> Iterator[Tuple[str, bytes]]:
         """Name and content of everything but the payloads."""

@@ -17,7 +17,7 @@ from ansible.module_utils import basic
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device, DeviceError
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job, statement
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import medium
 from ansible_collections.nanozfs.fleet.tests.model import geom, pools
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
@@ -70,6 +70,7 @@ class ModuleHost:
             "ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device.open_device", self.open_device
         )
         monkeypatch.setattr(job, "RUN_DIR", os.path.join(tmpdir, "run"))
+        monkeypatch.setattr(statement, "FOLDER", os.path.join(tmpdir, "db"))
 
     def open_device(self, path: str, writable: bool = False) -> Device:
         if os.path.isfile(path):  # a file of this machine: an image that is being published

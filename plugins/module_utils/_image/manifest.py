@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
@@ -325,17 +325,33 @@ def parse_index(raw: bytes) -> Tuple[Mapping[str, Any], ...]:
     return tuple(entries)
 
 
+class Bad(NamedTuple):
+    """Why an image is bad.
+
+    :param reason: for people.
+    :param version: of the image, for people, who may not find it in the index any more; may be empty.
+    :param build: of the image, by which a host recognises it without reading all of it; may be empty.
+    """
+
+    reason: str
+    version: str = ""
+    build: str = ""
+
+
 @dataclass(frozen=True)
 class Channel:
-    """Which image each ring of a fleet should run: image ids by the name of the ring.
+    """What a publisher says of the images with a name: which of them each ring should run, and which are bad.
 
+    :param rings: image ids by the name of the ring.
     :param issued: when it was signed, seconds since the epoch; ``None`` where it does not say.
+    :param bad: by image id.
     """
 
     name: str
     rings: Mapping[str, str]
     not_after: Optional[int]
     issued: Optional[int] = field(default=None, compare=False)
+    bad: Mapping[str, Bad] = field(default_factory=dict)
 
 
 def channel_name(name: str) -> str:
@@ -354,7 +370,24 @@ def parse_channel(raw: bytes) -> Channel:
     if not all(is_digest(ident) for ident in rings.values()):
         raise BadManifest("the channel names something that is no image id")
     times = {key: _natural(data, key, what) if data.get(key) is not None else None for key in ("not_after", "issued")}
-    return Channel(_take(data, "name", str, what), rings, **times)
+    return Channel(_take(data, "name", str, what), rings, bad=_bad(data, what), **times)
+
+
+def _bad(data: Mapping[str, Any], what: str) -> Dict[str, Bad]:
+    """The bad images, where there is a list of them: channels of before have none.
+
+    :raises BadManifest: when any of it cannot be understood; less than all of it would be called good then.
+    """
+    if "bad" not in data:
+        return {}
+    listed = _take(data, "bad", dict, what)
+    for ident, entry in listed.items():
+        if not is_digest(ident) or not isinstance(entry, dict):
+            raise BadManifest("the channel calls something bad that is no image id")
+    return {
+        ident: Bad(*(_take({key: "", **entry}, key, str, what) for key in Bad._fields))
+        for ident, entry in listed.items()
+    }
 
 
 def find_in_index(entries: Tuple[Mapping[str, Any], ...], wanted: str, name: Optional[str] = None) -> str:

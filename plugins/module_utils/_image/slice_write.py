@@ -23,6 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted, find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Outcome, Writer, check_target
 
@@ -72,6 +73,7 @@ def find_for(
     piece: Slice,
     running: Optional[Inside],
     allow_older: bool,
+    memory: Memory,
 ) -> Trusted:
     """The image that a slice shall hold: verified, and fit for this machine.
 
@@ -79,10 +81,12 @@ def find_for(
     :param name: of the image; see :func:`content.name_meant`.
     :param running: what the running image says of itself.
     :param allow_older: also one with a lower seq.
-    :raises FleetError: when there is none, it cannot be trusted or would not do.
+    :param memory: of what the publisher has said before.
+    :raises FleetError: when there is none, it cannot be trusted or would not do. Whether it is bad is for
+        :meth:`trust.Trusted.judged`.
     """
     name = content.name_meant(wanted, name, lambda: running)
-    trusted = find_image(runner, repository, wanted, keys, name=name, now=time.time())
+    trusted = find_image(runner, repository, wanted, keys, name=name, now=time.time(), memory=memory)
     check_fits(trusted.manifest, sysctl(runner, "hw.machine_arch"), piece.size, piece.label)
     check_order(trusted.manifest, running, allow_older)
     check_time(trusted.manifest, time.time())

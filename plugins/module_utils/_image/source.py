@@ -39,6 +39,10 @@ class NotThere(SourceError):
     """The source has no file of that name, or not all of it."""
 
 
+class Forbidden(NotThere):
+    """The server does not let this host have a file; whether there is one cannot be told."""
+
+
 class TooLarge(SourceError):
     """The source has a file of that name, which is larger than it can be."""
 
@@ -240,7 +244,7 @@ class HttpRepository(Repository):
             if error.code == 416:
                 raise NotThere("{0} is shorter than the manifest says (HTTP 416)".format(self._url(name)))
             if error.code in (401, 403):
-                raise NotThere(
+                raise Forbidden(
                     "the server does not let this host have {0} (HTTP {1})".format(self._url(name), error.code)
                 )
             raise _Again("HTTP {0}".format(error.code))

@@ -7,20 +7,18 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest as manifests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Artefact, BadManifest, Manifest
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import BadSignature, Keys, verify
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import NotThere, Repository, TooLarge
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory, Word, fetch_signed, listen
 
 INDEX = "index.json"
 
-#: how often a server is asked for a file and its signature that belong together
-ATTEMPTS = 3
 #: what the name of a ring stands behind, where an image is asked for
 RING = "ring:"
 LATEST = manifests.LATEST
@@ -37,33 +35,70 @@ def signature_name(ident: str) -> str:
 
 
 class Trusted(NamedTuple):
-    """A manifest and who signed it."""
+    """A manifest and who signed it.
+
+    :param word: what the publisher says of images of that name.
+    """
 
     manifest: Manifest
     signer: str
+    word: Word = Word()
+
+    @property
+    def bad(self) -> str:
+        """Why nobody should run it; empty where nobody says so."""
+        return self.word.why_bad(self.manifest.id)
+
+    def judged(self, passes: str, how: str) -> List[str]:
+        """Refuse what the publisher calls bad, and what nobody can tell of; warnings.
+
+        :param passes: why that is no more than a warning; empty where it is refused.
+        :param how: what would let it pass, for people.
+        :raises Refused: when it is bad.
+        :raises FleetError: when that cannot be told.
+        """
+        notes = list(self.word.notes)
+        if self.word.problem is not None:
+            if not passes:
+                raise self.word.problem
+            return [*notes, "{0}: {1}".format(self.word.problem.what, passes)]
+        if not self.bad:
+            return notes
+        if not passes:
+            raise Refused(
+                bad_words("the image {0}".format(self.manifest.describe()), self.bad),
+                safe="nothing was changed",
+                todo="take another image; or publish a mended one, or take this one off the list (image_bad); or use "
+                "it all the same with {0}".format(how),
+            )
+        return [*notes, "{0}: {1}".format(bad_words(self.manifest.describe(), self.bad), passes)]
 
 
-def _by_ring(runner: Runner, repository: Repository, ring: str, name: Optional[str], keys: Keys, now: float) -> str:
+def bad_words(what: str, reason: str) -> str:
+    """That an image is on the fleet's list.
+
+    :param what: the image, for people.
+    """
+    return "{0} is on the fleet's list of bad images ({1})".format(what, reason)
+
+
+def _by_ring(repository: Repository, ring: str, name: str, word: Word) -> str:
     """The id of the image that a ring should run."""
-    if not name:
-        raise Refused(
-            "which image ring {0} should run cannot be told without the name of the image".format(ring),
+    if word.problem is not None:
+        raise word.problem
+    if word.statement is None:
+        raise NotThere(
+            "{0} has no channel of {1} ({2})".format(repository.location, name, manifests.channel_name(name)),
             safe="nothing was written",
-            todo="give it (name; in the roles upgrade_image_name)",
+            todo="publish one (image_rings), or name a version",
         )
-    file = manifests.channel_name(name)
-    raw, _signer = _signed(runner, repository, file, keys, manifests.CHANNEL_NAMESPACE)
-    channel = manifests.parse_channel(raw)
-    what = "the channel of {0}".format(name)
-    manifests.check_until(what, channel.not_after, now, "publish the channel anew (playbook publish)")
-    if channel.name != name or ring not in channel.rings:
+    rings = word.statement.channel.rings
+    if ring not in rings:
         raise Refused(
-            "the channel of {0} has no ring {1}; it has: {2}".format(
-                name, ring, ", ".join(sorted(channel.rings)) or "none"
-            ),
+            "the channel of {0} has no ring {1}; it has: {2}".format(name, ring, ", ".join(sorted(rings)) or "none"),
             safe="nothing was written",
         )
-    return channel.rings[ring]
+    return rings[ring]
 
 
 def find_id(repository: Repository, wanted: str, name: Optional[str]) -> str:
@@ -80,7 +115,7 @@ def find_id(repository: Repository, wanted: str, name: Optional[str]) -> str:
 def _find_latest(runner: Runner, repository: Repository, name: Optional[str], keys: Keys) -> str:
     """The id of the newest image: nothing in a manifest says that it is that, so the index must be signed."""
     try:
-        raw, _signer = _signed(runner, repository, INDEX, keys, manifests.NAMESPACE)
+        raw, _signature, _signer = fetch_signed(runner, repository, INDEX, keys, manifests.NAMESPACE)
     except NotThere as error:
         raise Refused(
             "which image is the latest cannot be told: {0}".format(error.what),
@@ -115,23 +150,37 @@ def find_image(
     keys: Keys,
     name: Optional[str] = None,
     now: float = 0.0,
+    memory: Optional[Memory] = None,
 ) -> Trusted:
-    """The manifest of an image, verified.
+    """The manifest of an image, verified, and what the publisher says of it.
 
     :param wanted: a whole image id, ``ring:`` and the name of a ring, or what :func:`manifest.find_in_index` takes.
     :param now: seconds since the epoch.
-    :raises FleetError: when there is no such image, or it cannot be trusted.
+    :param memory: see :func:`statement.listen`.
+    :raises FleetError: when there is no such image, or it cannot be trusted. Whether it is bad is for
+        :meth:`Trusted.judged`.
     """
+    word = None
     if wanted.startswith(RING):
-        ident = _by_ring(runner, repository, wanted[len(RING) :], name, keys, now)
+        ring = wanted[len(RING) :]
+        if not name:
+            raise Refused(
+                "which image ring {0} should run cannot be told without the name of the image".format(ring),
+                safe="nothing was written",
+                todo="give it (name; in the roles upgrade_image_name)",
+            )
+        word = listen(runner, repository, name, keys, memory, now)
+        ident = _by_ring(repository, ring, name, word)
     elif wanted == LATEST:
         ident = _find_latest(runner, repository, name, keys)
     else:
         ident = find_id(repository, wanted, name)
-    raw, signer = _signed(runner, repository, manifest_name(ident), keys, manifests.NAMESPACE)
+    raw, _signature, signer = fetch_signed(runner, repository, manifest_name(ident), keys, manifests.NAMESPACE)
     manifest = manifests.parse_manifest(raw)
     check_named(manifest, ident, wanted, name)
-    return Trusted(manifest, signer)
+    if word is None:
+        word = listen(runner, repository, manifest.name, keys, memory, now)
+    return Trusted(manifest, signer, word)
 
 
 def check_named(manifest: Manifest, ident: str, wanted: str, name: Optional[str]) -> None:
@@ -147,20 +196,3 @@ def check_named(manifest: Manifest, ident: str, wanted: str, name: Optional[str]
             safe="nothing was written",
             todo="make the index anew (playbook build) and find out who changed it",
         )
-
-
-def _signed(runner: Runner, repository: Repository, file: str, keys: Keys, namespace: str) -> Tuple[bytes, str]:
-    """A signed file, verified, and who signed it.
-
-    File and signature are two requests, and the publisher may have replaced them in between: a server is asked again.
-    """
-    for attempt in range(ATTEMPTS if repository.parallel else 1):
-        if attempt:
-            time.sleep(attempt)
-        raw = repository.fetch(file, manifests.MAX_SMALL_FILE)
-        signature = repository.fetch(file + ".sig", manifests.MAX_SMALL_FILE)
-        try:
-            return raw, verify(runner, raw, signature, keys, namespace)
-        except BadSignature as error:
-            trouble = error
-    raise trouble

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import BOOT0, GPT, SCHEMES, Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
@@ -25,10 +25,17 @@ TERMS: Dict[str, Dict[str, Any]] = {
     "deltas_from": {"type": "list", "elements": "str", "default": []},
     "keep": {"type": "int", "default": 0},
     "rings": {"type": "dict", "default": {}},
+    "bad": {"type": "dict", "default": {}},
     "channel_not_after": {"type": "int"},
     "replace": {"type": "bool", "default": False},
     "sbom": {"type": "bool"},
 }
+
+
+def _texts(values: Mapping[Any, Any]) -> List[Tuple[str, str]]:
+    """A mapping of the operator, in order; nothing is the empty text."""
+    found = {str(key): "" if value is None else str(value) for key, value in values.items()}
+    return sorted(found.items())
 
 
 def terms_of(arguments: Mapping[str, Any]) -> Terms:
@@ -40,9 +47,8 @@ def terms_of(arguments: Mapping[str, Any]) -> Terms:
         deltas=arguments["deltas"],
         deltas_from=[str(each) for each in arguments["deltas_from"]],
         keep=arguments["keep"],
-        rings=[
-            (str(ring), "" if version is None else str(version)) for ring, version in sorted(arguments["rings"].items())
-        ],
+        rings=_texts(arguments["rings"]),
+        bad=_texts(arguments["bad"]),
         channel_not_after=arguments["channel_not_after"],
         replace=arguments["replace"],
         sbom=arguments["sbom"],

@@ -331,9 +331,18 @@ class Folder:
             "name": channel.name,
             "rings": dict(channel.rings),
             "not_after": channel.not_after,
-            "issued": int(time.time()),
+            "issued": self._issued(channel.name),
         }
+        if channel.bad:
+            content["bad"] = {ident: bad._asdict() for ident, bad in channel.bad.items()}
         self._signed(runner, channel_name(channel.name), content, key, CHANNEL_NAMESPACE)
+
+    def _issued(self, name: str) -> int:
+        """When a channel is signed that is signed now (seconds since the epoch): later than the one before it in any
+        case, whatever the clock says, because hosts that have seen that one take no older one.
+        """
+        before = self.channel(name)
+        return max(int(time.time()), (before.issued or 0) + 1 if before is not None else 0)
 
     def signed_by(self, name: str, key: str, namespace: str) -> bool:
         """Whether a file has a signature by this key: keys change, and what they signed must follow."""

@@ -29,11 +29,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
     IMAGE_JSON,
     NAMESPACE,
     Artefact,
+    Bad,
     Channel,
     Manifest,
     Offer,
     channel_name,
     find_in_index,
+    is_digest,
     parse_inside,
     parse_manifest,
 )
@@ -42,6 +44,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import FolderRepository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import manifest_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Writer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import delta, medium, pack, sbom
@@ -71,6 +74,10 @@ Todo = List[Tuple[str, Optional[str]]]
 
 #: the kind of the bill of materials in a manifest's files
 SBOM = "sbom"
+
+#: how long a reason may be why an image is bad (characters), and how many images may be: a channel is one small file
+#: (``manifest.MAX_SMALL_FILE``)
+MAX_REASON, MAX_BAD = 500, 1000
 
 #: how much time passes between two lines about the same step (seconds)
 SAY_EVERY = 5.0
@@ -103,6 +110,7 @@ class Terms:
     :param deltas_from: images from which there are deltas in any case: versions or ids.
     :param keep: how many images of a name stay in the folder; 0 for all.
     :param rings: which version each ring of the channel should run; rings that are not named stay as they are.
+    :param bad: images that nobody should run, by version or id, and why; an empty reason takes one off the list.
     :param sbom: whether there is to be a bill of materials; ``None`` for where one can be made.
     """
 
@@ -113,6 +121,7 @@ class Terms:
     deltas_from: Sequence[str] = ()
     keep: int = 0
     rings: Sequence[Tuple[str, str]] = ()
+    bad: Sequence[Tuple[str, str]] = ()
     channel_not_after: Optional[int] = None
     replace: bool = False
     sbom: Optional[bool] = None
@@ -532,15 +541,17 @@ def finish(
         say(difference.summary())
     tidied = _tidy(terms, name, manifest, changed, runner, say)
     described = result(Folder(terms.output), manifest) if manifest is not None else {"image": None}
+    now = Told(tidied.rings, tidied.bad)
     return dict(
         described,
         difference=None if difference is None else dict(difference.counts(), summary=difference.summary()),
         rings=tidied.rings,
+        bad={ident: bad.reason for ident, bad in tidied.bad.items()},
         removed=tidied.removed,
         says=words(manifest, described, changed, tidied) + ([difference.summary()] if difference is not None else []),
         diff={
             "before": "".join(line + "\n" for line in tidied.shown(tidied.before)),
-            "after": "".join(line + "\n" for line in tidied.shown(tidied.rings)),
+            "after": "".join(line + "\n" for line in tidied.shown(now)),
         },
         changed=changed or tidied.changed,
     )
@@ -575,10 +586,14 @@ def foretell(terms: Terms, identity: Identity, build: str, found: Optional[Manif
     channel = folder.channel(identity.name)
     rings = dict(channel.rings) if channel is not None else {}
     then = _rings_now(folder, tuple(index), identity.name, terms, new, rings, lambda _text: None)
+    bad = bad_now(folder, tuple(index), identity.name, terms.bad, channel.bad if channel is not None else {})
+    _check_rings(then, bad)
     wanted = dict(terms.rings)
     moved = ["{0}: {1}".format(ring, wanted.get(ring, "follows") or "ends") for ring in _changed(rings, then)]
     if moved:
         lines.append("rings: {0}".format(", ".join(moved)))
+    if terms.bad:
+        lines.append("bad images: {0}".format(", ".join(_bad_shown(bad)) or "none"))
     if terms.keep:
         doomed = folder.doomed(identity.name, terms.keep, _spared(folder, identity.name, terms, new, then), index)
         _check_may_remove(folder, terms, doomed)
@@ -601,24 +616,41 @@ def against_before(folder: Folder, manifest: Manifest) -> Optional[Difference]:
     return None
 
 
+class Told(NamedTuple):
+    """What a channel says.
+
+    :param rings: ids by the name of the ring.
+    :param bad: the bad images by their ids.
+    """
+
+    rings: Mapping[str, str]
+    bad: Mapping[str, Bad]
+
+
 class Tidied(NamedTuple):
     """What became of the channel and of old images.
 
     :param rings: ids by the name of the ring.
     :param removed: ids of images.
-    :param before: the rings as they were.
+    :param before: the channel as it was.
     :param titles: version and id of images, for people, by id.
+    :param bad: the bad images by their ids.
     """
 
     rings: Dict[str, str]
     removed: List[str]
     changed: bool
-    before: Dict[str, str]
+    before: Told
     titles: Mapping[str, str]
+    bad: Mapping[str, Bad]
 
-    def shown(self, rings: Mapping[str, str]) -> List[str]:
+    def rings_shown(self, rings: Mapping[str, str]) -> List[str]:
         """Rings, a line each."""
         return ["{0}: {1}".format(ring, self.titles.get(ident, ident[:12])) for ring, ident in sorted(rings.items())]
+
+    def shown(self, told: Told) -> List[str]:
+        """A channel, a line for each ring and each bad image."""
+        return self.rings_shown(told.rings) + ["bad: {0}".format(each) for each in _bad_shown(told.bad)]
 
     def removals(self) -> List[str]:
         """What was removed, for people."""
@@ -675,6 +707,93 @@ def _rings_now(
     return found
 
 
+def _bad_shown(bad: Mapping[str, Bad]) -> List[str]:
+    """Bad images, each with its reason, for people."""
+    return sorted(
+        "{0} ({1}): {2}".format(each.version or "unknown version", ident[:12], printable(each.reason))
+        for ident, each in bad.items()
+    )
+
+
+def _meant(index: Tuple[Mapping[str, Any], ...], name: str, wanted: str, bad: Mapping[str, Bad], off: bool) -> str:
+    """The id of an image that is to be called bad, or not any more.
+
+    An image that is gone from the index is found on the list. Where one is to be taken off, the list comes first: its
+    version may have been published anew since.
+
+    :raises Refused: when there is none or more than one.
+    """
+    if is_digest(wanted):
+        return wanted
+    listed = [
+        ident
+        for ident, each in bad.items()
+        if wanted == each.version or (len(wanted) >= 8 and ident.startswith(wanted))
+    ]
+    there = [str(each["id"]) for each in index if each.get("name") == name and each.get("version") == wanted]
+    if len(listed) == 1 and (off or not there):
+        return listed[0]
+    return find_in_index(index, wanted, name)
+
+
+def bad_now(
+    folder: Folder,
+    index: Tuple[Mapping[str, Any], ...],
+    name: str,
+    changes: Sequence[Tuple[str, str]],
+    bad: Mapping[str, Bad],
+) -> Dict[str, Bad]:
+    """The bad images from now on. Images that are not named stay as they are, also those that are not there any more.
+
+    :param changes: see :class:`Terms`.
+    :param bad: as they are.
+    :raises Refused: when there is no such image, or a reason is no line of text.
+    """
+    found = dict(bad)
+    for wanted, reason in changes:
+        ident = _meant(index, name, wanted, bad, not reason.strip())
+        found.pop(ident, None)
+        if not reason.strip():
+            continue
+        if len(reason) > MAX_REASON or printable(reason) != reason:
+            raise Refused(
+                "the reason why {0} is bad is longer than {1} characters, or more than a line of text".format(
+                    wanted, MAX_REASON
+                ),
+                safe="the channel was not changed",
+                todo="give a shorter one (image_bad)",
+            )
+        entry = bad.get(ident, Bad(""))._replace(reason=reason.strip())
+        with contextlib.suppress(FleetError):  # one that was removed, or is about to be published
+            manifest = folder.manifest(ident)
+            entry = Bad(entry.reason, manifest.version, manifest.build)
+        found[ident] = entry
+    if len(found) > MAX_BAD:
+        raise Refused(
+            "{0} images would be called bad, and no more than {1} can be".format(len(found), MAX_BAD),
+            safe="the channel was not changed",
+            todo="take old ones off (image_bad, with an empty reason), or raise min_seq in the next image",
+        )
+    return found
+
+
+def _check_rings(rings: Mapping[str, str], bad: Mapping[str, Bad]) -> None:
+    """Refuse a ring that runs a bad image.
+
+    :raises Refused: with the ring.
+    """
+    for ring, ident in sorted(rings.items()):
+        if ident in bad:
+            raise Refused(
+                "the ring {0} would run {1}, which is bad: {2}".format(
+                    ring, bad[ident].version or ident[:12], printable(bad[ident].reason)
+                ),
+                safe="the channel was not changed",
+                todo="give the ring another version in the same call (image_rings), or take the image off the list of "
+                "bad ones (image_bad, with an empty reason)",
+            )
+
+
 def _spared(folder: Folder, name: str, terms: Terms, new: Optional[New], rings: Mapping[str, str]) -> Set[str]:
     """The ids of images that stay, however many there are: of rings, of what is published now, and of named deltas."""
     named = {find_in_index(tuple(folder.index()), each, name) for each in terms.deltas_from}
@@ -702,31 +821,33 @@ def _tidy(terms: Terms, name: str, manifest: Optional[Manifest], changed: bool, 
     """
     folder = Folder(terms.output)
     channel = folder.channel(name)
-    before = dict(channel.rings) if channel is not None else {}
-    titles = _titles(folder, name, before)
+    before = Told(dict(channel.rings), channel.bad) if channel is not None else Told({}, {})
+    titles = _titles(folder, name, before.rings)
     if runner.check_mode and changed:
-        return Tidied(before, [], True, before, titles)
+        return Tidied(dict(before.rings), [], True, before, titles, before.bad)
     new = New(manifest.id, manifest.version) if manifest is not None else None
-    rings = _rings_now(folder, tuple(folder.index()), name, terms, new, before, say)
+    rings = _rings_now(folder, tuple(folder.index()), name, terms, new, before.rings, say)
+    bad = bad_now(folder, tuple(folder.index()), name, terms.bad, before.bad)
+    _check_rings(rings, bad)
     not_after = terms.channel_not_after
     if not_after is None and channel is not None:
         not_after = channel.not_after
-    wanted = Channel(name, rings, not_after)
+    wanted = Channel(name, rings, not_after, bad=bad)
     signed = folder.signed_by(channel_name(name), terms.signing_key, CHANNEL_NAMESPACE)
-    renewed = (bool(rings) or channel is not None) and (wanted != channel or not signed)
+    renewed = (bool(rings) or bool(bad) or channel is not None) and (wanted != channel or not signed)
     if renewed and not runner.check_mode:
         say("signing the channel")
         folder.set_channel(runner, wanted, terms.signing_key)
     doomed = folder.doomed(name, terms.keep, _spared(folder, name, terms, new, rings)) if terms.keep else []
     doomed += sorted(
-        set(before.values()) - set(rings.values()) - set(folder.idents())
+        set(before.rings.values()) - set(rings.values()) - set(folder.idents())
     )  # replaced, and no ring names it any more
     _check_may_remove(folder, terms, doomed)
     if doomed and not runner.check_mode:
         say("removing {0} images".format(len(doomed)))
         folder.remove(runner, doomed, terms.signing_key)
     signs = not doomed and folder.sign_index(runner, terms.signing_key)
-    return Tidied(rings, doomed, renewed or signs or bool(doomed), before, titles)
+    return Tidied(rings, doomed, renewed or signs or bool(doomed), before, titles, bad)
 
 
 def words(manifest: Optional[Manifest], described: Mapping[str, Any], changed: bool, tidied: Tidied) -> List[str]:
@@ -740,7 +861,9 @@ def words(manifest: Optional[Manifest], described: Mapping[str, Any], changed: b
         )
         lines.append("id {0}".format(manifest.id))
         lines.append("; ".join(each["title"] for each in described["offers"]) or "no way to it is published")
-    lines.append("rings: {0}".format(", ".join(tidied.shown(tidied.rings)) or "none"))
+    lines.append("rings: {0}".format(", ".join(tidied.rings_shown(tidied.rings)) or "none"))
+    if tidied.bad:
+        lines.append("bad images: {0}".format(", ".join(_bad_shown(tidied.bad))))
     if tidied.removed:
         lines.append("removed: {0}".format(", ".join(tidied.removals())))
     for kind, path in sorted(described.get("files", {}).items()):
