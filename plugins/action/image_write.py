@@ -10,17 +10,42 @@ the target needs is brought to it in chunks.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+import os
+import time
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
+from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import figures, line
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import duration, figures, line
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push_source import Supply, supply_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._turns import Turns
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._watch import LIVES, WatchingAction
 
 #: how often what a push brought may turn out wrong (an old slice that is not what it says) before it gives up
 ROUNDS = 6
+
+#: seconds between two looks whether it is a host's turn
+BETWEEN = 1.0
+
+
+def _number(arguments: Mapping[str, Any], name: str, default: int) -> int:
+    """A number of the task, which may be text.
+
+    :raises Refused: when it is none.
+    """
+    value = arguments.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise Refused("{0} must be a whole number, and is {1!r}".format(name, value), safe="nothing was written")
+    return number
 
 
 class ActionModule(WatchingAction):
@@ -29,6 +54,51 @@ class ActionModule(WatchingAction):
     MODULE = "nanozfs.fleet.image_write"
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Write; the result of the module."""
+        if self._task.check_mode:
+            return self._work(arguments)
+        limit = _number(arguments, "site_limit", 0)
+        if not limit:
+            return self._work(arguments)
+        site = site_of(self._vars)
+        home = str(constants.config.get_config_value("ANSIBLE_HOME"))
+        turns = Turns(os.path.join(home, "nanozfs-turns"), "site " + site, limit)
+        waited = self._wait(turns, arguments, "of {0}".format(site) if site else "without a site")
+        if isinstance(waited, dict):
+            return waited
+        try:
+            return self._work(arguments)
+        finally:
+            os.close(waited)
+
+    def _wait(self, turns: Turns, arguments: Dict[str, Any], whose: str) -> Union[int, Dict[str, Any]]:
+        """Wait for this host's turn; what ends it when it is closed. Or the failure of the module, where another play
+        has taken over meanwhile.
+
+        :param whose: the other hosts, for people.
+        """
+        begun = heard = time.monotonic()
+        pause = max(_number(arguments, "lease_seconds", 600) / 3, 1)
+        said = False
+        while True:
+            turn = turns.take(self._host)
+            if turn is not None:
+                if said:
+                    self.say("its turn has come, after {0}".format(duration(int(time.monotonic() - begun))))
+                return turn
+            if not said:
+                holders = ", ".join(str(each) for each in turns.holders())
+                self.say("waits: hosts {0} that write already (fleet_site_limit): {1}".format(whose, holders))
+                said = True
+            if arguments.get("lease") and time.monotonic() - heard > pause:
+                heard = time.monotonic()
+                held = {"state": "held", "lease": arguments["lease"], "pool": arguments.get("pool")}
+                found = self.module(held, "nanozfs.fleet.transaction")
+                if found.get("failed"):
+                    return found
+            time.sleep(BETWEEN)
+
+    def _work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Write; the result of the module."""
         if boolean(arguments.get("push", False), strict=False):
             return self._push(arguments)

@@ -44,6 +44,20 @@ options:
         as no other play has taken over, and the journal is told when it is. Without it nothing is written while
         another play is at work.
     type: str
+  site_limit:
+    description:
+      - How many hosts of a site may write at once, over all plays that a user runs on this controller; V(0) for any
+        number. A host waits until it is its turn, and occupies a fork of Ansible meanwhile. Its site is
+        C(fleet_site), or else the only group that it is in; hosts of which neither says it count as one site.
+    type: int
+    default: 0
+    version_added: 1.1.0
+  lease_seconds:
+    description:
+      - How long O(lease) lasts without a word of this play, in seconds. While it waits for a turn it speaks up in time.
+    type: int
+    default: 600
+    version_added: 1.1.0
   pool:
     description: Name of the system pool, which has the journal. By default the one that the running image names.
     type: str
@@ -359,6 +373,8 @@ def main() -> None:
             slice={"type": "str", "default": "inactive"},
             allow_bad={"type": "bool", "default": False},
             lease={"type": "str"},
+            site_limit={"type": "int", "default": 0},
+            lease_seconds={"type": "int", "default": 600},
             pool={"type": "str"},
             chunk={"type": "int", "default": 8388608},
             part={

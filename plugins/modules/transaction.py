@@ -31,8 +31,9 @@ options:
         any more, because the host runs its target and the old system is gone.
       - V(released) ends the lease of this play and leaves the transaction open, for another play that goes on with it.
       - V(recorded) notes which image runs, where no transaction is open.
+      - V(held) notes that the play of O(lease) was heard of, so that its lease lasts while it waits (since 1.1.0).
     type: str
-    choices: [opened, staged, released, abandoned, recorded]
+    choices: [opened, staged, released, abandoned, recorded, held]
     required: true
   kind:
     description: What the transaction is, with O(state=opened).
@@ -256,7 +257,20 @@ def recorded(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     return dict(shown(here.journal, after), warnings=warnings)
 
 
-STATES = {"opened": opened, "staged": staged, "released": released, "abandoned": abandoned, "recorded": recorded}
+def held(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
+    """Note that a play was heard of; nothing of what counts changes by that."""
+    journal = operations.hold(situation.look(runner, params["pool"]), play_of(params))
+    return shown(journal, journal)
+
+
+STATES = {
+    "opened": opened,
+    "staged": staged,
+    "released": released,
+    "abandoned": abandoned,
+    "recorded": recorded,
+    "held": held,
+}
 
 
 def answer(done: Done) -> Dict[str, Any]:
@@ -295,7 +309,7 @@ def main() -> None:
             boot_id={"type": "str"},
             allow_bad={"type": "bool", "default": False},
         ),
-        required_if=[("state", "opened", ("running", "target"))],
+        required_if=[("state", "opened", ("running", "target")), ("state", "held", ("lease",))],
         supports_check_mode=True,
     )
     run_module(module, logic)

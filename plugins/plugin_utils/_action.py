@@ -107,11 +107,14 @@ class ModuleAction(ActionBase):
         if not _channel.tell(self._host, text, **more):
             display.display("  {0}: {1}".format(self._host, text))
 
-    def module(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
-        """Run the module once; its result."""
+    def module(self, arguments: Mapping[str, Any], name: str = "") -> Dict[str, Any]:
+        """Run the module once; its result.
+
+        :param name: of another one.
+        """
         try:
             found: Dict[str, Any] = self._execute_module(
-                module_name=self.MODULE, module_args=dict(arguments), task_vars=self._vars
+                module_name=name or self.MODULE, module_args=dict(arguments), task_vars=self._vars
             )
         except AnsibleConnectionFailure as error:
             raise AnsibleConnectionFailure(unmet(self._host, str(error)))

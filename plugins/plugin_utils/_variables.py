@@ -31,6 +31,7 @@ PLAYBOOKS = frozenset(
         "fleet_exclusive",
         "fleet_hosts",
         "fleet_site",
+        "fleet_site_limit",
         "fleet_source_builder",
         "fleet_take_over",
         "fleet_time_zone",

@@ -400,6 +400,21 @@ class TestTwoPlays:
         fleet.host.machine.save()
         assert not second.open()["failed"]
 
+    def test_a_play_that_waits_keeps_its_lease(self, fleet: Fleet) -> None:
+        """And learns of it when another one has taken over."""
+        first = fleet.play(lease_seconds=60)
+        first.open()
+        for _turn in range(3):
+            fleet.host.machine.load()
+            fleet.host.machine.running["boottime"] -= 40
+            fleet.host.machine.save()
+            held = fleet.host.run("transaction", state="held", lease=first.lease)
+            assert not held["failed"] and not held["changed"]
+            assert "another play is at work" in fleet.play(BOB).open()["msg"]
+        fleet.play(BOB, take_over=True).open()
+        assert "lost its lease" in fleet.host.refused("transaction", state="held", lease=first.lease)
+        assert fleet.host.run("transaction", state="held")["failed"], "there is nothing to hold without one"
+
     def test_a_clock_that_is_set_does_not_end_it(self, fleet: Fleet) -> None:
         fleet.play(lease_seconds=60).open()
         real = time.time

@@ -156,7 +156,7 @@ def test_what_playbooks_take_is_known() -> None:
     taken.add("nanozfs_own_variables")  # the module's own
     for path in glob.glob(ROLES + "/*/defaults/main.yml"):
         with open(path, encoding="utf-8") as file:
-            taken.update(re.findall(r"\b(nanozfs_[a-z_]+) \| default", file.read()))
+            taken.update(re.findall(r"\b((?:nanozfs|fleet)_[a-z_]+) \| default", file.read()))
     assert taken == variables.PLAYBOOKS
 
 
