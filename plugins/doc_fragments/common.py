@@ -258,6 +258,13 @@ options:
     # of a transfer; the arguments are _arguments.TRANSFER
     TRANSFER = r"""
 options:
+  relay:
+    description:
+      - Address of a relay of O(repository) in the site of the target, which is asked first - a host with
+        C(nanozfs relay), or any cache. What it does not have, does not deliver or delivers wrongly comes from
+        O(repository) itself. It is met without a proxy, and not used where O(repository) is a folder.
+    type: str
+    version_added: 1.1.0
   allow_older:
     description:
       - Also write an image with a lower C(seq) than the running one. Never below the C(min_seq) of the running image.

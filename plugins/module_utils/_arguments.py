@@ -11,8 +11,9 @@ from typing import Any, Dict, Mapping, Optional
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import POLICIES, STOP
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.relayed import open_relayed
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, Repository, open_repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.lease import holder_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Play
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import Demands
@@ -83,6 +84,7 @@ LOOKING: Dict[str, Dict[str, Any]] = {
 
 #: of a transfer (``_image/choice.py``); documented in the fragment ``common.transfer``
 TRANSFER: Dict[str, Dict[str, Any]] = {
+    "relay": {"type": "str"},
     "allow_older": {"type": "bool", "default": False},
     "fallback": {"type": "str", "choices": ["full", "fail"], "default": "full"},
     "connections": {"type": "int", "default": 2},
@@ -139,7 +141,7 @@ def repository_of(params: Mapping[str, Any]) -> Repository:
         rate=params.get("rate_limit"),
         redirects=tuple(params["redirect_hosts"]),
     )
-    return open_repository(params["repository"], limits, params["ca_file"])
+    return open_relayed(params.get("relay") or "", params["repository"], limits, params["ca_file"])
 
 
 def keys_of(params: Mapping[str, Any], tmpdir: Optional[str]) -> Keys:

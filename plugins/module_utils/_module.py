@@ -43,8 +43,9 @@ def run_module(module: AnsibleModule, logic: Callable[[AnsibleModule, Runner], D
     *logic* returns the module result; ``changed`` defaults to false, ``actions`` to the changing commands that ran
     (in check mode: that would have run). A ``diff`` is only handed on in diff mode; ``warnings`` go to the user.
     """
-    with contextlib.suppress(ValueError):  # what is no address is refused later
-        module.no_log_values.update(secrets_in(str(module.params.get("repository") or "")))
+    for address in ("repository", "relay"):
+        with contextlib.suppress(ValueError):  # what is no address is refused later
+            module.no_log_values.update(secrets_in(str(module.params.get(address) or "")))
     runner = Runner(ansible_execute(module), check_mode=module.check_mode)
     try:
         result = logic(module, runner)

@@ -144,10 +144,16 @@ kept:
   type: int
   sample: 1031798784
 fetched:
-  description: Bytes that came from the repository, all small files included.
+  description: Bytes that came from the repository or its relay, all small files included.
   returned: success
   type: int
   sample: 5050000
+relayed:
+  description: How many of RV(fetched) came from O(relay).
+  returned: success
+  type: int
+  sample: 0
+  version_added: 1.1.0
 requests:
   description: How often the repository was asked.
   returned: success
@@ -156,6 +162,7 @@ requests:
 predicted:
   description:
     - What has to be fetched for it, or had to be. Null when nothing had. Not counted are the small files that say so.
+      C(relay) is the relay that it comes from, null where there is none.
   returned: success
   type: dict
   sample: {source: the delta from 1.0, kind: delta, codec: xz, bytes: 4950000, requests: 5, seconds: 0.4}

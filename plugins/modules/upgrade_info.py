@@ -232,7 +232,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         slice=slot.label,
         difference=differs,
         boot_id=leases.moment(runner).boot,
-        warnings=notes + warnings + loss.warnings(),
+        warnings=notes + warnings + repository.notes + loss.warnings(),
     )
 
 

@@ -37,6 +37,7 @@ PLAYBOOKS = frozenset(
         "fleet_time_zone",
         "nanozfs_own_variables",
         "nanozfs_pool",
+        "nanozfs_relay",
         "nanozfs_repository",
         "rollback_max_failures",
         "rollback_serial",

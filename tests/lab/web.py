@@ -84,7 +84,8 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(416)
             return
         first, last = wanted or (0, size - 1)
-        self.send_response(206 if wanted else 200)
+        self.log_message('"%s" %s %s', self.requestline, 206 if wanted else 200, last - first + 1 if with_body else 0)
+        self.send_response_only(206 if wanted else 200)
         if wanted:
             self.send_header("Content-Range", "bytes {0}-{1}/{2}".format(first, last, size))
         self.send_header("Accept-Ranges", "bytes")

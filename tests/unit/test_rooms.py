@@ -22,6 +22,7 @@ ROOMS = (
     "module_utils/_files.py",
     "module_utils/_freebsd/",
     "module_utils/_image/",
+    "module_utils/_relay/",
     "module_utils/_upgrade/",
     "module_utils/_host.py",
     "module_utils/_condition.py",

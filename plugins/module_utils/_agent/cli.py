@@ -34,9 +34,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv
+from ansible_collections.nanozfs.fleet.plugins.module_utils._relay import server
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
 
 FINE, ATTENTION, FAILED = 0, 1, 3
+
+#: where a relay finds the address of its repository, which may hold a password that no list of processes should show
+UPSTREAM = "NANOZFS_RELAY_UPSTREAM"
 
 
 class Agent:
@@ -153,6 +157,21 @@ class Agent:
         Session(Guard(self.execute), self.screen, self.places, self.clock).run()
         return FINE
 
+    def relay(self, given: argparse.Namespace) -> int:
+        """Let the hosts of the site have published images from here, until somebody ends it."""
+        terms = server.Terms(
+            given.upstream,
+            given.address,
+            given.port,
+            given.folder,
+            given.size << 20,
+            given.rate,
+            tuple(given.redirect_host),
+            given.ca_file,
+        )
+        server.run(terms, self.screen.say)
+        return FINE
+
     def decode(self, given: argparse.Namespace) -> int:
         """What a code says; needs no host."""
         facts = codes.decode(" ".join(given.code))
@@ -175,6 +194,17 @@ def _left(left: Sequence[Change]) -> List[str]:
         if names:
             lines.append(words.format(", ".join(names)))
     return lines or [""]
+
+
+def _number(least: int, most: int = 1 << 40) -> Callable[[str], int]:
+    """What takes a number of the command line that is within bounds."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError("{0!r} is no number from {1} on".format(text, least))
+        return int(text)
+
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -212,6 +242,22 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--delete", action="store_true", help="take out of /cfg what is not in /etc any more")
     each.add_argument("--json", action="store_true", help="for programs")
     command("recovery", "a menu for somebody at the console")
+    each = command("relay", "serve the images of a repository to the hosts of a site, each fetched once")
+    upstream = os.environ.get(UPSTREAM) or None
+    each.add_argument(
+        "--upstream",
+        default=upstream,
+        required=upstream is None,
+        metavar="URL",
+        help="the repository; also in the environment, as {0}".format(UPSTREAM),
+    )
+    each.add_argument("--address", default="0.0.0.0", help="where to listen (all addresses; :: for IPv6)")
+    each.add_argument("--port", type=_number(1, 65535), default=8480, help="(8480)")
+    each.add_argument("--folder", default="/var/nanozfs-relay", help="for what was fetched (/var/nanozfs-relay)")
+    each.add_argument("--size", type=_number(1), default=4096, metavar="MIB", help="how much that may be (4096)")
+    each.add_argument("--rate", type=_number(1), metavar="BYTES", help="the most to fetch in a second")
+    each.add_argument("--redirect-host", action="append", default=[], help="the repository may redirect to it")
+    each.add_argument("--ca-file", metavar="FILE", help="certificates to trust for https, in place of the system's")
     each = command("decode", "what the code on a status screen says")
     each.add_argument("code", nargs="+", help="six characters, with or without blanks")
     each.add_argument("--json", action="store_true", help="for programs")

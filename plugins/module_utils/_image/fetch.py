@@ -11,11 +11,12 @@ kernel goes on filling the connection's receive buffer, so that one does not wai
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from queue import Queue
 from typing import Generator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import Frame, unpack
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import BadMap, Frame, unpack
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 
 #: what is not needed and lies between frames that are, is fetched as well up to this size: a request costs more (bytes)
@@ -78,6 +79,20 @@ class _Cutter:
         return payload
 
 
+def _content(repository: Repository, name: str, codec: str, cutter: _Cutter, frame: Frame) -> bytes:
+    """What the next payload unpacks to; from the repository itself, where that of a relay is wrong.
+
+    :raises BadMap: when it is not what the map says.
+    """
+    payload = cutter.take(frame)
+    if repository.origin is not repository:
+        with contextlib.suppress(BadMap):
+            return unpack(frame, payload, codec)
+        repository.wrong(name)
+        payload = _Cutter(repository.origin, name, Range(frame.offset, frame.size, (frame,))).take(frame)
+    return unpack(frame, payload, codec)
+
+
 class _Connection(threading.Thread):
     """Fetches and unpacks every so-manieth range."""
 
@@ -97,7 +112,7 @@ class _Connection(threading.Thread):
                     self._room.acquire()
                     if self._stopped:
                         return
-                    self._done.put(unpack(frame, cutter.take(frame), self._codec))
+                    self._done.put(_content(self._repository, self._name, self._codec, cutter, frame))
         except Exception as error:
             self._done.put(error)
 
@@ -140,7 +155,7 @@ def payloads(
         for part in parts:
             cutter = _Cutter(repository, name, part, ranged=whole is None)
             for frame in part.frames:
-                yield frame, unpack(frame, cutter.take(frame), codec)
+                yield frame, _content(repository, name, codec, cutter, frame)
         return
     count = min(connections, len(parts))
     workers = [_Connection(repository, name, codec, parts[number::count]) for number in range(count)]

@@ -22,7 +22,7 @@ import urllib.parse
 import urllib.request
 import weakref
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import credentials_of, printable, shown_address
@@ -110,11 +110,44 @@ class Repository:
         self.fetched = 0
         self.requests = 0
         self._counters = threading.Lock()
+        self._part_of: Optional[Repository] = None
 
     def _count(self, requests: int, fetched: int) -> None:
         with self._counters:
             self.requests += requests
             self.fetched += fetched
+        if self._part_of is not None:
+            self._part_of._count(requests, fetched)
+
+    def count_for(self, other: Repository) -> None:
+        """Count what comes from here for another one as well, which asks this one."""
+        self._part_of = other
+
+    @property
+    def origin(self) -> Repository:
+        """The repository itself, where this one has its bytes from somebody else: for what he delivered wrongly."""
+        return self
+
+    @property
+    def relay(self) -> Optional[str]:
+        """Who that is, for people; ``None`` where there is nobody."""
+        return None
+
+    @property
+    def relayed(self) -> int:
+        """How many of the bytes came from him."""
+        return 0
+
+    @property
+    def notes(self) -> List[str]:
+        """What an operator should know of how bytes were come by."""
+        return []
+
+    def wrong(self, what: str) -> None:
+        """Note that something was not what it should be, and may be with :attr:`origin`.
+
+        :param what: what that was.
+        """
 
     def fetch(self, name: str, limit: int) -> bytes:
         """A small file as a whole.
@@ -191,12 +224,14 @@ class PartRepository(FolderRepository):
 class HttpRepository(Repository):
     """A folder behind an HTTP server that can do single byte ranges (RFC 9110, section 14).
 
-    Proxies are those of the environment (``http_proxy``, ``https_proxy``, ``no_proxy``).
+    :param proxies: whether to use those of the environment (``http_proxy``, ``https_proxy``, ``no_proxy``).
     """
 
     parallel = True
 
-    def __init__(self, location: str, limits: Limits = Limits(), ca_file: Optional[str] = None) -> None:
+    def __init__(
+        self, location: str, limits: Limits = Limits(), ca_file: Optional[str] = None, proxies: bool = True
+    ) -> None:
         try:
             location, self._credentials = _without_credentials(location)
         except ValueError as error:
@@ -216,7 +251,7 @@ class HttpRepository(Repository):
         self._opener = urllib.request.OpenerDirector()
         # those that build_opener() would add besides open ftp:, file: and data:, where a redirect could lead to
         for handler in (
-            urllib.request.ProxyHandler(),
+            urllib.request.ProxyHandler(None if proxies else {}),
             _GuardedHttp(self._guard),
             _GuardedHttps(self._guard, context=context),
             urllib.request.HTTPDefaultErrorHandler(),

@@ -70,12 +70,23 @@ def fetch_signed(
 ) -> Tuple[bytes, bytes, str]:
     """A signed file, verified; its signature, and who has signed it.
 
-    File and signature are two requests, and the publisher may have replaced them in between: a server is asked again.
+    File and signature are two requests, and the publisher may have replaced them in between: a server is asked again. A
+    relay is not asked more than once for what is not good, but the repository itself.
 
     :raises NotThere: when there is none.
     :raises FleetError: when it cannot be trusted.
     """
-    for attempt in range(ATTEMPTS if repository.parallel else 1):
+    if repository.origin is not repository:
+        with contextlib.suppress(BadSignature):
+            return _fetch_signed(runner, repository, file, keys, namespace)
+        repository.wrong(file)
+    return _fetch_signed(runner, repository.origin, file, keys, namespace)
+
+
+def _fetch_signed(
+    runner: Runner, repository: Repository, file: str, keys: Keys, namespace: str
+) -> Tuple[bytes, bytes, str]:
+    for attempt in range(ATTEMPTS if repository.parallel and repository.origin is repository else 1):
         if attempt:
             time.sleep(attempt)
         raw = repository.fetch(file, MAX_SMALL_FILE)

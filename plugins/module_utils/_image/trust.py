@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import List, NamedTuple, Optional
 
@@ -130,6 +131,14 @@ def fetch_artefact(repository: Repository, artefact: Artefact) -> bytes:
 
     :raises BadManifest: when it is not what the manifest says.
     """
+    if repository.origin is not repository:
+        with contextlib.suppress(BadManifest):
+            return _fetch_artefact(repository, artefact)
+        repository.wrong(artefact.name)
+    return _fetch_artefact(repository.origin, artefact)
+
+
+def _fetch_artefact(repository: Repository, artefact: Artefact) -> bytes:
     try:
         raw = repository.fetch(artefact.name, artefact.size)
     except TooLarge as error:
@@ -160,6 +169,22 @@ def find_image(
     :raises FleetError: when there is no such image, or it cannot be trusted. Whether it is bad is for
         :meth:`Trusted.judged`.
     """
+    if repository.origin is not repository:
+        with contextlib.suppress(BadManifest, NotThere, Refused):
+            return _find_image(runner, repository, wanted, keys, name, now, memory)
+        repository.wrong(INDEX)  # or behind
+    return _find_image(runner, repository.origin, wanted, keys, name, now, memory)
+
+
+def _find_image(
+    runner: Runner,
+    repository: Repository,
+    wanted: str,
+    keys: Keys,
+    name: Optional[str],
+    now: float,
+    memory: Optional[Memory],
+) -> Trusted:
     word = None
     if wanted.startswith(RING):
         ring = wanted[len(RING) :]

@@ -68,8 +68,9 @@ def _change(differs: Mapping[str, Any], label: str, total: int) -> str:
     predicted = differs.get("predicted")
     if not predicted:
         return text + "nothing has to be fetched"
-    return text + "{0} to fetch: {1}, {2} s at {3:.1f} Mbit/s".format(
-        size(predicted["bytes"]), predicted["source"], predicted["seconds"], predicted["line_rate"] / 125000.0
+    relay = ", from the relay {0}".format(predicted["relay"]) if predicted.get("relay") else ""
+    return text + "{0} to fetch: {1}, {2} s at {3:.1f} Mbit/s{4}".format(
+        size(predicted["bytes"]), predicted["source"], predicted["seconds"], predicted["line_rate"] / 125000.0, relay
     )
 
 

@@ -108,7 +108,8 @@ class TestImage:
         """Without site-packages there is no Ansible to import; every module of the agent must do without."""
         fs = filesystem(images, "1.1")
         assert 'nanozfs_enable="YES"' in text(fs, "/etc/defaults/vendor.conf")
-        assert fs.get("/etc/rc.d/nanozfs").mode & 0o7777 == fs.get("/usr/local/sbin/nanozfs").mode & 0o7777 == 0o755
+        for path in ("/etc/rc.d/nanozfs", "/etc/rc.d/nanozfs_relay", "/usr/local/sbin/nanozfs"):
+            assert fs.get(path).mode & 0o7777 == 0o755
         unpack(fs.get("/usr/local/lib/nanozfs"), str(tmp_path / "lib"))
         names = [
             os.path.relpath(os.path.join(folder, name), str(tmp_path / "lib"))
