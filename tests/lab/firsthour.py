@@ -194,12 +194,16 @@ class FirstHour(Steps):
         self.row("say what the canaries should run")
         out = self.row("see what an upgrade would do, and how much it would fetch")
         self.shows("nothing was done yet", "2 hosts: 2 would be changed (check mode)" in out, out)
+        self.row("bring the image to the hosts by day, to restart them at night")
         self.row("upgrade a site, one host first")
         self.row("go back, with the data or without")
         out = self.row("see the fleet")
         for name, version in (("web-2", "1.1"), ("web-3", "1.0")):
             right = re.search(r"^{0} +normal .*\b{1}\b".format(name, re.escape(version)), out, re.M)
             self.shows("{0} runs {1}".format(name, version), right is not None, out)
+        self.row("see it as a page")
+        page = self.read("fleet.html")
+        self.shows("both are on the page", all(name in page for name in HOSTS) and "</html>" in page, page[:400])
 
     def complete(self) -> None:
         """Nothing of the README's table was left out."""
