@@ -152,7 +152,7 @@ def _ours(method: _Method) -> _Method:
             try:
                 with self.lock:
                     self.screen.listen()
-                    return method(self, self.screen, *args, **kwargs)
+                    return method(self, *args, **kwargs)
             except Exception as problem:  # nothing that is to be shown may be lost by how it is shown
                 self.give_up(problem)
         return getattr(super(CallbackModule, self), name)(*args, **kwargs)
@@ -177,6 +177,12 @@ class CallbackModule(DefaultCallback):
         self._finished = False
         self._shown: Dict[str, Any] = {}
 
+    @property
+    def _shows(self) -> Screen:
+        """The screen, for what is only done where there is one."""
+        assert self.screen is not None
+        return self.screen
+
     # beginning and end
 
     def set_options(self, *args: Any, **kwargs: Any) -> None:
@@ -195,7 +201,7 @@ class CallbackModule(DefaultCallback):
         core = tuple(int(part) for part in ansible_version.split(".")[:2])
         # AWX (ansible-runner) has a terminal, and a callback of its own that is made from this one and keeps what is
         # printed
-        alone = type(self) is CallbackModule
+        alone = self.__class__ is CallbackModule
         wanted = alone and self.get_option("live") and core >= DETACHED and terminal.is_fit(sys.stdout)
         self.screen = Screen(
             model.Fleet(time.monotonic, check),
@@ -271,8 +277,9 @@ class CallbackModule(DefaultCallback):
             super().v2_playbook_on_start(playbook)
 
     @_ours
-    def v2_playbook_on_play_start(self, screen: Screen, play: Any) -> None:
+    def v2_playbook_on_play_start(self, play: Any) -> None:
         """The next play, or the next batch of its hosts."""
+        screen = self._shows
         self._play = play
         if screen.problem is not None:
             raise screen.problem
@@ -295,18 +302,19 @@ class CallbackModule(DefaultCallback):
         )
 
     @_ours
-    def v2_playbook_on_task_start(self, screen: Screen, task: Any, is_conditional: bool) -> None:
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Ansible keeps the name of the task, for what it may show of it."""
         super().v2_playbook_on_task_start(task, is_conditional)
 
     @_ours
-    def v2_playbook_on_handler_task_start(self, screen: Screen, task: Any) -> None:
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         """The same for a handler."""
         super().v2_playbook_on_handler_task_start(task)
 
     @_ours
-    def v2_runner_on_start(self, screen: Screen, host: Any, task: Any) -> None:
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
         """A host gets something to do."""
+        screen = self._shows
         if screen.problem is not None:
             raise screen.problem
         screen.answered()
@@ -315,24 +323,27 @@ class CallbackModule(DefaultCallback):
             super().v2_runner_on_start(host, task)
 
     @_ours
-    def v2_playbook_on_include(self, screen: Screen, included_file: Any) -> None:
+    def v2_playbook_on_include(self, included_file: Any) -> None:
         """That says nothing to an operator."""
 
     @_ours
-    def v2_playbook_on_no_hosts_matched(self, screen: Screen) -> None:
+    def v2_playbook_on_no_hosts_matched(self) -> None:
         """A play of nobody, unless it says so itself."""
+        screen = self._shows
         if list(self._play.hosts or ()) == list(NOBODY):
             return
         screen.put([*screen.fleet.heading(), model.Line("no hosts matched", model.WARN)])
 
     @_ours
-    def v2_playbook_on_no_hosts_remaining(self, screen: Screen) -> None:
+    def v2_playbook_on_no_hosts_remaining(self) -> None:
         """The play ends here."""
+        screen = self._shows
         screen.put([*screen.fleet.heading(), model.Line("no hosts are left: the play ends here", model.WARN)])
 
     @_ours
-    def v2_playbook_on_vars_prompt(self, screen: Screen, *args: Any, **kwargs: Any) -> None:
+    def v2_playbook_on_vars_prompt(self, *args: Any, **kwargs: Any) -> None:
         """Somebody is asked something."""
+        screen = self._shows
         screen.pause()
 
     # results
@@ -345,8 +356,9 @@ class CallbackModule(DefaultCallback):
         return found
 
     @_ours
-    def v2_runner_on_ok(self, screen: Screen, result: Any) -> None:
+    def v2_runner_on_ok(self, result: Any) -> None:
         """Changes and what was to be said are shown, and what our own modules say of the host."""
+        screen = self._shows
         task, name = result._task, result._host.get_name()
         found = self._end(screen, result)
         if isinstance(task, TaskInclude):
@@ -379,8 +391,9 @@ class CallbackModule(DefaultCallback):
         screen.put(screen.fleet.heading() + screen.fleet.says(result._host.get_name(), text, model.CHANGED))
 
     @_ours
-    def v2_runner_item_on_ok(self, screen: Screen, result: Any) -> None:
+    def v2_runner_item_on_ok(self, result: Any) -> None:
         """An item of a loop; that something was changed is said of the whole task."""
+        screen = self._shows
         found = result._result
         self._handle_warnings(found)
         if not isinstance(result._task, TaskInclude) and found.get("_ansible_verbose_always"):
@@ -394,8 +407,9 @@ class CallbackModule(DefaultCallback):
                 self._quiet(True)
 
     @_ours
-    def v2_runner_on_skipped(self, screen: Screen, result: Any) -> None:
+    def v2_runner_on_skipped(self, result: Any) -> None:
         """Only what it tells of the host."""
+        screen = self._shows
         found = self._end(screen, result)
         if results.story(found) is not None:
             task = result._task
@@ -403,13 +417,14 @@ class CallbackModule(DefaultCallback):
             screen.put(screen.fleet.finds(result._host.get_name(), facts))
 
     @_ours
-    def v2_runner_item_on_skipped(self, screen: Screen, result: Any) -> None:
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
         """That makes no noise."""
         self._handle_warnings(result._result)
 
     @_ours
-    def v2_runner_on_failed(self, screen: Screen, result: Any, ignore_errors: bool = False) -> None:
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """All of it."""
+        screen = self._shows
         name, found = result._host.get_name(), result._result
         screen.fleet.task_ends(name)
         if not ignore_errors:
@@ -421,8 +436,9 @@ class CallbackModule(DefaultCallback):
             super().v2_runner_on_failed(result, ignore_errors=ignore_errors)
 
     @_ours
-    def v2_runner_on_unreachable(self, screen: Screen, result: Any) -> None:
+    def v2_runner_on_unreachable(self, result: Any) -> None:
         """All of it."""
+        screen = self._shows
         name, found, ignored = result._host.get_name(), result._result, bool(result._task.ignore_unreachable)
         screen.fleet.task_ends(name)
         screen.fleet.fails(name, model.NO_ANSWER, results.reason(found), for_good=not ignored)
@@ -456,35 +472,38 @@ class CallbackModule(DefaultCallback):
         return True
 
     @_ours
-    def v2_runner_item_on_failed(self, screen: Screen, result: Any) -> None:
+    def v2_runner_item_on_failed(self, result: Any) -> None:
         """All of it, as Ansible has it."""
+        screen = self._shows
         self._heading(screen, result)
         super().v2_runner_item_on_failed(result)
 
     @_ours
-    def v2_runner_retry(self, screen: Screen, result: Any) -> None:
+    def v2_runner_retry(self, result: Any) -> None:
         """Said once: what it waits for is the task's name."""
+        screen = self._shows
         text = "waits: {0} (is tried again)".format(_title(result._task))
         screen.put(line._replace(passing=True) for line in screen.fleet.says(result._host.get_name(), text))
 
     @_ours
-    def v2_runner_on_async_poll(self, screen: Screen, result: Any) -> None:
+    def v2_runner_on_async_poll(self, result: Any) -> None:
         """That makes no noise."""
 
     @_ours
-    def v2_runner_on_async_ok(self, screen: Screen, result: Any) -> None:
+    def v2_runner_on_async_ok(self, result: Any) -> None:
         """The task says it."""
 
     @_ours
-    def v2_on_file_diff(self, screen: Screen, result: Any) -> None:
+    def v2_on_file_diff(self, result: Any) -> None:
         """As Ansible shows it."""
         super().v2_on_file_diff(result)
 
     # the end
 
     @_ours
-    def v2_playbook_on_stats(self, screen: Screen, stats: Any) -> None:
+    def v2_playbook_on_stats(self, stats: Any) -> None:
         """The table."""
+        screen = self._shows
         tallies = {}
         for name in stats.processed:
             found = stats.summarize(name)

@@ -28,11 +28,11 @@ LAST = 160
 
 def _row(row: Moving, columns: int, rooms: List[int]) -> str:
     percent = "" if row.percent is None else "{0} %".format(row.percent)
-    bar = ""
+    gauge = ""
     if row.percent is not None:
         done = row.percent * rooms[2] // 100
-        bar = "#" * done + "-" * (rooms[2] - done)
-    parts = (row.host, row.phase, bar, percent, row.rate, row.eta, row.text, row.since)
+        gauge = "#" * done + "-" * (rooms[2] - done)
+    parts = (row.host, row.phase, gauge, percent, row.rate, row.eta, row.text, row.since)
     right = (False, False, False, True, True, True, False, True)
     shown = [fitted(part, room, side) for part, room, side in zip(parts, rooms, right) if room]
     return cut((" " * GAP).join(shown).rstrip(), columns)

@@ -61,7 +61,7 @@ def live_lines(live: Live, columns: int, paint: Paint, colours: bool) -> List[st
     columns -= 1
     rooms = widths(live.rows, columns)
     grid = RichTable.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    names = ("host", "phase", "bar", "percent", "rate", "eta", "text", "since")
+    names = ("host", "phase", "gauge", "percent", "rate", "eta", "text", "since")
     order = [name for name in names if getattr(rooms, name)]
     for name in order:
         grid.add_column(
@@ -71,8 +71,8 @@ def live_lines(live: Live, columns: int, paint: Paint, colours: bool) -> List[st
         shown = []
         for name in order:
             value = getattr(row, name, None)
-            if name == "bar":
-                shown.append(Text("") if row.percent is None else ProgressBar(100, row.percent, width=rooms.bar))
+            if name == "gauge":
+                shown.append(Text("") if row.percent is None else ProgressBar(100, row.percent, width=rooms.gauge))
             elif name == "percent":
                 shown.append(_text("" if row.percent is None else "{0} %".format(row.percent), PLAIN, paint))
             else:

@@ -68,7 +68,7 @@ class Widths(NamedTuple):
 
     host: int
     phase: int
-    bar: int
+    gauge: int
     percent: int
     rate: int
     eta: int
@@ -131,9 +131,9 @@ def widths(rows: Sequence[Moving], columns: int) -> Widths:
         "eta": widest((each.eta for each in rows), 8),
         "rate": widest((each.rate for each in rows), 12),
         "since": widest((each.since for each in rows), 8),
-        "bar": BAR if any(each.percent is not None for each in rows) else 0,
+        "gauge": BAR if any(each.percent is not None for each in rows) else 0,
     }
-    order = ("host", "phase", "percent", "eta", "rate", "since", "bar")
+    order = ("host", "phase", "percent", "eta", "rate", "since", "gauge")
     kept, left = {"host": 0}, columns
     for name in order:
         wanted = found[name]
