@@ -12,6 +12,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import NO_ANSWER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _channel
@@ -54,6 +55,7 @@ def no_answer(host: str, limit: Any, said: str) -> FleetError:
         "{0} gives no answer: {1}".format(host, " ".join(said.split())[:400]),
         safe="nothing was changed",
         todo="see what is wrong with it" + others,
+        condition=NO_ANSWER,
     )
 
 
@@ -87,7 +89,7 @@ class ModuleAction(ActionBase):
         try:
             result.update(self.work(dict(self._task.args)))
         except FleetError as error:
-            result.update(failed=True, msg=str(error), story=error.story)
+            result.update(error.details, failed=True, msg=str(error), story=error.story)
         return result
 
     def say(self, text: str) -> None:

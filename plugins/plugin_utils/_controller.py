@@ -47,7 +47,7 @@ class ControllerAction(ActionBase):
         try:
             result.update(self.work(arguments))
         except FleetError as error:
-            result.update(failed=True, msg=str(error), story=error.story)
+            result.update(error.details, failed=True, msg=str(error), story=error.story)
         return result
 
     @property

@@ -139,7 +139,7 @@ class ManyHosts(Walkthrough):
         count = len(self.names)
         self.shows(
             "one host that is down: nothing is begun, it is named",
-            "1 of {0} hosts not fit or without an answer ({1})".format(count, DOWN) in out
+            "1 of {0} hosts not fit (1 no answer): {1}; and".format(count, DOWN) in out
             and "{0} gives no answer".format(DOWN) in out,
             out,
         )

@@ -186,12 +186,12 @@ def test_a_budget(fleet: Fleet) -> None:
     """A host that dies counts as one that fails, and as one that was not fit."""
     hosts = named(*"abcdefgh", b={"fails": True}, c={"unfit": True}, d={"dies": True}, h={"slow": True})
     ran = fleet.play(hosts, {"upgrade_serial": "2,100%"}, more=["-e", "upgrade_max_failures=40%"])
-    assert ran.status in (2, 4) and "1 not fit" in ran.text
+    assert ran.status in (2, 4) and "1 not fit (1 refused)" in ran.text
     assert sorted(ran.hosts("begin")) == list("abdefgh") and sorted(ran.hosts("end")) == list("aefgh")
     ran = fleet.play(hosts, {"upgrade_serial": "2,100%"}, more=["-e", "upgrade_max_failures=1"])
     assert sorted(ran.hosts("begin")) == list("ab"), "c and b are two"
     ran = fleet.play(hosts)
-    assert ran.log == [] and "1 of 8 hosts not fit or without an answer (c)" in ran.text and ran.status == 2
+    assert ran.log == [] and "1 of 8 hosts not fit (1 refused): c; and" in ran.text and ran.status == 2
 
 
 def test_a_wave_goes_back(fleet: Fleet) -> None:

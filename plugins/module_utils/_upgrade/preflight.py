@@ -85,11 +85,12 @@ def pool_problem(runner: Runner, name: str) -> str:
     return "the pool {0} is {1}".format(name, pool.health if pool else "not imported")
 
 
-def _unfit(role: str, why: str, todo: str) -> Refused:
+def _unfit(role: str, why: str, todo: str, **details: Any) -> Refused:
     return Refused(
         "this host is not fit for {0}: {1}".format("an upgrade" if role == "upgrade" else "a rollback", why),
         safe=_NOTHING,
         todo=todo,
+        **details,
     )
 
 
@@ -106,6 +107,7 @@ def fit(runner: Runner, limits: Demands, pool: Optional[str]) -> Situation:
             "its state is {0} ({1})".format(state, reason or "no reason known"),
             "a host in recovery mode needs its pool first; one that the collection did not install needs the playbook "
             "deploy",
+            condition=state,
         )
     here = look(runner, pool)
     medium = here.medium

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, Mapping, Tuple
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, HALF_WAY, NO_ANSWER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
@@ -105,6 +106,21 @@ def closed(name: str, variables: Mapping[str, Any], look: Any, now: datetime) ->
     return windows.closed(found, zone, now, needed(variables, look)) if found else ""
 
 
+def unfit(look: Any) -> str:
+    """Why a host is not fit, in a word or two, from a look at it that failed.
+
+    :param look: as it was registered; ``None`` where nothing was.
+    """
+    condition = _part(look, "condition")
+    if isinstance(condition, str) and condition in CONDITIONS:
+        return condition
+    if _part(look, "unreachable"):
+        return NO_ANSWER
+    if isinstance(_part(look, "lease"), Mapping):
+        return "in the hands of another play"
+    return HALF_WAY if isinstance(_part(look, "phase"), str) else "refused"
+
+
 def candidate(name: str, variables: Mapping[str, Any], look: Any, fit: bool, kind: str, now: datetime) -> Candidate:
     """A host of a run.
 
@@ -121,7 +137,7 @@ def candidate(name: str, variables: Mapping[str, Any], look: Any, fit: bool, kin
             str(variables.get("fleet_exclusive") or "").strip(),
             truth(variables, "fleet_canary"),
         ),
-        fit=fit,
+        unfit="" if fit else unfit(look),
         done=todo is False,
         start=str(_part(look, "boot_id") or ""),
         closed=closed(name, variables, look, now) if kind == "upgrade" and fit and todo is not False else "",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
@@ -38,7 +39,8 @@ _NOTHING = "nothing was changed"
 class Candidate:
     """A host of a run, as the inventory and the look at it have it.
 
-    :param fit: whether it was looked at and found fit; ``True`` where nobody has looked.
+    :param unfit: why it cannot be begun, in a word or two; empty where it was looked at and found fit, and where nobody
+        has looked.
     :param done: nothing is to be done there.
     :param seconds: how long the work on it may take at most.
     :param start: what no two hosts have in common (``kern.boot_id``); empty where it is not known.
@@ -46,7 +48,7 @@ class Candidate:
     """
 
     member: Member
-    fit: bool = True
+    unfit: str = ""
     done: bool = False
     seconds: float = 0.0
     start: str = ""
@@ -55,6 +57,10 @@ class Candidate:
     @property
     def name(self) -> str:
         return self.member.name
+
+    @property
+    def fit(self) -> bool:
+        return not self.unfit
 
 
 @dataclass(frozen=True)
@@ -194,8 +200,8 @@ def plan(candidates: Sequence[Candidate], settings: Settings) -> Run:
     unfit = [each.name for each in candidates if not each.fit]
     if len(unfit) > budget:
         raise Refused(
-            "not begun: {0} of {1} not fit or without an answer ({2}), and {3}_max_failures is {4}".format(
-                len(unfit), counted(len(candidates)), named(unfit), prefix, settings.failures
+            "not begun: {0} of {1} not fit ({2}): {3}; and {4}_max_failures is {5}".format(
+                len(unfit), counted(len(candidates)), reasons(candidates), named(unfit), prefix, settings.failures
             ),
             safe=_NOTHING + " on any host",
             todo="see above what is the matter with each; mend that, leave them out (-l), or let the run lose them "
@@ -214,6 +220,12 @@ def plan(candidates: Sequence[Candidate], settings: Settings) -> Run:
     )
 
 
+def reasons(candidates: Sequence[Candidate]) -> str:
+    """Why how many hosts are not fit."""
+    counts = Counter(each.unfit for each in candidates if each.unfit)
+    return ", ".join("{0} {1}".format(count, why) for why, count in sorted(counts.items()))
+
+
 def told(run: Run, candidates: Sequence[Candidate]) -> List[str]:
     """The plan in lines for people."""
     begun = sum(len(wave) for wave in run.waves)
@@ -226,13 +238,13 @@ def told(run: Run, candidates: Sequence[Candidate]) -> List[str]:
         else "none to begin",
         "{0} with nothing to do".format(done) if done else "",
         "{0} outside of the maintenance window".format(len(run.later)) if run.later else "",
-        "{0} not fit".format(len(run.unfit)) if run.unfit else "",
+        "{0} not fit ({1})".format(len(run.unfit), reasons(candidates)) if run.unfit else "",
     ]
     lines = ["{0}: {1}".format(counted(len(candidates)), ", ".join(part for part in parts if part))]
-    reasons: Dict[str, List[str]] = {}
+    waits: Dict[str, List[str]] = {}
     for name, why in run.later.items():
-        reasons.setdefault(why, []).append(name)
-    return lines + ["not begun: {0}: {1}".format(named(names), why) for why, names in reasons.items()]
+        waits.setdefault(why, []).append(name)
+    return lines + ["not begun: {0}: {1}".format(named(names), why) for why, names in waits.items()]
 
 
 @dataclass(frozen=True)

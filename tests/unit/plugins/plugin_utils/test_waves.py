@@ -179,10 +179,12 @@ class TestPlan:
         assert plan(fleet(3), settings).as_dict(only_told=True)["hosts"] == list(NOBODY)
 
     def test_a_thousand_with_three_dead(self) -> None:
-        candidates = [replace(each, fit=each.name not in ("h1", "h500", "h999")) for each in fleet(1000)]
-        with pytest.raises(Refused, match=r"3 of 1000 hosts not fit or without an answer \(h1, h500, h999\)"):
+        dead = {"h1": "no answer", "h500": "recovery", "h999": "no answer"}
+        candidates = [replace(each, unfit=dead.get(each.name, "")) for each in fleet(1000)]
+        with pytest.raises(Refused, match=r"3 of 1000 hosts not fit \(2 no answer, 1 recovery\): h1, h500, h999; and"):
             plan(candidates, Settings())
         run = plan(candidates, Settings(failures="1%"))
+        assert "3 not fit (2 no answer, 1 recovery)" in told(run, candidates)[0]
         assert (run.budget, run.unfit, [len(wave) for wave in run.waves]) == (10, ["h1", "h500", "h999"], [1, 99, 897])
 
     def test_two_names_of_one_host(self) -> None:
@@ -271,6 +273,22 @@ class TestHosts:
     )
     def test_what_a_host_foretells(self, look: Any, seconds: float) -> None:
         assert hosts.writing(look) == seconds
+
+    @pytest.mark.parametrize(
+        ("look", "why"),
+        [
+            ({"failed": True, "condition": "recovery"}, "recovery"),
+            ({"failed": True, "condition": "{{ evil }}"}, "refused"),
+            ({"failed": True, "condition": ["no answer"]}, "refused"),
+            ({"unreachable": True}, "no answer"),
+            ({"failed": True, "lease": {"holder": {}}, "phase": "written"}, "in the hands of another play"),
+            ({"failed": True, "phase": "written"}, "half way"),
+            (None, "refused"),
+        ],
+    )
+    def test_what_is_the_matter(self, look: Any, why: str) -> None:
+        assert hosts.unfit(look) == why
+        assert hosts.candidate("h", {}, look, False, "upgrade", NOW).unfit == why
 
     def test_text_as_a_survey_gives_it(self) -> None:
         variables = {
