@@ -99,13 +99,15 @@ class Fleet:
 
     def _task(self, task: Dict[str, Any]) -> Dict[str, Any]:
         """A task, whose role is another one now."""
-        role = task.get("ansible.builtin.include_role")
-        if role is None:
-            return task
+        parts = {name: [self._task(each) for each in task[name]] for name in ("block", "always") if name in task}
+        ways = {"ansible.builtin.include_role", "ansible.builtin.import_role"} & set(task)
+        if not ways:
+            return dict(task, **parts)
+        role = task[min(ways)]
         entry = str(role.get("tasks_from", ""))
         key = (role["name"].rpartition(".")[2], "perform" if "'perform'" in entry else entry)
         path = self.write("{0}-{1}.yml".format(*key), ROLES[key])
-        kept = {name: value for name, value in task.items() if name != "ansible.builtin.include_role"}
+        kept = {name: value for name, value in task.items() if name not in ways}
         return dict(kept, **{"ansible.builtin.include_tasks": path})
 
     def play(
