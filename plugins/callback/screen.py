@@ -366,6 +366,8 @@ class CallbackModule(DefaultCallback):
         facts = results.facts(_action(task), task.args, found, bool(task.check_mode))
         if "results" not in found:
             screen.put(screen.fleet.finds(name, facts))
+        for host, why in results.waiting(_action(task), found).items():
+            screen.fleet.waits(host, why)
         if found.get("_ansible_verbose_always"):
             self._says(screen, result, found)
         elif found.get("changed") and not facts.text and _action(task) not in results.TOLD:

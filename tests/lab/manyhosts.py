@@ -189,7 +189,7 @@ class ManyHosts(Walkthrough):
             (PARTNER, "{0}, which stands in for it, was lost".format(UNWELL)),
             (LATE, "its maintenance window is closed"),
         ):
-            told = re.search(r"{0}\W+not begun\W+{1}".format(name, re.escape(why)), said)
+            told = re.search(r"(?:{0}: not begun|not begun: {0}): {1}".format(name, re.escape(why)), said)
             self.shows("{0} was not begun: {1}".format(name, why), told is not None, out)
         self.shows("the waves are said", "{0} in ".format(len(self.names) - 2) in said and "1 not fit" in said, out)
         self.lab.host(DOWN).on()

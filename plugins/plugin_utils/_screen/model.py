@@ -321,6 +321,13 @@ class Fleet:
         host.found = " ".join(lines_of(facts.text))
         return self._says(host, facts.text, tone, passing)
 
+    def waits(self, name: str, why: str) -> None:
+        """A host is not begun in this run.
+
+        :param why: for the table.
+        """
+        self.host(name).why = one_line(why)
+
     def fails(self, name: str, result: str, why: str, for_good: bool = True) -> None:
         """A task has failed, or the host gave no answer.
 

@@ -115,6 +115,15 @@ def facts(action: str, arguments: Result, result: Result, check: bool = False) -
     return found._replace(result=PLANNED) if check and found.result not in ("", NOTHING_TO_DO) else found
 
 
+def waiting(action: str, result: Result) -> Dict[str, str]:
+    """Why hosts are not begun in this run, by host; what ``wave_plan`` says of all of them at once.
+
+    :param action: the full name of the module.
+    """
+    later = _mapping(_mapping(result.get("run")).get("later")) if action == COLLECTION + "wave_plan" else {}
+    return {str(host): str(why) for host, why in later.items()}
+
+
 class Story(NamedTuple):
     """How a task has ended for a host, in parts."""
 
@@ -136,6 +145,8 @@ def is_plain(result: Result) -> bool:
     """Whether a message, and what is shown beside it, is all that a failed result has to say."""
     if not isinstance(result.get("msg"), str) or "censored" in result or "results" in result:
         return False
+    if story(result) is not None:  # what is beside it is for programs
+        return True
     return all(key in QUIET or key in LOUD or key.startswith("_ansible_") for key in result)
 
 

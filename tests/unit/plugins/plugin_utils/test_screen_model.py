@@ -254,3 +254,11 @@ def test_hosts_whose_wave_never_came_and_a_play_of_nobody_after_it() -> None:
     run.fleet.play_begins(Wave(play="Take the wave back"))
     rows = run.fleet.rows({"web-1": Tally(failed=1)})
     assert [(row.host, row.result) for row in rows] == [("web-1", "failed"), ("web-2", "not begun")]
+
+
+def test_the_table_says_why_a_host_waits() -> None:
+    run = Run("web-1", of=1)
+    run.fleet.finds("web-1", model.Facts(result=model.PLANNED, before="1.0", after="1.1"))
+    run.fleet.waits("web-1", "its window\nis closed")
+    (row,) = run.fleet.rows({"web-1": Tally(ok=1)})
+    assert (row.result, row.why, row.seconds) == ("not begun", "its window is closed", None)

@@ -17,6 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.results impo
     facts,
     is_plain,
     reason,
+    waiting,
 )
 
 
@@ -65,6 +66,8 @@ def test_nothing_is_said_twice_and_nothing_is_lost() -> None:
         ({"msg": "no", "unreachable": True, "changed": False, "_ansible_no_log": False}, True),
         ({"msg": "no", "rc": 1, "stderr": "x"}, True),
         ({"msg": "no", "cmd": ["false"], "rc": 1}, False),
+        ({"msg": "no", "story": {"result": "failed"}, "condition": "no answer", "lease": {}, "phase": "written"}, True),
+        ({"censored": "hidden", "story": {"result": "failed"}}, False),
         ({"msg": "no", "assertion": "1 == 2", "evaluated_to": False}, False),
         ({"msg": {"a": 1}}, False),
         ({"censored": "hidden", "changed": False}, False),
@@ -74,6 +77,12 @@ def test_nothing_is_said_twice_and_nothing_is_lost() -> None:
 )
 def test_what_has_more_to_say_is_left_to_ansible(result: Dict[str, Any], plain: bool) -> None:
     assert is_plain(result) == plain
+
+
+def test_why_hosts_wait() -> None:
+    run = {"run": {"later": {"web-1": "its window is closed", 2: ["x"]}}}
+    assert waiting("nanozfs.fleet.wave_plan", run) == {"web-1": "its window is closed", "2": "['x']"}
+    assert waiting("their.own.wave_plan", run) == waiting("nanozfs.fleet.wave_plan", {"run": []}) == {}
 
 
 def test_what_hosts_say_is_harmless() -> None:
