@@ -52,6 +52,7 @@ class ActionModule(WatchingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.image_write"
+    SILENT = "only the slice that does not run is written to; what was begun on the host goes on by itself"
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Write; the result of the module."""

@@ -13,3 +13,4 @@ class ActionModule(PlainLeasingAction):
     """The action."""
 
     MODULE = "nanozfs.fleet.transaction"
+    SILENT = "what runs there, and its data, was not touched"

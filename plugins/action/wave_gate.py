@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Dict, Mapping
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _channel
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import RUN, WaveAction, display
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import WaveAction, display
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import closed
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import Now, Run, goes_back, hold
 
@@ -23,20 +23,28 @@ class ActionModule(WaveAction):
         "state": {"type": "str", "choices": ["begin", "back"], "default": "begin"},
         "look": {"type": "str", "default": ""},
         "ended": {"type": "str", "default": "trial_ended"},
+        "gate": {"type": "str", "required": True},
+        "run": {"type": "str", "required": True},
     }
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Decide."""
         name = str(self._vars["inventory_hostname"])
-        run = Run.read(self.registered("localhost", RUN))
+        run = Run.read(self.runs().get(arguments["run"]))
         left = set(self.left())
         lost = [other for other in self.every() if other not in left]
-        result = {"changed": False, "wave": run.wave_of(name), "waves": len(run.waves)}
+        result = {
+            "changed": False,
+            "wave": run.wave_of(name),
+            "waves": len(run.waves),
+            "run": run.ident,
+            "txn": self._txn(name, arguments["ended"]),
+        }
         if arguments["state"] == "back":
-            results = {name: self._result(name, arguments["ended"])}
+            results = {name: self._result(run, name, arguments)}
             how = goes_back(run, name, Now(lost, results))
             return dict(result, rollback=how == words.COMMITTED, revert=how == words.ON_TRIAL)
-        results = {other: self._result(other, arguments["ended"]) for other in run.partners(name)}
+        results = {other: self._result(run, other, arguments) for other in run.partners(name)}
         shut = ""
         if run.prefix == "upgrade":
             shut = closed(name, self.of([name])[name], self.registered(name, arguments["look"]), self.now())
@@ -53,8 +61,18 @@ class ActionModule(WaveAction):
         )
         return dict(result, begin=False, story=story.as_dict())
 
-    def _result(self, name: str, variable: str) -> str:
-        """How it ended for a host; empty where it did not yet."""
-        ended = self.registered(name, variable)
-        story = ended.get("story") if isinstance(ended, Mapping) else None
+    def _result(self, run: Run, name: str, arguments: Mapping[str, Any]) -> str:
+        """How it ended for a host; empty where it did not in this run. An earlier one has left variables as well."""
+        gate = self.registered(name, arguments["gate"])
+        if not isinstance(gate, Mapping) or gate.get("run") != run.ident or gate.get("begin") is not True:
+            return ""
+        if self._txn(name, arguments["ended"]) == gate.get("txn"):
+            return ""
+        story = self.registered(name, arguments["ended"]).get("story")
         return str(story.get("result", "")) if isinstance(story, Mapping) else ""
+
+    def _txn(self, name: str, variable: str) -> str:
+        """The transaction that a host has ended; empty where it has none."""
+        ended = self.registered(name, variable)
+        journal = ended.get("journal") if isinstance(ended, Mapping) else None
+        return str(journal.get("txn") or "") if isinstance(journal, Mapping) else ""

@@ -21,6 +21,7 @@ class ActionModule(WaveAction):
     ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {
         "kind": {"type": "str", "choices": ["upgrade", "rollback"], "default": "upgrade"},
         "look": {"type": "str", "default": ""},
+        "run": {"type": "str", "required": True},
     }
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
@@ -37,10 +38,13 @@ class ActionModule(WaveAction):
         for line in lines:
             display.display(line)
         waiting = {name: self._waits(name, arguments["look"], why) for name, why in run.later.items()}
+        # in check mode; where nobody has looked it is the roles that say what would be
+        found = run.as_dict(only_told=bool(self._task.check_mode and arguments["look"]))
         return {
             "changed": False,
             "says": lines,
-            "run": run.as_dict(only_told=bool(self._task.check_mode)),
+            "run": found,
+            "runs": dict(self.runs(), **{arguments["run"]: found}),
             "ansible_stats": stats(waiting),
         }
 

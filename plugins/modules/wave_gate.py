@@ -40,12 +40,22 @@ options:
     description: The variable in which the result of M(nanozfs.fleet.trial) was registered for a host that is through.
     type: str
     default: trial_ended
+  gate:
+    description: The variable in which the result of this module is registered with O(state=begin).
+    type: str
+    required: true
+  run:
+    description: As with M(nanozfs.fleet.wave_plan).
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""
 - name: See whether the host is begun
   nanozfs.fleet.wave_gate:
     look: upgrade_plan
+    run: upgrade all
+    gate: gate
   register: gate
 
 - name: Upgrade the host
@@ -76,6 +86,16 @@ revert:
   returned: with O(state=back)
   type: bool
   sample: false
+run:
+  description: What tells this run from others.
+  returned: success
+  type: str
+  sample: 5f2c0b9a
+txn:
+  description: The transaction that the host had ended by then, in an earlier run; empty where there was none.
+  returned: success
+  type: str
+  sample: 0007-3fa9c1d2-9c41
 wave:
   description: The number of its wave, from 1.
   returned: success

@@ -15,7 +15,8 @@ description:
   - The waves have the sizes of C(upgrade_serial) (C(rollback_serial)), numbers or percentages of the hosts at which
     something is to be done; the last one is repeated. By default one host, a tenth, the rest; a rollback takes all at
     once.
-  - Hosts with C(fleet_canary) go first. Then the sites (C(fleet_site), or the only group of a host) take turns.
+  - Hosts with C(fleet_canary) go first, and while none of them can be begun nobody is. Then the sites (C(fleet_site), or
+    the only group of a host) take turns.
   - Of hosts with the same C(fleet_exclusive) a wave has one at most, so of the two halves of a pair never both are
     begun at once.
   - A host whose maintenance window (C(upgrade_window), in the zone C(fleet_time_zone)) would close before its trial has
@@ -44,11 +45,18 @@ options:
         nobody has looked - then all hosts are taken for fit.
     type: str
     default: ""
+  run:
+    description:
+      - What this run is called among those of one C(ansible-playbook), so that a play finds no plan of another one. The
+        playbooks say what they do and whom they were asked for.
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Look at all hosts
   hosts: all
+  strategy: linear
   gather_facts: false
   tasks:
     - name: Look at the host
@@ -59,25 +67,28 @@ EXAMPLES = r"""
     - name: Put the hosts into waves
       nanozfs.fleet.wave_plan:
         look: upgrade_plan
+        run: upgrade all
       run_once: true
       register: upgrade_waves
 
     - name: Keep that for the next play
       ansible.builtin.set_fact:
-        nanozfs_run: "{{ upgrade_waves.run }}"
+        nanozfs_runs: "{{ upgrade_waves.runs }}"
       run_once: true
       delegate_to: localhost
       delegate_facts: true
 
 - name: Upgrade
-  hosts: "{{ hostvars['localhost'].nanozfs_run.hosts }}"
-  serial: "{{ hostvars['localhost'].nanozfs_run.serial }}"
+  hosts: "{{ hostvars['localhost'].nanozfs_runs['upgrade all'].hosts }}"
+  serial: "{{ hostvars['localhost'].nanozfs_runs['upgrade all'].serial }}"
   strategy: host_pinned
   gather_facts: false
   tasks:
     - name: See whether the host is begun
       nanozfs.fleet.wave_gate:
         look: upgrade_plan
+        run: upgrade all
+        gate: gate
       register: gate
 
     - name: Upgrade the host
@@ -96,7 +107,7 @@ says:
   sample: ["40 hosts: 38 in 3 waves (1, 4, 33), 2 with nothing to do"]
 run:
   description:
-    - The plan. M(nanozfs.fleet.wave_gate) looks for it in the variable C(nanozfs_run) of C(localhost).
+    - The plan.
   returned: success
   type: dict
   contains:
@@ -126,4 +137,10 @@ run:
       description: Like C(hosts), where a wave that loses too many is to go back as a whole.
       type: list
       elements: str
+runs:
+  description:
+    - This plan and those of earlier plays, by O(run). M(nanozfs.fleet.wave_gate) looks for it in the variable
+      C(nanozfs_runs) of C(localhost).
+  returned: success
+  type: dict
 """

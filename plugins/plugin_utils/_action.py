@@ -65,6 +65,10 @@ class ModuleAction(ActionBase):
     #: the module that does the work on the host
     MODULE = ""
 
+    #: what is safe when the host gives no answer in the middle of it. Where that is said it is a failure; to Ansible it
+    #: is none, and it does nothing more for that host, not even noting how it stands with it
+    SILENT = ""
+
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
@@ -87,10 +91,27 @@ class ModuleAction(ActionBase):
         self._vars = self.variables(task_vars or {})
         self._host = str(self._vars.get("inventory_hostname", "the host"))
         try:
-            result.update(self.work(dict(self._task.args)))
+            result.update(self._answered(dict(self._task.args)))
         except FleetError as error:
             result.update(error.details, failed=True, msg=str(error), story=error.story)
         return result
+
+    def _answered(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+        """Do it; the result of the task.
+
+        :raises FleetError: also when the host gives no answer, where :data:`SILENT` says what is safe then.
+        """
+        try:
+            return self.work(arguments)
+        except AnsibleConnectionFailure as error:
+            if not self.SILENT:
+                raise
+            raise FleetError(
+                "{0} gives no answer any more: {1}".format(self._host, " ".join(str(error).split())[:400]),
+                safe=self.SILENT,
+                todo="see why it is silent, and run the play again, which goes on from there",
+                condition=NO_ANSWER,
+            )
 
     def say(self, text: str) -> None:
         """A line about the host, which may have said what is in it. It stays on the screen."""

@@ -19,8 +19,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import 
 
 display = Display()
 
-#: the variable of ``localhost`` that plays keep the plan in. Not a fact: those are found again in a cache by later runs
-RUN = "nanozfs_run"
+#: the variable of ``localhost`` that plays keep their plans in. Not a fact: later runs would find it in a cache
+RUNS = "nanozfs_runs"
 
 
 class HostVariables(Mapping[str, Any]):
@@ -71,33 +71,45 @@ class WaveAction(ControllerAction):
 
     def of(self, names: Iterable[str]) -> Dict[str, HostVariables]:
         """The variables of hosts, by name."""
-        every = self._vars["hostvars"]
-        said = self._said_by_play()
-        return {name: HostVariables(name, every[name], said) for name in names}
+        every, said = self._vars["hostvars"], self._said_by_play()
+        return {name: HostVariables(name, every[name], self._for(name, said)) for name in names}
 
     def _said_by_play(self) -> Dict[str, Any]:
-        """What the play says otherwise than the inventory, which ``hostvars`` does not know."""
-        here = str(self._vars["inventory_hostname"])
-        inventory = HostVariables(here, self._vars["hostvars"][here])
-        said = {}
-        for name in NAMES:
-            if name in self._vars:
-                try:
-                    value = self._templar.template({name: self._vars[name]})[name]
-                except AnsibleError as error:
-                    raise Refused(
-                        "{0} has no value: {1}".format(name, printable(str(error))),
-                        safe="nothing was changed",
-                        todo="correct it",
-                    )
-                if name not in inventory or inventory[name] != value:
-                    said[name] = value
-        return said
+        """What the play says otherwise than the inventory, which ``hostvars`` does not know; templates as they are."""
+        inventory = self._vars["hostvars"].raw_get(str(self._vars["inventory_hostname"]))
+        return {
+            name: self._vars[name]
+            for name in NAMES
+            if name in self._vars and (name not in inventory or inventory[name] != self._vars[name])
+        }
+
+    def _for(self, name: str, said: Mapping[str, Any]) -> Dict[str, Any]:
+        """What the play says, for one host: its templates may ask for variables of the host."""
+        if not said:
+            return {}
+        every = self._vars["hostvars"]
+        inventory = every.raw_get(str(self._vars["inventory_hostname"]))
+        of_play = {key: value for key, value in self._vars.items() if key not in inventory}
+        known = {**of_play, **every.raw_get(name), **said}
+        try:
+            templar = self._templar.copy_with_new_env(available_variables=known)
+            return dict(templar.template(dict(said)))
+        except AnsibleError as error:
+            raise Refused(
+                "what the play says of {0} has no value: {1}".format(printable(name), printable(str(error))),
+                safe="nothing was changed",
+                todo="correct the vars of the play, or set them in the inventory",
+            )
 
     def registered(self, name: str, variable: str) -> Any:
         """What was registered for a host, as it came: a host's words are no templates."""
         found: Dict[str, Any] = self._vars["hostvars"].raw_get(name)
         return found.get(variable) if variable else None
+
+    def runs(self) -> Dict[str, Any]:
+        """The plans of this and of earlier plays, by what they are called."""
+        found = self.registered("localhost", RUNS)
+        return dict(found) if isinstance(found, Mapping) else {}
 
     def now(self) -> datetime:
         """Now."""

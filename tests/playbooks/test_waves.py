@@ -55,7 +55,10 @@ ROLES: Dict[Tuple[str, str], List[Dict[str, Any]]] = {
         {
             "name": "End",
             "ansible.builtin.set_fact": {
-                "trial_ended": {"story": {"result": "{{ 'on trial' if on_trial | default(false) else 'committed' }}"}}
+                "trial_ended": {
+                    "story": {"result": "{{ 'on trial' if on_trial | default(false) else 'committed' }}"},
+                    "journal": {"txn": "{{ 1000000000 | random }}"},
+                }
             },
         },
         note("end"),
@@ -213,7 +216,7 @@ def test_pairs_and_windows(fleet: Fleet) -> None:
     )  # fmt: skip
     said = {"upgrade_serial": "100%", "upgrade_max_failures": 2, "fleet_time_zone": "Europe/Paris"}
     ran = fleet.play(hosts, said)
-    assert "4 hosts: 3 in 2 waves (2, 1), 1 outside of the maintenance window" in ran.text
+    assert "4 hosts: 3 in 2 waves (2, 1), 1 to wait" in ran.text
     assert "not begun: night: its maintenance window" in ran.text
     assert "db-2: not begun: db-1, which stands in for it, was lost" in ran.text
     assert sorted(ran.hosts("begin")) == ["db-1", "web"]
@@ -239,6 +242,66 @@ def test_what_an_earlier_run_has_left_in_a_cache(fleet: Fleet, monkeypatch: pyte
     assert fleet.play(named(*"abc"), more=more).hosts("end") == list("abc")
     ran = fleet.play(named(*"abc"), more=[*more, "-e", "fleet_hosts=a:&b"])
     assert ran.log == []
+
+
+def imported(name: str, playbook: str, **variables: Any) -> Dict[str, Any]:
+    return {"name": name, "ansible.builtin.import_playbook": playbook, "vars": variables}
+
+
+@pytest.mark.parametrize("second", ["upgrade.yml", "rollback.yml"])
+def test_one_run_does_not_take_the_plan_of_another(fleet: Fleet, second: str) -> None:
+    """Where a limit leaves nobody for it. It would roll back what was just upgraded."""
+    plays = [imported("A", "upgrade.yml", fleet_hosts="a,b"), imported("B", second, fleet_hosts="c,d")]
+    fleet.write("site.yml", plays)
+    ran = fleet.play(named(*"abcd"), {}, "site.yml", more=["-l", "a,b"])
+    assert ran.status == 0 and ran.log == [["begin", "a"], ["end", "a"], ["begin", "b"], ["end", "b"]]
+
+
+def test_who_was_not_begun_does_not_go_back(fleet: Fleet) -> None:
+    """Also where an earlier upgrade of the same command has left that they were kept."""
+    same = {"upgrade_serial": "100%", "upgrade_revert_wave": True}
+    quick = "{{ fails_then | default(false) }}"
+    second = imported("B", "upgrade.yml", **same, fails=quick, slow="{{ not (fails_then | default(false)) }}")
+    fleet.write("site.yml", [imported("A", "upgrade.yml", **same), second])
+    ran = fleet.play(named(*"abcdefgh", a={"fails_then": True}), {}, "site.yml")
+    begun = ran.hosts("begin")[8:]
+    assert sorted(ran.hosts("begin")[:8]) == list("abcdefgh") and len(begun) == 4 and "a" in begun
+    assert sorted(ran.hosts("back")) == sorted(set(begun) - {"a"})
+
+
+def test_what_a_play_says_is_asked_of_each_host(fleet: Fleet) -> None:
+    said = {
+        "fleet_exclusive": "{{ ha | default('') }}",
+        "upgrade_serial": "100%",
+        "upgrade_window": "{{ win | default('') }}",
+        "fleet_time_zone": "UTC",
+    }
+    fleet.write("site.yml", [imported("A", "upgrade.yml", **said)])
+    pair = {"ha": "db", "slow": True}
+    hosts = {"a": {"win": "Mon 01:00-01:01"}, "db1": pair, "db2": pair, "c": {}}
+    ran = fleet.play(hosts, {}, "site.yml")
+    assert "4 hosts: 3 in 2 waves (2, 1), 1 to wait" in ran.text and "not begun: a: its maintenance" in ran.text
+    assert [name for _word, name in ran.log if name.startswith("db")] == ["db1", "db1", "db2", "db2"]
+
+
+def test_a_strategy_of_the_site(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts are looked at together, whatever ansible.cfg has: the plan is of all of them."""
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "free")
+    ran = fleet.play(named(*"abcd", c={"unfit": True}), {"upgrade_serial": "100%", "upgrade_max_failures": 1})
+    assert ran.text.count("4 hosts: ") == 1 and sorted(ran.hosts("end")) == list("abd")
+
+
+def test_canaries_that_have_to_wait(fleet: Fleet) -> None:
+    """Nobody goes before them."""
+    canary = {"fleet_canary": True, "upgrade_window": "Mon 01:00-01:01", "fleet_time_zone": "UTC"}
+    ran = fleet.play(named(*"abc", b=canary))
+    assert ran.status == 0 and ran.log == [] and "not begun: a, c: none of the canaries can be begun (b)" in ran.text
+
+
+def test_check_mode_of_a_rollback_asks_the_roles(fleet: Fleet) -> None:
+    """There was no look that could say what would be done."""
+    ran = fleet.play(named(*"ab"), {}, "rollback.yml", more=["--check"])
+    assert "Roll back" in ran.text and "included:" in ran.text
 
 
 def test_check_mode_begins_nothing(fleet: Fleet) -> None:

@@ -15,13 +15,14 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, HALF_WAY, NO_ANSWER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import COMMITTING, REVERTING, TRIAL
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves import windows
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.order import Member
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.run import Candidate, Settings, window_of
 
 #: how long a trial and a restart may take where the inventory does not say (seconds): as the role upgrade has them
-TRIAL, BOOT = 600, 900
+TRIAL_TIME, BOOT_TIME = 600, 900
 
 #: the longest write that is believed (seconds): a week
 LONGEST = 7 * 86400
@@ -89,8 +90,13 @@ def truth(variables: Mapping[str, Any], name: str) -> bool:
 
 def needed(variables: Mapping[str, Any], look: Any) -> float:
     """How long an upgrade may take until the host is on one system or the other for good, in seconds."""
-    trial = _whole(variables, "upgrade_trial_timeout", TRIAL)
-    return writing(look) + trial + 2 * _whole(variables, "upgrade_boot_timeout", BOOT)
+    trial = _whole(variables, "upgrade_trial_timeout", TRIAL_TIME)
+    return writing(look) + trial + 2 * _whole(variables, "upgrade_boot_timeout", BOOT_TIME)
+
+
+def on_trial(look: Any) -> bool:
+    """Whether a host tries a system, or goes back from one, since an earlier run."""
+    return _part(look, "journal", "phase") in (TRIAL, COMMITTING, REVERTING)
 
 
 def closed(name: str, variables: Mapping[str, Any], look: Any, now: datetime) -> str:
@@ -100,6 +106,8 @@ def closed(name: str, variables: Mapping[str, Any], look: Any, now: datetime) ->
     :param look: what the look at it found.
     :raises Refused: when its window is none.
     """
+    if on_trial(look):  # it is to be kept or taken back, and waiting would restart it all the same
+        return ""
     found, zone = window_of(
         variables.get("upgrade_window") or [], str(variables.get("fleet_time_zone") or "").strip(), name
     )
@@ -140,6 +148,7 @@ def candidate(name: str, variables: Mapping[str, Any], look: Any, fit: bool, kin
         unfit="" if fit else unfit(look),
         done=todo is False,
         start=str(_part(look, "boot_id") or ""),
+        trial=on_trial(look),
         closed=closed(name, variables, look, now) if kind == "upgrade" and fit and todo is not False else "",
     )
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import secrets
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
@@ -45,6 +46,7 @@ class Candidate:
     :param seconds: how long the work on it may take at most.
     :param start: what no two hosts have in common (``kern.boot_id``); empty where it is not known.
     :param closed: empty, or why its maintenance window does not let it be begun.
+    :param trial: it tries a system, or goes back from one, since an earlier run.
     """
 
     member: Member
@@ -53,6 +55,7 @@ class Candidate:
     seconds: float = 0.0
     start: str = ""
     closed: str = ""
+    trial: bool = False
 
     @property
     def name(self) -> str:
@@ -89,6 +92,8 @@ class Run:
     :param groups: the group of hosts, of which never two are begun at once, by host.
     :param back: whether a wave goes back as a whole.
     :param later: why others are not begun in this run, by host.
+    :param busy: those that try a system, or go back from one, since an earlier run.
+    :param ident: what no other run has: variables of an earlier one may still be there.
     """
 
     waves: List[List[str]] = field(default_factory=list)
@@ -98,6 +103,8 @@ class Run:
     back: bool = False
     later: Dict[str, str] = field(default_factory=dict)
     prefix: str = "upgrade"
+    busy: List[str] = field(default_factory=list)
+    ident: str = ""
 
     @classmethod
     def read(cls, kept: Any) -> Run:
@@ -207,6 +214,7 @@ def plan(candidates: Sequence[Candidate], settings: Settings) -> Run:
             todo="see above what is the matter with each; mend that, leave them out (-l), or let the run lose them "
             "({0}_max_failures)".format(prefix),
         )
+    candidates = _behind_canaries(candidates)
     begun = [each.member for each in candidates if each.fit and not each.done and not each.closed]
     wanted = sizes(settings.serial, len(begun), prefix + "_serial")
     return Run(
@@ -217,7 +225,18 @@ def plan(candidates: Sequence[Candidate], settings: Settings) -> Run:
         back=settings.back,
         later={each.name: each.closed for each in candidates if each.fit and not each.done and each.closed},
         prefix=prefix,
+        busy=[each.name for each in candidates if each.trial],
+        ident=secrets.token_hex(4),
     )
+
+
+def _behind_canaries(candidates: Sequence[Candidate]) -> List[Candidate]:
+    """The hosts as they are; where there are canaries, and none of them can be begun, nobody goes before them."""
+    canaries = [each for each in candidates if each.member.canary and not each.done]
+    if not canaries or any(each.fit and not each.closed for each in canaries):
+        return list(candidates)
+    why = "none of the canaries can be begun ({0})".format(named(each.name for each in canaries))
+    return [each if each.closed else replace(each, closed=why) for each in candidates]
 
 
 def reasons(candidates: Sequence[Candidate]) -> str:
@@ -237,7 +256,7 @@ def told(run: Run, candidates: Sequence[Candidate]) -> List[str]:
         if begun
         else "none to begin",
         "{0} with nothing to do".format(done) if done else "",
-        "{0} outside of the maintenance window".format(len(run.later)) if run.later else "",
+        "{0} to wait".format(len(run.later)) if run.later else "",
         "{0} not fit ({1})".format(len(run.unfit), reasons(candidates)) if run.unfit else "",
     ]
     lines = ["{0}: {1}".format(counted(len(candidates)), ", ".join(part for part in parts if part))]
@@ -273,7 +292,9 @@ def hold(run: Run, name: str, now: Now) -> str:
     for other in run.partners(name):
         if other in lost:
             return "{0}, which stands in for it, was lost".format(printable(other))
-        if now.results.get(other) == words.ON_TRIAL:
+        if now.results.get(other) == words.ON_TRIAL or (
+            other in run.busy and now.results.get(other) != words.COMMITTED
+        ):
             return "{0}, which stands in for it, is on trial".format(printable(other))
     return now.closed
 
@@ -284,11 +305,10 @@ def goes_back(run: Run, name: str, now: Now) -> str:
     :returns: :data:`words.COMMITTED` for one that keeps the new system, :data:`words.ON_TRIAL` for one that tries it,
         or nothing.
     """
-    lost = list(dict.fromkeys([*run.unfit, *now.lost]))
     number = run.wave_of(name)
-    if not run.back or len(lost) <= run.budget or not number:
-        return ""
-    if not any(run.wave_of(other) == number for other in now.lost):
+    lost = [run.wave_of(other) for other in dict.fromkeys([*run.unfit, *now.lost])]  # 0 of those that have none
+    before, then = sum(wave < number for wave in lost), sum(wave <= number for wave in lost)
+    if not run.back or not number or not before <= run.budget < then:  # an earlier wave was good enough
         return ""
     result = now.results.get(name, "")
     return result if result in (words.COMMITTED, words.ON_TRIAL) else ""

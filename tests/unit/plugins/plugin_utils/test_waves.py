@@ -159,17 +159,28 @@ def fleet(count: int, **more: Any) -> List[Candidate]:
 
 
 class TestPlan:
+    def test_canaries(self) -> None:
+        """Nobody goes before them: not while all that need something have to wait."""
+        wait, ready = Candidate(Member("c1", canary=True), closed="shut"), Candidate(Member("c2", canary=True))
+        run = plan([*fleet(2), wait], Settings())
+        assert run.waves == [] and run.later["h0"] == "none of the canaries can be begun (c1)"
+        assert run.later["c1"] == "shut"
+        assert plan([*fleet(2), wait, ready], Settings()).waves == [["c2"], ["h0"], ["h1"]]
+        assert plan([*fleet(2), replace(wait, done=True)], Settings()).waves == [["h0"], ["h1"]]
+        lost = plan([*fleet(2), replace(ready, unfit="no answer")], Settings(failures=1))
+        assert lost.waves == [] and lost.unfit == ["c2"]
+
     def test_what_is_done_is_in_no_wave(self) -> None:
         candidates = [*fleet(10), Candidate(Member("right"), done=True), Candidate(Member("late"), closed="it is shut")]
         run = plan(candidates, Settings())
         assert [len(wave) for wave in run.waves] == [1, 1, 8]
         assert told(run, candidates) == [
-            "12 hosts: 10 in 3 waves (1, 1, 8), 1 with nothing to do, 1 outside of the maintenance window",
+            "12 hosts: 10 in 3 waves (1, 1, 8), 1 with nothing to do, 1 to wait",
             "not begun: late: it is shut",
         ]
         fact = run.as_dict()
         assert (len(fact["hosts"]), fact["serial"], fact["hosts_back"]) == (10, [1, 1, 8], ["all", "!all"])
-        assert Run.read(fact) == run
+        assert Run.read(fact) == run and run.ident != plan(candidates, Settings()).ident
 
     @pytest.mark.parametrize("settings", [Settings(), Settings(back=True)])
     def test_nobody_is_nobody(self, settings: Settings) -> None:
@@ -232,6 +243,11 @@ class TestGate:
         """As Ansible takes the name of a group for its hosts, also where a host has the same."""
         assert hold(run_of(), "other", Now()) == "it is in no wave of this run"
 
+    def test_a_partner_that_was_on_trial_before(self) -> None:
+        run = run_of(busy=["a-1"])
+        assert hold(run, "a-2", Now()) == "a-1, which stands in for it, is on trial"
+        assert hold(run, "a-2", Now(results={"a-1": words.COMMITTED})) == ""
+
     def test_a_window_that_has_closed_meanwhile(self) -> None:
         assert hold(run_of(), "b-2", Now(closed="shut")) == "shut"
 
@@ -244,6 +260,9 @@ class TestGate:
         assert goes_back(run_of(back=True, budget=1), "a-1", now) == "", "the run may lose one"
         assert goes_back(run_of(back=True), "b-2", replace(now, lost=["a-2"])) == words.ON_TRIAL
         assert goes_back(run_of(back=True, unfit=["x"]), "a-1", replace(now, lost=[])) == ""
+        later = replace(now, lost=["b-1", "b-2"])
+        assert goes_back(run_of(back=True, budget=1), "a-1", later) == "", "its own wave was good enough"
+        assert goes_back(run_of(back=True, budget=1), "a-2", later) == words.COMMITTED
 
     def test_without_a_plan(self) -> None:
         with pytest.raises(Refused, match="nobody has planned"):
@@ -256,7 +275,10 @@ NOW = at("2026-11-30 02:00")
 class TestHosts:
     def test_times_are_those_of_the_role(self) -> None:
         defaults = yaml.safe_load(text_of("roles", "upgrade", "defaults", "main.yml"))
-        assert (defaults["upgrade_trial_timeout"], defaults["upgrade_boot_timeout"]) == (hosts.TRIAL, hosts.BOOT)
+        assert (defaults["upgrade_trial_timeout"], defaults["upgrade_boot_timeout"]) == (
+            hosts.TRIAL_TIME,
+            hosts.BOOT_TIME,
+        )
 
     @pytest.mark.parametrize(
         ("look", "seconds"),
@@ -306,6 +328,15 @@ class TestHosts:
         assert "closes in 90 minutes, and this may take 305" in hosts.closed("h", variables, None, NOW)
         assert hosts.candidate("h", variables, None, True, "rollback", NOW).closed == "", "a way back is always open"
         assert hosts.candidate("h", variables, {"todo": {"open": False}}, True, "upgrade", NOW).closed == ""
+
+    @pytest.mark.parametrize("phase", ["trial", "committing", "reverting"])
+    def test_a_trial_does_not_wait(self, phase: str) -> None:
+        """It is to be kept in seconds, or restarts by itself, whatever the window says."""
+        variables = {"upgrade_window": "Mon 03:00-03:30", "fleet_time_zone": "Europe/Berlin"}
+        look = {"todo": {"open": True}, "journal": {"phase": phase}}
+        found = hosts.candidate("h", variables, look, True, "upgrade", NOW)
+        assert found.trial and found.closed == ""
+        assert hosts.candidate("h", variables, {"journal": {"phase": "written"}}, True, "upgrade", NOW).closed != ""
 
     @pytest.mark.parametrize(
         ("variables", "said"),
