@@ -15,8 +15,8 @@ description:
   - The waves have the sizes of C(upgrade_serial) (C(rollback_serial)), numbers or percentages of the hosts at which
     something is to be done; the last one is repeated. By default one host, a tenth, the rest; a rollback takes all at
     once.
-  - Hosts with C(fleet_canary) go first, and while none of them can be begun nobody is. Then the sites (C(fleet_site), or
-    the only group of a host) take turns.
+  - Hosts with C(fleet_canary) go first, and while none of them can be begun nobody is. Then the sites
+    (C(fleet_site), or the only group of a host) take turns.
   - Of hosts with the same C(fleet_exclusive) a wave has one at most, so of the two halves of a pair never both are
     begun at once.
   - A host whose maintenance window (C(upgrade_window), in the zone C(fleet_time_zone)) would close before its trial has

@@ -277,7 +277,7 @@ def test_what_a_play_says_is_asked_of_each_host(fleet: Fleet) -> None:
         "fleet_time_zone": "UTC",
     }
     fleet.write("site.yml", [imported("A", "upgrade.yml", **said)])
-    pair = {"ha": "db", "slow": True}
+    pair: Dict[str, Any] = {"ha": "db", "slow": True}
     hosts = {"a": {"win": "Mon 01:00-01:01"}, "db1": pair, "db2": pair, "c": {}}
     ran = fleet.play(hosts, {}, "site.yml")
     assert "4 hosts: 3 in 2 waves (2, 1), 1 to wait" in ran.text and "not begun: a: its maintenance" in ran.text
