@@ -35,8 +35,9 @@ class ActionModule(WaveAction):
         ]
         run = plan(candidates, settings(kind, hosts.items()))
         lines = told(run, candidates)
-        for line in lines:
-            display.display(line)
+        if run.waves or run.later or run.unfit:  # or every host has said that nothing is to be done
+            for line in lines:
+                display.display(line)
         waiting = {name: self._waits(name, arguments["look"], why) for name, why in run.later.items()}
         # in check mode; where nobody has looked it is the roles that say what would be
         found = run.as_dict(only_told=bool(self._task.check_mode and arguments["look"]))
