@@ -262,7 +262,8 @@ options:
     description:
       - Address of a relay of O(repository) in the site of the target, which is asked first - a host with
         C(nanozfs relay), or any cache. What it does not have, does not deliver or delivers wrongly comes from
-        O(repository) itself. It is met without a proxy, and not used where O(repository) is a folder.
+        O(repository) itself, and so do the channel and the index that says which image is the latest, unless
+        O(repository) does not answer. It is met without a proxy, and not used where O(repository) is a folder.
     type: str
     version_added: 1.1.0
   allow_older:

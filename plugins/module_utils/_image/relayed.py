@@ -32,8 +32,17 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import shown_a
 #: how long a relay may take to accept a connection: it is in the same site (seconds)
 NEAR = 5.0
 
-#: how long it may be silent, at least: it may wait for the site's line itself (seconds)
+#: how long it may be silent, if there is time for that: it may wait for the site's line itself (seconds)
 PATIENT = 60.0
+
+#: what it must deliver while it is waited for (bytes a second): who gives a byte now and then is never silent
+SLOWEST = 1 << 10
+
+#: which part of the time for everything it may take before it is not asked any more: the rest is the repository's
+SHARE = 0.5
+
+#: which part of that time it may be silent, or too slow
+SILENCE = 0.25
 
 #: how often what it delivers may be wrong before it is not asked any more
 MOST_WRONG = 3
@@ -44,18 +53,18 @@ class RelayedRepository(Repository):
 
     :param relay: address of the relay.
     :param limits: those of the repository; a relay is tried twice at most.
+    :param first_hand: the repository once more, with less patience.
     """
 
     parallel = True
 
-    def __init__(self, relay: str, origin: Repository, limits: Limits) -> None:
+    def __init__(self, relay: str, origin: Repository, limits: Limits, first_hand: Optional[Repository] = None) -> None:
         super().__init__(origin.location)
         self._origin = origin
+        self._first_hand = first_hand or origin
         self._address = relay
-        self._relay = HttpRepository(
-            relay, replace(limits, retries=1, timeout=max(limits.timeout, PATIENT)), proxies=False
-        )
-        for each in (self._origin, self._relay):
+        self._relay = HttpRepository(relay, _of_relay(limits), proxies=False)
+        for each in (self._origin, self._first_hand, self._relay):
             each.count_for(self)
         self._met = self._left = False
         self._wrong = 0
@@ -65,6 +74,11 @@ class RelayedRepository(Repository):
     def origin(self) -> Repository:
         """The repository itself."""
         return self._origin
+
+    @property
+    def first_hand(self) -> Repository:
+        """The repository itself, which is asked twice at most."""
+        return self._first_hand
 
     @property
     def relay(self) -> Optional[str]:
@@ -80,6 +94,12 @@ class RelayedRepository(Repository):
     def notes(self) -> List[str]:
         """What an operator should know of it."""
         return list(self._said)
+
+    def note(self, text: str) -> None:
+        """Let an operator know, once."""
+        with self._counters:
+            if text not in self._said:
+                self._said.append(text)
 
     def wrong(self, what: str) -> None:
         """Something that was delivered was not what it should be.
@@ -139,6 +159,17 @@ class RelayedRepository(Repository):
             yield from self._origin.stream(name, offset, end - offset, ranged)
 
 
+def _of_relay(limits: Limits) -> Limits:
+    """How patient to be with a relay of a repository with these limits."""
+    return replace(
+        limits,
+        retries=1,
+        timeout=min(max(limits.timeout, PATIENT), limits.deadline * SILENCE),
+        deadline=limits.deadline * SHARE,
+        slowest=SLOWEST,
+    )
+
+
 def open_relayed(relay: str, location: str, limits: Limits, ca_file: Optional[str] = None) -> Repository:
     """The repository at an address, with a relay of it.
 
@@ -157,4 +188,6 @@ def open_relayed(relay: str, location: str, limits: Limits, ca_file: Optional[st
             "{0!r} is no address of a relay".format(shown_address(relay)),
             todo="use http:// or https:// (upgrade_relay)",
         )
-    return RelayedRepository(relay, origin, limits)
+    brief = replace(limits, retries=min(1, limits.retries), slowest=SLOWEST)
+    first_hand = open_repository(location, brief, ca_file)
+    return RelayedRepository(relay, origin, limits, first_hand)

@@ -59,6 +59,8 @@ class Limits:
     :param retries: how many failures in a row are tolerated, with growing pauses in between.
     :param deadline: the longest that everything from a repository may take together, all retries included.
     :param rate: the most bytes in a second, over all connections together; ``None`` for as many as there are.
+    :param slowest: the fewest bytes in a second. A server is given up where less comes in *timeout* seconds of waiting
+        for it, and where its answer to a question takes longer to begin; 0 for a server that nobody can stand in for.
     :param redirects: hosts besides the repository's own that a server may redirect to.
     """
 
@@ -66,6 +68,7 @@ class Limits:
     retries: int = 5
     deadline: float = 3600.0
     rate: Optional[int] = None
+    slowest: int = 0
     redirects: Tuple[str, ...] = ()
 
 
@@ -129,6 +132,11 @@ class Repository:
         return self
 
     @property
+    def first_hand(self) -> Repository:
+        """The repository itself, asked without much patience, as there is somebody else to ask."""
+        return self
+
+    @property
     def relay(self) -> Optional[str]:
         """Who that is, for people; ``None`` where there is nobody."""
         return None
@@ -142,6 +150,9 @@ class Repository:
     def notes(self) -> List[str]:
         """What an operator should know of how bytes were come by."""
         return []
+
+    def note(self, text: str) -> None:
+        """Let an operator know, once."""
 
     def wrong(self, what: str) -> None:
         """Note that something was not what it should be, and may be with :attr:`origin`.
@@ -247,7 +258,7 @@ class HttpRepository(Repository):
             raise FleetError(
                 "{0} cannot be used: {1}".format(ca_file or location, error), todo="check repository and ca_file"
             )
-        self._guard = _Guard(self._until)
+        self._guard = _Guard(self._until, limits.timeout if limits.slowest else None)
         self._opener = urllib.request.OpenerDirector()
         # those that build_opener() would add besides open ftp:, file: and data:, where a redirect could lead to
         for handler in (
@@ -296,12 +307,12 @@ class HttpRepository(Repository):
                 announced = response.headers.get("Content-Length")
                 pieces, missing = [], limit + 1
                 while missing > 0:
-                    piece = _guarded_read(response, min(CHUNK, missing))
+                    piece = pace.read(response, min(CHUNK, missing))
+                    patience.check()  # also where nothing came: it may be that the guard has ended it
                     if not piece:
                         break
                     pieces.append(piece)
                     missing -= len(piece)
-                    patience.check()
                 data = b"".join(pieces)
             self._count(0, len(data))
             if len(data) > limit:
@@ -310,7 +321,7 @@ class HttpRepository(Repository):
                 raise _Again("the connection ended early")
             return data
 
-        patience = _Patience(self._limits, self._until, self._url(name))
+        patience, pace = _Patience(self._limits, self._until, self._url(name)), _Pace(self._limits, self._url(name))
         while True:
             try:
                 return once()
@@ -319,7 +330,7 @@ class HttpRepository(Repository):
 
     def stream(self, name: str, offset: int, length: int, ranged: bool = True) -> Iterator[bytes]:
         end = offset + length
-        patience = _Patience(self._limits, self._until, self._url(name))
+        patience, pace = _Patience(self._limits, self._until, self._url(name)), _Pace(self._limits, self._url(name))
         while offset < end:
             try:
                 headers = {"Range": "bytes={0}-{1}".format(offset, end - 1)} if ranged else None
@@ -327,7 +338,7 @@ class HttpRepository(Repository):
                     if ranged:
                         self._check_range(name, response, offset, end)
                     while offset < end:
-                        piece = _guarded_read(response, min(self._throttle.piece(), end - offset))
+                        piece = pace.read(response, min(self._throttle.piece(), end - offset))
                         if not piece:
                             raise _Again("the connection ended {0} bytes early".format(end - offset))
                         offset += len(piece)
@@ -419,10 +430,12 @@ class _Guard:
     then is never silent, and would be waited for.
 
     :param until: on the monotonic clock.
+    :param patience: how long an answer may take to begin (seconds); ``None`` for as long as there is time.
     """
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, patience: Optional[float] = None) -> None:
         self._until = until
+        self._patience = patience
         self._sockets: weakref.WeakSet = weakref.WeakSet()
         self._timer: Optional[threading.Timer] = None
         self._lock = threading.Lock()
@@ -447,8 +460,21 @@ class _Guard:
 
     def _end(self) -> None:
         for connection in list(self._sockets):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _shut(connection)
+
+    @contextlib.contextmanager
+    def answering(self, connection: socket.socket) -> Iterator[None]:
+        """Wait for the beginning of an answer no longer than there is patience."""
+        if self._patience is None:
+            yield
+            return
+        timer = threading.Timer(self._patience, _shut, [connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def guarded(self, kind: Any) -> Any:
         """A class of connections that are watched."""
@@ -460,7 +486,16 @@ class _Guard:
                 super().connect()
                 guard.watch(self.sock)
 
+            def getresponse(self) -> http.client.HTTPResponse:
+                with guard.answering(self.sock):
+                    return super().getresponse()
+
         return Guarded
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _GuardedHttp(urllib.request.HTTPHandler):
@@ -527,6 +562,39 @@ class _Patience:
                 "{0} was not complete after {1:.0f} s: {2}".format(self._url, self._limits.deadline, trouble),
                 todo="run the play again: what is written already is kept",
             )
+
+
+class _Pace:
+    """Sees that a server is not only never silent but also delivers: see :attr:`Limits.slowest`.
+
+    Only the time that is spent waiting for it counts: not that of whoever takes the bytes, and no pause of ours.
+    """
+
+    def __init__(self, limits: Limits, url: str) -> None:
+        self._limits = limits
+        self._url = url
+        self._waited = 0.0
+        self._came = 0
+
+    def read(self, response: http.client.HTTPResponse, amount: int) -> bytes:
+        """What comes next, at most *amount* bytes.
+
+        :raises _Again: when nothing does.
+        :raises SourceError: when it comes too slowly.
+        """
+        began = time.monotonic()
+        try:
+            piece = _guarded_read(response, amount)
+        finally:
+            self._waited += time.monotonic() - began
+        self._came += len(piece)
+        if self._limits.slowest and self._waited >= self._limits.timeout:
+            if self._came < self._waited * self._limits.slowest:
+                raise SourceError(
+                    "{0} comes too slowly: {1} bytes in {2:.0f} s".format(self._url, self._came, self._waited)
+                )
+            self._waited, self._came = 0.0, 0
+        return piece
 
 
 def _guarded_read(response: http.client.HTTPResponse, amount: int) -> bytes:

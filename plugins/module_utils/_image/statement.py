@@ -6,7 +6,8 @@
 
 Both are in one signed and dated file, so that no mirror can withhold one of them, or mix one of today with the other of
 last year. A server can still offer an older file, or say that there is none. So a host remembers the newest that it has
-seen, and of two the newer one counts.
+seen, and of two the newer one counts. A relay is no source of what is new: the repository itself is asked, and
+the relay where that does not answer.
 """
 
 from __future__ import annotations
@@ -103,6 +104,25 @@ def _fetch_signed(
         except BadSignature as error:
             trouble = error
     raise trouble
+
+
+def fetch_first_hand(
+    runner: Runner, repository: Repository, file: str, keys: Keys, namespace: str
+) -> Tuple[bytes, bytes, str]:
+    """The same for a file that is replaced when there is something new: an old one is as well signed as that of today,
+    so a relay could hide what is new. It is asked only where the repository does not answer.
+
+    :raises NotThere: when the repository says that there is none.
+    :raises FleetError: when it cannot be had from anybody, or cannot be trusted.
+    """
+    if repository.origin is not repository:
+        try:
+            return _fetch_signed(runner, repository.first_hand, file, keys, namespace)
+        except NotThere:
+            raise
+        except FleetError as error:
+            repository.note("what the relay says in {0} was taken: {1}".format(file, error.what))
+    return fetch_signed(runner, repository, file, keys, namespace)
 
 
 def _parse(raw: bytes, name: str) -> Channel:
@@ -219,7 +239,7 @@ def _offered(runner: Runner, repository: Repository, name: str, keys: Keys) -> O
     """
     file = channel_name(name)
     try:
-        raw, signature, _signer = fetch_signed(runner, repository, file, keys, CHANNEL_NAMESPACE)
+        raw, signature, _signer = fetch_first_hand(runner, repository, file, keys, CHANNEL_NAMESPACE)
     except Unsigned:
         raise
     except Forbidden as error:

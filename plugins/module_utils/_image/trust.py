@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -16,7 +16,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manife
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Artefact, BadManifest, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import NotThere, Repository, TooLarge
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory, Word, fetch_signed, listen
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import (
+    Memory,
+    Word,
+    fetch_first_hand,
+    fetch_signed,
+    listen,
+)
 
 INDEX = "index.json"
 
@@ -116,7 +122,7 @@ def find_id(repository: Repository, wanted: str, name: Optional[str]) -> str:
 def _find_latest(runner: Runner, repository: Repository, name: Optional[str], keys: Keys) -> str:
     """The id of the newest image: nothing in a manifest says that it is that, so the index must be signed."""
     try:
-        raw, _signature, _signer = fetch_signed(runner, repository, INDEX, keys, manifests.NAMESPACE)
+        raw, _signature, _signer = fetch_first_hand(runner, repository, INDEX, keys, manifests.NAMESPACE)
     except NotThere as error:
         raise Refused(
             "which image is the latest cannot be told: {0}".format(error.what),
@@ -169,23 +175,7 @@ def find_image(
     :raises FleetError: when there is no such image, or it cannot be trusted. Whether it is bad is for
         :meth:`Trusted.judged`.
     """
-    if repository.origin is not repository:
-        with contextlib.suppress(BadManifest, NotThere, Refused):
-            return _find_image(runner, repository, wanted, keys, name, now, memory)
-        repository.wrong(INDEX)  # or behind
-    return _find_image(runner, repository.origin, wanted, keys, name, now, memory)
-
-
-def _find_image(
-    runner: Runner,
-    repository: Repository,
-    wanted: str,
-    keys: Keys,
-    name: Optional[str],
-    now: float,
-    memory: Optional[Memory],
-) -> Trusted:
-    word = None
+    word, ident = None, ""
     if wanted.startswith(RING):
         ring = wanted[len(RING) :]
         if not name:
@@ -198,14 +188,30 @@ def _find_image(
         ident = _by_ring(repository, ring, name, word)
     elif wanted == LATEST:
         ident = _find_latest(runner, repository, name, keys)
-    else:
-        ident = find_id(repository, wanted, name)
-    raw, _signature, signer = fetch_signed(runner, repository, manifest_name(ident), keys, manifests.NAMESPACE)
-    manifest = manifests.parse_manifest(raw)
-    check_named(manifest, ident, wanted, name)
-    if word is None:
-        word = listen(runner, repository, manifest.name, keys, memory, now)
-    return Trusted(manifest, signer, word)
+    manifest, signer = _find_manifest(runner, repository, wanted, ident, keys, name)
+    return Trusted(manifest, signer, word or listen(runner, repository, manifest.name, keys, memory, now))
+
+
+def _find_manifest(
+    runner: Runner, repository: Repository, wanted: str, ident: str, keys: Keys, name: Optional[str]
+) -> Tuple[Manifest, str]:
+    """The manifest of an image, and who signed it.
+
+    :param ident: its id; empty where the index has to tell.
+    """
+
+    def found(where: Repository) -> Tuple[Manifest, str]:
+        known = ident or find_id(where, wanted, name)
+        raw, _signature, signer = fetch_signed(runner, where, manifest_name(known), keys, manifests.NAMESPACE)
+        manifest = manifests.parse_manifest(raw)
+        check_named(manifest, known, wanted, name)
+        return manifest, signer
+
+    if repository.origin is not repository:
+        with contextlib.suppress(BadManifest, NotThere, Refused):
+            return found(repository)
+        repository.wrong(INDEX)  # or behind
+    return found(repository.origin)
 
 
 def check_named(manifest: Manifest, ident: str, wanted: str, name: Optional[str]) -> None:

@@ -6,17 +6,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image import relayed
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import manifest, relayed
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import (
+    HttpRepository,
+    Limits,
+    Repository,
+    SourceError,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._relay import server, upstream
 from ansible_collections.nanozfs.fleet.plugins.module_utils._relay.store import Store
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import release
@@ -257,3 +265,169 @@ class TestTrouble:
         result = host.ok("image_write", **wanted)
         assert asked and not any("Authorization" in each for each in asked)
         assert slice_bytes(host) == images.content("1.1") and any("redirects" in each for each in result["notes"])
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """A relay that gives a byte now and then: of the parts of images, or already of the head of its answer."""
+
+    protocol_version = "HTTP/1.1"
+    folder = ""
+    head = False
+    sent = 0
+
+    def do_GET(self) -> None:
+        path = os.path.join(self.folder, self.path.lstrip("/"))
+        if not os.path.exists(path):
+            self.send_error(404)
+            return
+        with open(path, "rb") as file:
+            raw = file.read()
+        part, status = self.headers.get("Range"), 200
+        if part:
+            first, last = part[len("bytes=") :].split("-")
+            status, size, raw = 206, len(raw), raw[int(first) : int(last) + 1]
+        with contextlib.suppress(OSError):
+            if part and self.head:
+                self.drip(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000)
+            self.send_response(status)
+            if part:
+                self.send_header("Content-Range", "bytes {0}-{1}/{2}".format(first, last, size))
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            if part:
+                self.drip(raw)
+            self.wfile.write(raw)
+
+    def drip(self, raw: bytes) -> None:
+        for byte in raw:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            type(self).sent += 1
+            time.sleep(0.2)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class TestSlow:
+    """It is never silent, and a write would never be at its end."""
+
+    @pytest.mark.parametrize("head", [False, True])
+    @pytest.mark.parametrize("deltas", [False, True])
+    def test_it_drips(self, host: ModuleHost, site: Site, images: Images, head: bool, deltas: bool) -> None:
+        kind = type("Kind", (Dripping,), {"folder": site.repository, "head": head, "sent": 0})
+        relay = site.begin(ThreadingHTTPServer(("127.0.0.1", 0), kind))
+        began = time.monotonic()
+        result = host.ok("image_write", **site.wanted(relay, deadline=8, deltas=deltas))
+        took = time.monotonic() - began
+        assert slice_bytes(host) == images.content("1.1") and kind.sent > 3  # type: ignore[attr-defined]
+        assert any("was not used any more" in each for each in result["notes"]) and took < 8
+        if not head:
+            assert any("comes too slowly" in each for each in result["notes"])
+
+    def test_its_share_of_the_time(self) -> None:
+        """Of an hour half is for the repository, and a relay that waits for the line is waited for."""
+        of = relayed._of_relay(Limits())
+        assert (of.deadline, of.timeout, of.retries) == (1800, relayed.PATIENT, 1)
+        assert relayed._of_relay(Limits(timeout=90)).timeout == 90
+        assert relayed._of_relay(Limits(deadline=40)).timeout == 10
+
+    def test_the_end_of_its_time_is_not_the_end_of_a_file(self, site: Site) -> None:
+        """An answer without a length, which the guard ends, is not taken for whole."""
+
+        class Endless(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    while True:
+                        self.wfile.write(b"x" * 100)
+                        self.wfile.flush()
+                        time.sleep(0.05)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        address = site.begin(ThreadingHTTPServer(("127.0.0.1", 0), Endless))
+        with pytest.raises(SourceError, match="was not complete after 1 s"):
+            HttpRepository(address, Limits(deadline=0.6)).fetch("index.json", 1 << 20)
+
+
+class TestWhatIsNew:
+    """What a relay has may be old, and as well signed as what is new: the repository is asked first."""
+
+    def say(self, site: Site, **terms: Any) -> None:
+        given = site.images.terms(output=site.repository, **terms)
+        release.run(given, release.Order(name="web"), site.images.runner(), lambda _text: None)
+
+    def old(self, site: Site, **terms: Any) -> str:
+        """A relay that has what was said, and not what is said after."""
+        self.say(site, **terms)
+        return site.serve(site.copy())[0]
+
+    def test_an_old_channel_hides_no_bad_image(self, host: ModuleHost, site: Site) -> None:
+        relay = self.old(site, rings=(("stable", "1.1"),))
+        self.say(site, bad=(("1.1", "broken"),), rings=(("stable", "1.2"),))
+        assert "bad images (broken)" in host.refused("image_write", **site.wanted(relay))
+
+    def test_an_old_channel_hides_no_ring(self, host: ModuleHost, site: Site) -> None:
+        relay = self.old(site, rings=(("stable", "1.1"),))
+        self.say(site, rings=(("stable", "1.2"), ("canary", "1.2")))
+        for ring in ("stable", "canary"):
+            result = host.ok("image_write", name="web", **site.wanted(relay, "ring:" + ring))
+            assert result["image"]["version"] == "1.2" and result["notes"] == []
+
+    def test_an_old_index_hides_no_image(self, host: ModuleHost, site: Site, images: Images) -> None:
+        """The folder of the relay ends at 1.1."""
+        self.say(site, rings=(("stable", "1.1"),))
+        folder = site.copy()
+        path = os.path.join(folder, "index.json")
+        with open(path, encoding="utf-8") as file:
+            index = json.load(file)
+        index["images"] = [each for each in index["images"] if each["version"] != "1.2"]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(index, file)
+        os.remove(path + ".sig")
+        subprocess.run(
+            ["ssh-keygen", "-q", "-Y", "sign", "-f", images.key, "-n", manifest.NAMESPACE, path],
+            check=True,
+            capture_output=True,
+        )
+        wanted = site.wanted(site.serve(folder)[0], "latest")
+        assert host.ok("image_write", name="web", **wanted)["image"]["version"] == "1.2"
+
+    def test_an_expired_channel_blocks_nothing(self, host: ModuleHost, site: Site, monkeypatch: Any) -> None:
+        now = time.time()
+        relay = self.old(site, rings=(("stable", "1.1"),), channel_not_after=int(now) + 3600)
+        self.say(site, rings=(("stable", "1.1"),), channel_not_after=int(now) + 99999)
+        monkeypatch.setattr("time.time", lambda: now + 7200)
+        assert host.ok("image_write", **site.wanted(relay))["relayed"] > 0
+
+    @pytest.mark.parametrize("end", ["", ".sig"])
+    def test_a_broken_channel_blocks_nothing(self, host: ModuleHost, site: Site, end: str) -> None:
+        self.say(site, rings=(("stable", "1.1"),))
+        folder = site.copy()
+        with open(os.path.join(folder, "web.channel.json" + end), "wb") as file:
+            file.write(b"{")
+        wanted = site.wanted(site.serve(folder)[0], "ring:stable")
+        assert host.ok("image_write", name="web", **wanted)["notes"] == []
+
+    @pytest.mark.parametrize("status", [500, 503])
+    def test_the_repository_does_not_answer(self, host: ModuleHost, site: Site, monkeypatch: Any, status: int) -> None:
+        """Then what the relay has counts, and is said; also that an image is bad."""
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        relay = self.old(site, bad=(("1.2", "broken"),), rings=(("stable", "1.1"),))
+        faults = {name: {"status": status} for name in os.listdir(site.repository)}
+        with open(os.path.join(site.repository, ".faults.json"), "w", encoding="utf-8") as file:
+            json.dump(faults, file)
+        result = host.ok("image_write", name="web", **site.wanted(relay, "ring:stable"))
+        assert result["image"]["version"] == "1.1"
+        assert any("what the relay says in web.channel.json was taken" in each for each in result["notes"])
+        assert "bad images (broken)" in host.refused("image_write", **site.wanted(relay, "1.2"))
+
+    def test_the_repository_does_not_tell(self, host: ModuleHost, site: Site) -> None:
+        """It answers: nobody else is asked."""
+        relay = self.old(site, rings=(("stable", "1.1"),))
+        with open(os.path.join(site.repository, ".faults.json"), "w", encoding="utf-8") as file:
+            json.dump({"web.channel.json": {"status": 403}}, file)
+        assert "cannot be told" in host.refused("image_write", **site.wanted(relay))
