@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
 from ansible_collections.nanozfs.fleet.tests.boot.stage import TXN, Stage
 from ansible_collections.nanozfs.fleet.tests.boot.test_hook import NAME, installed, is_itself, is_recovery
 
@@ -135,6 +140,35 @@ class TestJournal:
         stage.write("tank/nanozfs/var", "data", "mine\n")
         up = stage.boot()
         assert is_itself(up) and up.files["/var/data"] == "mine\n", up.console
+
+    @pytest.mark.parametrize("times", ["9" * 8190, "trial=1," * 10 + "x" * 8000, "trial=1700000000," * 40])
+    def test_times_are_for_people_and_stop_nothing(self, stage: Stage, times: str) -> None:
+        """A value of ZFS holds 8191 bytes, and nothing can be added to one that is full."""
+        installed(stage)
+        stage.arm()
+        stage.command("zfs", "set", "nanozfs:times=" + times, "tank/nanozfs")
+        trial = stage.boot()
+        assert is_itself(trial) and stage.journal("phase") == "trial", trial.console
+        back = stage.boot()
+        assert is_itself(back) and stage.journal("phase") == "reverted", back.console
+        passed = [each.split("=")[0] for each in stage.journal("times").split(",")]
+        assert passed == ["trial", "reverting", "reverted"]
+
+    @pytest.mark.parametrize("noted", [None, "0000-cccccccc-0000"])
+    def test_times_of_another_transaction_are_not_of_this(self, stage: Stage, noted: Optional[str]) -> None:
+        """1.0.0 began this one, and left what was noted of the one before."""
+        installed(stage)
+        stage.arm()
+        left = ["nanozfs:times=prepared=1,reverted=2", "nanozfs:fetched=4711"]
+        stage.command("zfs", "set", *left, *(["nanozfs:noted=" + noted] if noted else []), "tank/nanozfs")
+        if noted is None:
+            stage.command("zfs", "inherit", "nanozfs:noted", "tank/nanozfs")
+        store = JournalStore(Zfs(Runner(stage.machine.execute)), "tank")
+        assert (store.read().times, store.read().fetched) == ((), 0)
+        assert is_itself(stage.boot())
+        found = store.read()
+        assert [phase for phase, _at in found.times] == ["trial"] and found.fetched == 0
+        assert stage.journal("noted") == found.txn
 
     def test_a_reason_of_two_lines(self, stage: Stage) -> None:
         installed(stage)

@@ -57,6 +57,8 @@ MAX_STEPS = 1000
 MAX_TIMES = 16
 
 _TIMES = "times"
+#: the transaction that ``times`` and ``fetched`` are of: those who write a journal and know of neither leave them
+_NOTED = "noted"
 _APPLY = "apply."
 _REVERT = "revert."
 
@@ -240,6 +242,7 @@ def parse(properties: Mapping[str, str]) -> Journal:
     phase = values.get("phase", "" if values.get("txn") else IDLE)
     if phase not in PHASES:
         raise _nonsense("phase", phase)
+    noted = values if values.get(_NOTED, "") == values.get("txn", "") else {}
     return Journal(
         phase=phase,
         count=_whole("count", values),
@@ -256,8 +259,8 @@ def parse(properties: Mapping[str, str]) -> Journal:
         data=values.get("data") or KEEP_DATA,
         staged=values.get("staged") == "yes",
         lease=_decode_lease(values.get("lease", "")),
-        fetched=int(values["fetched"]) if values.get("fetched", "").isdecimal() else 0,
-        times=_times(values.get(_TIMES, "")),
+        fetched=int(noted["fetched"]) if noted.get("fetched", "").isdecimal() else 0,
+        times=_times(noted.get(_TIMES, "")),
         revived=values.get("revived", ""),
         bad=tuple(each for each in values.get("bad", "").split(",") if each),
         apply=_steps(values, _APPLY),
@@ -280,7 +283,7 @@ def _passed(now: Mapping[str, str], wanted: Mapping[str, str], at: int) -> str:
     :param at: when, in seconds since the epoch.
     """
     same = now.get(PREFIX + "txn", "") == wanted[PREFIX + "txn"]
-    before = now.get(PREFIX + _TIMES, "") if same else ""
+    before = now.get(PREFIX + _TIMES, "") if same and now.get(PREFIX + _NOTED, "") == wanted[PREFIX + _NOTED] else ""
     phase = wanted[PREFIX + "phase"]
     if same and now.get(PREFIX + "phase", IDLE) == phase:
         return before
@@ -312,6 +315,7 @@ def render(journal: Journal) -> Dict[str, str]:
         "staged": "yes" if journal.staged else "",
         "lease": _encode_lease(journal.lease),
         "fetched": str(journal.fetched) if journal.fetched else "",
+        _NOTED: journal.txn or "",
         "bad": ",".join(journal.bad[:MAX_BAD]),
     }
     for name, image in (

@@ -83,6 +83,24 @@ def test_when_it_came_to_its_phases(pooled: ModuleHost) -> None:
     assert store.read().times == (("prepared", int(now[0])),)
 
 
+def test_what_was_noted_of_another_transaction(pooled: ModuleHost) -> None:
+    """A collection that knows of no times (1.0.0) began this transaction and wrote its phases in between."""
+    zfs, now = Zfs(Runner(pooled.machine.execute)), [1000.0]
+    store = JournalStore(zfs, "tank", lambda: now[0])
+    store.write(in_phase("written", fetched=4711))
+    known = {"nanozfs:txn": "0002-cccccccc-0000", "nanozfs:phase": "prepared"}
+    zfs.set("tank/nanozfs", known)
+    assert (store.read().times, store.read().fetched, store.read().txn) == ((), 0, "0002-cccccccc-0000")
+    now[0] = 2000
+    store.write(replace(store.read(), reason="x"))
+    assert store.read().times == (), "when it came to this phase nobody has noted"
+    store.write(replace(store.read(), phase="written", fetched=12))
+    assert (store.read().times, store.read().fetched) == ((("written", 2000),), 12)
+    zfs.set("tank/nanozfs", {"nanozfs:phase": "armed"})
+    store.write(replace(store.read(), phase="trial"))
+    assert [phase for phase, _at in store.read().times] == ["written", "trial"]
+
+
 def test_times_that_make_no_sense_hinder_nothing() -> None:
     values = {
         "nanozfs:phase": "idle",
