@@ -27,7 +27,7 @@ CONDITIONS: Dict[str, str] = {
     BEHIND: "it is well, and runs another image than it should",
     TRIAL: "a new system is being tried",
     HALF_WAY: "an upgrade or rollback was begun and is not at its end",
-    DEGRADED: "it works, and something of it is broken: pool, disks, OS medium",
+    DEGRADED: "it works, and something of it is broken: pool, disks, OS medium, or the image is a bad one",
     UNKNOWN: "the collection did not install it, or its early boot hook did not run",
     RECOVERY: "it runs without its data",
     NONSENSE: "what it says of itself cannot be read",
@@ -160,6 +160,8 @@ def _medium(host: Mapping[str, Any]) -> List[Finding]:
     running = host.get("running") or {}
     if running.get("id") and running["id"] in ((host.get("journal") or {}).get("bad") or ()):
         found.append("the image that runs is on its list of bad images")
+    if running.get("bad"):
+        found.append("the image that runs is on the fleet's list of bad images ({0})".format(running["bad"]))
     return [Finding(DEGRADED, each) for each in found]
 
 

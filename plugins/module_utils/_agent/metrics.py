@@ -84,6 +84,7 @@ def metrics(status: Mapping[str, Any], now: float) -> List[Metric]:
         ),
         _choice("state", "The state that the host was started in.", "state", STATES, host["state"]),
         *_transaction(host["journal"]),
+        *_bad(host),
         _one("trial_seconds_left", "Until a trial goes back by itself.", status["seconds_left"]),
         _one("write_ratio", "How far the write of an image is.", _ratio(write.get("percent")) if write else None),
         *_pool(host, status["hung"]),
@@ -134,8 +135,17 @@ def _transaction(journal: Optional[Mapping[str, Any]]) -> List[Metric]:
             "What the image of the last transaction cost.",
             journal["fetched"] if journal["txn"] else None,
         ),
-        _one("bad_images", "Images on the host's list of bad ones.", len(journal["bad"])),
     ]
+
+
+def _bad(host: Mapping[str, Any]) -> List[Metric]:
+    """Its own list counts, and what runs although the fleet has it on its list."""
+    own, running = (host["journal"] or {}).get("bad"), host["running"] or {}
+    fleets = bool(running.get("bad")) and running.get("id") not in (own or ())
+    if own is None and not fleets:
+        return []
+    help_text = "Images on the host's list of bad ones, and the one that runs if it is on the fleet's."
+    return [_one("bad_images", help_text, len(own or ()) + int(fleets))]
 
 
 def _pool(host: Mapping[str, Any], hung: bool) -> List[Metric]:

@@ -34,7 +34,10 @@ PACKAGES = 5000
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a slice; texts are empty and numbers 0 where nothing is known."""
+    """An image in a slice; texts are empty and numbers 0 where nothing is known.
+
+    :param bad: why it is on the fleet's list of bad images; empty where it is not.
+    """
 
     name: str = ""
     version: str = ""
@@ -44,6 +47,7 @@ class Image:
     slice: str = ""
     flags: Tuple[str, ...] = ()
     problem: str = ""
+    bad: str = ""
 
     @property
     def title(self) -> str:
@@ -238,6 +242,7 @@ def _image(image: Mapping[str, Any], label: Any, flags: Tuple[str, ...] = (), pr
         slice=plain(label or "-"),
         flags=flags,
         problem=problem,
+        bad=plain(image.get("bad") or ""),
     )
 
 

@@ -14,7 +14,7 @@ import base64
 import datetime
 import hashlib
 import os
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import jinja2
 
@@ -108,12 +108,17 @@ def _phases(found: Sequence[Mapping[str, Any]]) -> List[Piece]:
     return bar(parts)
 
 
+def _bad_on(known: Known) -> Set[str]:
+    """The ids of the images that are bad on a host: by its own list, or the one that runs by the fleet's."""
+    return {*known.bad, *([known.running.id] if known.running.bad and known.running.id else [])}
+
+
 def _images(fleet: Fleet, support: Support, today: datetime.date) -> List[Dict[str, Any]]:
     """The images that run, with where they come from and until when there is support; the oldest first."""
     found: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
     bad: Dict[str, int] = {}
     for host in fleet.hosts:
-        for ident in host.known.bad if host.known else ():
+        for ident in _bad_on(host.known) if host.known else ():
             bad[ident] = bad.get(ident, 0) + 1
     for host in fleet.hosts:
         known = host.known
@@ -132,6 +137,8 @@ def _images(fleet: Fleet, support: Support, today: datetime.date) -> List[Dict[s
         image.setdefault("until", until.isoformat() if until else "")
         image.setdefault("past", bool(until and until < today))
         image["bad"] = bad.pop(running.id, 0) if running.id in bad else image.get("bad", 0)
+        if running.bad and not running.id:  # not hashed: known by its build
+            image["bad"] += 1
     others = [
         {
             "title": "",

@@ -15,7 +15,8 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import status
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import metrics, status
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import summary
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -272,6 +273,10 @@ class TestAnUpgrade:
             assert any("web-1.0, is on the fleet's list of bad images" in each for each in host["warnings"])
         told = status.collect(Runner(fleet.host.machine.execute), Places(), 1795000000.0)
         assert any(WHY in each for each in told["host"]["warnings"])
+        reason = "the image that runs is on the fleet's list of bad images ({0})".format(WHY)
+        condition, found = summary(told["host"])
+        assert condition == "degraded" and [each.reason for each in found] == [reason]
+        assert "\nnanozfs_bad_images 1\n" in metrics.render(metrics.metrics(told, 1795000000.0))
         publisher.says({"1.0": ""})
         assert fleet.play().look("1.0")["warnings"] == []
         assert fleet.host.ok("host_info")["host"]["running"]["bad"] == ""

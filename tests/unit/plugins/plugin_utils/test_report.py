@@ -305,6 +305,11 @@ WORN = {"found": 4, "expected": 4, "missing": [], "errors": [{"name": "ada2", "r
             "degraded",
             ["the image that runs is on its list of bad images"],
         ),
+        (
+            {"running": {"name": "web", "version": "1.1", "id": None, "bad": "it eats mail"}},
+            "degraded",
+            ["the image that runs is on the fleet's list of bad images (it eats mail)"],
+        ),
     ],
 )
 def test_conditions(changes: Dict[str, Any], condition: str, reasons: List[str]) -> None:

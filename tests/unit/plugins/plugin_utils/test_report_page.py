@@ -259,6 +259,16 @@ def test_what_a_page_says() -> None:
     assert text.count('class="p0"') == 1 and 'width="33.33"' in text
 
 
+@pytest.mark.parametrize("ident", ["b" * 64, None])
+def test_an_image_that_the_fleet_calls_bad_counts(ident: Optional[str]) -> None:
+    """On every host that runs it, once, whether or not the host found it bad as well."""
+    running = {"name": "web", "version": "1.1", "slice": "nz-b", "id": ident, "build": "c" * 16, "bad": "it eats mail"}
+    own = {"phase": "idle", "bad": ["b" * 64, "d" * 64]} if ident else {"phase": "idle"}
+    fleet = told({"web-1": {"host": host(running=running)}, "web-2": {"host": host(running=running, journal=own)}})
+    found = {each["id"]: (each["hosts"], each["bad"]) for each in page._images(fleet, {}, datetime.date(2026, 1, 1))}
+    assert found == ({"b" * 64: (2, 2), "d" * 64: (0, 1)} if ident else {"": (2, 2)})
+
+
 def test_times_that_make_no_sense() -> None:
     """A clock that stood at 1970, and one that went back."""
     times = [{"phase": "prepared", "at": 5}, {"phase": "written", "at": 1_700_000_000}, {"phase": "committed", "at": 3}]
