@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import Any, Dict, List
+import re
+from typing import Any, Dict, List, Set
 
 import yaml
 
@@ -54,6 +55,12 @@ def playbooks() -> List[str]:
         if isinstance(content, list) and any("hosts" in each or _IMPORT in each for each in content):
             found.append(os.path.basename(path))
     return found
+
+
+def own_variables(playbook: str) -> Set[str]:
+    """What a playbook of the project takes that is no variable of the collection: names that begin as its own does."""
+    with open(os.path.join(PATH, playbook), encoding="utf-8") as file:
+        return set(re.findall(r"\b{0}_[a-z_]+".format(playbook.replace(".yml", "")), file.read()))
 
 
 _IMPORT = "ansible.builtin.import_playbook"

@@ -166,7 +166,7 @@ def options_of(variable: str) -> List[Dict[str, Any]]:
 def test_questions(playbook: str, question: Dict[str, Any]) -> None:
     """Each asks for a variable that somebody knows; and every answer that AWX itself can give is right as text."""
     variable = question["variable"]
-    assert variable in _variables.known_names(ROLES), "nobody knows it"
+    assert variable in _variables.known_names(ROLES) or variable in example.own_variables(playbook), "nobody knows it"
     assert question["type"] in ("text", "multiplechoice"), "answers are text"
     assert playbook in example.playbooks()
     answers = [question["default"], *question["choices"]]
@@ -257,6 +257,45 @@ def test_waves_of_the_survey() -> None:
     assert share(run.failures, 30, "upgrade_max_failures") == 0 and run.back is False
 
 
+#: by the node that upgrades hosts, the one that takes them back
+TAKEN_BACK = {"canary": "canaries taken back", "rest": "rest taken back"}
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "committed", "taken_back"),
+    [
+        ("canary", ["web-1"], ["web-1"]),
+        ("rest", ["web-2", "web-3"], ["web-2", "web-3"]),
+        ("rest", ["web-1"], []),  # rest was cancelled: those are the artefacts of canary
+        ("rest", ["web-1", "web-3"], ["web-3"]),
+        ("rest", ["web-9"], []),
+        ("rest", [], []),
+        ("", ["web-1", "web-2", "web-3"], []),
+    ],
+)
+def test_who_is_taken_back(upgrade: str, committed: List[str], taken_back: List[str], tmp_path: Any) -> None:
+    """The playbook as it is shipped, with the inventory as it is shipped and what a node of the workflow gives."""
+    nodes = {each["identifier"]: each for each in example.configuration()["config_workflow_nodes"]}
+    ends = {"web-{0}".format(number): {"result": "reverted", "what": ""} for number in (1, 2, 3)}
+    ends.update({host: {"result": "committed", "what": ""} for host in committed})
+    given = {"nanozfs": ends, **(nodes[TAKEN_BACK[upgrade]]["extra_data"] if upgrade else {})}
+    done = subprocess.run(
+        [
+            os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+            *("-i", "inventory.yml", "--list-hosts", "take_back.yml", "-e", json.dumps(given)),
+        ],
+        cwd=os.path.join(project(str(tmp_path)), "project"),
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1", HOME=str(tmp_path), LC_ALL="C.UTF-8"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.split("play #2")[0]
+    assert "hosts ({0}):".format(len(taken_back)) in first, done.stdout
+    assert sorted(re.findall(r"(?m)^ {6}(web-\d)$", first)) == taken_back, done.stdout
+
+
 def test_workflow() -> None:
     """Nodes come after those that they lead to, and every way leads on."""
     nodes = example.configuration()["config_workflow_nodes"]
@@ -274,6 +313,9 @@ def test_workflow() -> None:
     assert "degraded" in by_name["health"]["extra_data"]["report_fail_on"].split(",")
     assert by_name["canary"]["extra_data"] == {"fleet_hosts": "canary"}
     assert by_name["rest"]["extra_data"] == {"fleet_hosts": "all:!canary"}
+    for upgrade in ("canary", "rest"):
+        (back,) = [by_name[name] for name in by_name if name == TAKEN_BACK[upgrade]]
+        assert back["extra_data"] == {"take_back_within": by_name[upgrade]["extra_data"]["fleet_hosts"]}
 
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen")
