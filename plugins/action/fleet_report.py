@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, Dict, List, Mapping
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence
 
 from ansible.utils.display import Display
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, history, page, query, rings
@@ -69,7 +69,7 @@ class ActionModule(ControllerAction):
             result["query"] = answer
             for line in query.shown(answer):
                 display.display(line)
-        trouble += self._verdict(fleet, arguments["fail_on"])
+        trouble += self.verdict(fleet, arguments["fail_on"])
         if trouble:  # without the lines: a callback would show them all once more
             return {"changed": False, "failed": True, "counts": fleet.counts, "msg": " ".join(map(str, trouble))}
         return result
@@ -107,7 +107,7 @@ class ActionModule(ControllerAction):
         return {arguments[key]: write for key, write in writers.items() if arguments[key]}
 
     @staticmethod
-    def _verdict(fleet: Fleet, fail_on: List[str]) -> List[FleetError]:
+    def verdict(fleet: Fleet, fail_on: List[str]) -> List[FleetError]:
         """Why the task fails although all was shown and written."""
         if fleet.nobody_asked:
             return [
@@ -117,24 +117,7 @@ class ActionModule(ControllerAction):
                     todo="the lines below the table say why; correct the play, its variables or its limit",
                 )
             ]
-        failing = fleet.failing(fail_on)
-        if not failing:
-            return []
-        worst = ", ".join("{0}: {1}".format(host.name, host.condition) for host in failing[:8])
-        more = " and {0} more".format(len(failing) - 8) if len(failing) > 8 else ""
-        return [
-            FleetError(
-                "report_fail_on ({0}): {1} of {2} {3} ({4}{5})".format(
-                    named(fail_on, 8),
-                    len(failing),
-                    counted(len(fleet.hosts), "host"),
-                    "is concerned" if len(failing) == 1 else "are concerned",
-                    worst,
-                    more,
-                ),
-                safe="no host was changed; the report was shown and written",
-            )
-        ]
+        return [each for each in (_concerned(fleet, fail_on), _untold(fleet, fail_on)) if each]
 
     def _fleet(self, arguments: Mapping[str, Any]) -> Fleet:
         every = self._vars["hostvars"]
@@ -161,3 +144,42 @@ class ActionModule(ControllerAction):
             except Exception:  # whatever a template can do: the host still has its row
                 return ""
         return "" if value is None else str(value).strip()
+
+
+def _some(hosts: Sequence[str]) -> str:
+    """The first of many."""
+    return ", ".join(hosts[:8]) + (" and {0} more".format(len(hosts) - 8) if len(hosts) > 8 else "")
+
+
+def _concerned(fleet: Fleet, fail_on: List[str]) -> Optional[FleetError]:
+    """The hosts that are in a condition on which the report is to fail."""
+    failing = fleet.failing(fail_on)
+    if not failing:
+        return None
+    return FleetError(
+        "report_fail_on ({0}): {1} of {2} {3} ({4})".format(
+            named(fail_on, 8),
+            len(failing),
+            counted(len(fleet.hosts), "host"),
+            "is concerned" if len(failing) == 1 else "are concerned",
+            _some(["{0}: {1}".format(host.name, host.condition) for host in failing]),
+        ),
+        safe="no host was changed; the report was shown and written",
+    )
+
+
+def _untold(fleet: Fleet, fail_on: List[str]) -> Optional[FleetError]:
+    """Whoever wants to hear of hosts that are behind must not take for good what nobody could find out."""
+    untold = fleet.untold
+    if BEHIND not in fail_on or not untold:
+        return None
+    return FleetError(
+        "report_fail_on ({0}): whether {1} {2} behind cannot be told ({3})".format(
+            named(fail_on, 8),
+            counted(len(untold), "host"),
+            "is" if len(untold) == 1 else "are",
+            _some([host.name for host in untold]),
+        ),
+        safe="no host was changed; the report was shown and written",
+        todo="a line below the table says why",
+    )

@@ -20,7 +20,7 @@ description:
     C(unknown) (not installed by the collection), C(recovery), C(nonsense), C(not asked), C(failed), C(no answer).
   - What a host should run is what its variable C(upgrade_version) says; C(report_repository), C(upgrade_repository) or
     C(nanozfs_repository) of it are asked once for each of them. A repository that cannot be reached is a remark, and
-    no failure.
+    no failure, unless O(fail_on) has V(behind).
   - The condition of a host is no reason to fail, unless O(fail_on) says so. Fails where the play has looked at none
     of the hosts, or a file cannot be written; always after all else was shown and written.
   - Runs on the controller.
@@ -89,6 +89,7 @@ options:
     description:
       - Fail, after all was shown and written, if a host is in one of these conditions, or in a worse one. V(behind),
         V(trial) and V(half way) are only meant where they are named.
+      - With V(behind) it also fails where nobody can tell what a host should run that has an C(upgrade_version).
     type: list
     elements: str
     choices: [normal, behind, trial, half way, degraded, unknown, recovery, nonsense, not asked, failed, no answer]

@@ -308,9 +308,13 @@ def test_workflow() -> None:
     way = ["plan"]
     while by_name[way[-1]].get("success"):
         way += by_name[way[-1]]["success"]
-    assert way == ["plan", "approval", "canary", "health", "rest", "state"]
+    assert way == ["plan", "approval", "canary", "health", "canaries upgraded", "rest", "state"]
     assert by_name["canary"]["failure"] == by_name["health"]["failure"] == ["canaries taken back"]
     assert "degraded" in by_name["health"]["extra_data"]["report_fail_on"].split(",")
+    reached = by_name["canaries upgraded"]
+    assert reached["extra_data"] == {"fleet_hosts": "canary", "report_fail_on": "behind"}
+    assert "failure" not in reached, "the workflow fails, and nobody is taken back"
+    assert [each["variable"] for each in example.configuration()["config_workflow"]["survey"]] == ["upgrade_version"]
     assert by_name["canary"]["extra_data"] == {"fleet_hosts": "canary"}
     assert by_name["rest"]["extra_data"] == {"fleet_hosts": "all:!canary"}
     for upgrade in ("canary", "rest"):

@@ -158,10 +158,13 @@ class Walk(Steps):
         self.shows(
             "the plan has an entry for each host", [plan.ended(host) for host in ("web-2", "web-3")] == ["planned"] * 2
         )
+        reached = {"fleet_hosts": "web-2", "upgrade_version": "1.1", "report_fail_on": "behind"}
+        early = self.job("status.yml", reached, status="failed")
+        self.shows("a canary that was not begun stops the workflow", "web-2: behind" in early.output, early.output)
         done = self.job("upgrade.yml", {"fleet_hosts": "web-2", "upgrade_version": "1.1"}, artefacts=plan.artefacts)
         self.shows("web-2 is committed in the artefacts", done.ended("web-2") == "committed", done.artefacts)
         self.shows("and web-3 is not in them", set(done.artefacts["nanozfs"]) == {"web-2"})
-        health = self.job("status.yml", {"fleet_hosts": "web-2"}, artefacts=done.artefacts)
+        health = self.job("status.yml", reached, artefacts=done.artefacts)
         self.shows("a look leaves the artefacts of before alone", "nanozfs" not in health.artefacts)
         # what AWX hands on after a rest that was cancelled: the artefacts of the canaries
         none = self.job("take_back.yml", {"take_back_within": "all:!web-2"}, artefacts=done.artefacts)

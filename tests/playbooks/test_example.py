@@ -136,6 +136,9 @@ def test_a_report_that_fails_on_a_condition(example: Example) -> None:
     assert code == 0, "\n".join(lines)
     with open(files["history"], encoding="utf-8") as file:
         assert len(file.readlines()) == 5  # nothing is new but the run
+    # as AWX hands it on: what a workflow is asked for is known to the report too
+    code, lines = example.play(*words, "-e", "upgrade_version=1.1", "-e", "image_name=web")
+    assert code == 0 and "what hosts should run (1.1 of web) cannot be told" in text_of(lines), "\n".join(lines)
 
 
 @pytest.mark.parametrize(

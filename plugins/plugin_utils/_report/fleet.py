@@ -120,6 +120,15 @@ class Fleet:
         return [host for host in self.hosts if any(host.counts_as(each) for each in named)]
 
     @property
+    def untold(self) -> List[Host]:
+        """The hosts that run an image, and what they should run was not found out: nobody knows whether they are behind."""
+        return [
+            host
+            for host in self.hosts
+            if host.known and host.known.running.name and host.target is not None and host.target.problem
+        ]
+
+    @property
     def nobody_asked(self) -> bool:
         """Whether there are hosts, and the play looked at none of them: that is no fault of a host."""
         return bool(self.hosts) and all(host.condition == NOT_ASKED for host in self.hosts)

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.action.fleet_report import ActionModule
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, at_least
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import facts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import table as tables
@@ -340,6 +341,28 @@ def test_what_a_host_should_run(running: Dict[str, Any], words: str) -> None:
         0 if words else 1, "; behind: web-1" if words else ""
     )
     assert document(fleet)["targets"][0]["behind"] == (["web-1"] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "problem", "said"),
+    [
+        (["behind"], "/srv: it is not there", "report_fail_on (behind): whether 1 host is behind cannot be told (web-1)"),
+        (["degraded", "behind"], "it is not there", "whether 1 host is behind cannot be told (web-1)"),
+        (["normal"], "it is not there", "3 of 3 hosts are concerned (web-1: normal"),
+        (["behind"], "", ""),
+        ([], "it is not there", ""),
+    ],
+)
+def test_what_nobody_can_tell_is_not_taken_for_good(fail_on: List[str], problem: str, said: str) -> None:
+    """Only of hosts that run an image: others are not behind, but something worse."""
+    target = Target(TARGET.wish, problem=problem) if problem else Target(TARGET.wish, build="b", id="b" * 64)
+    running = {"name": "web", "version": "1.1", "id": "b" * 64, "slice": "nz-b"}
+    odd = host(state="unknown", running={})
+    silent = {"unreachable": True}
+    fleet = told({"web-1": {"host": host(running=running)}, "web-2": {"host": odd}, "web-3": silent}, target)
+    assert [each.condition for each in fleet.hosts] == ["normal", "unknown", "no answer"]
+    verdict = " ".join(each.what for each in ActionModule.verdict(fleet, fail_on))
+    assert (said in verdict and verdict) if said else not verdict, verdict
 
 
 def test_an_image_that_is_bad_here_is_said() -> None:
