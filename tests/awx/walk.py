@@ -96,7 +96,8 @@ class Walk(Steps):
             )
         self.project.write(
             "group_vars/all/zz_walk.yml",
-            json.dumps(SETTINGS),
+            # the hosts' network leads to no web server for the controller: it looks where that has its files
+            json.dumps({**SETTINGS, "report_repository": self.project.images}),
         )
         self.secrets = [
             line

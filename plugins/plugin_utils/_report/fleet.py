@@ -121,7 +121,7 @@ class Fleet:
 
     @property
     def untold(self) -> List[Host]:
-        """The hosts that run an image, and what they should run was not found out: nobody knows whether they are behind."""
+        """The hosts that run an image of which nobody knows whether it is the right one: that was not found out."""
         return [
             host
             for host in self.hosts

@@ -346,7 +346,7 @@ def test_what_a_host_should_run(running: Dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("fail_on", "problem", "said"),
     [
-        (["behind"], "/srv: it is not there", "report_fail_on (behind): whether 1 host is behind cannot be told (web-1)"),
+        (["behind"], "gone", "report_fail_on (behind): whether 1 host is behind cannot be told (web-1)"),
         (["degraded", "behind"], "it is not there", "whether 1 host is behind cannot be told (web-1)"),
         (["normal"], "it is not there", "3 of 3 hosts are concerned (web-1: normal"),
         (["behind"], "", ""),
