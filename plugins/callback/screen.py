@@ -180,7 +180,8 @@ class CallbackModule(DefaultCallback):
     @property
     def _shows(self) -> Screen:
         """The screen, for what is only done where there is one."""
-        assert self.screen is not None
+        if self.screen is None:
+            raise AssertionError("there is no screen")
         return self.screen
 
     # beginning and end

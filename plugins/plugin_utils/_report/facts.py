@@ -165,7 +165,8 @@ class Answer:
 
 
 def _silent(state: str, reason: object) -> Answer:
-    assert state in SILENT
+    if state not in SILENT:
+        raise AssertionError("{0} is no state of a host of which nothing is known".format(state))
     return Answer({"state": state, "reason": plain(reason)}, None)
 
 

@@ -173,7 +173,8 @@ class Screen:
     # drawing
 
     def _size(self) -> Tuple[int, int]:
-        assert self._stream is not None
+        if self._stream is None:
+            raise AssertionError("there is no terminal")
         columns, lines = terminal.size(self._stream)
         return self._columns or columns, lines
 
