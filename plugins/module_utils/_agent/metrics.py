@@ -44,22 +44,19 @@ class Metric(NamedTuple):
     samples: Sequence[Tuple[Labels, float]]
 
 
-NO_LABELS: Labels = {}
-
-
-def _one(name: str, words: str, value: Optional[float], labels: Labels = NO_LABELS) -> Metric:
+def _one(name: str, words: str, value: Optional[float], labels: Optional[Labels] = None) -> Metric:
     """A metric with one sample, or none where its value cannot be told."""
-    return Metric(name, words, [] if value is None else [(labels, value)])
+    return Metric(name, words, [] if value is None else [(labels or {}, value)])
 
 
 def _choice(
-    name: str, words: str, label: str, choices: Sequence[str], value: Optional[str], labels: Labels = NO_LABELS
+    name: str, words: str, label: str, choices: Sequence[str], value: Optional[str], labels: Optional[Labels] = None
 ) -> Metric:
     """One of several words. One that is none of the choices is a sample of its own."""
     if value is None:
         return Metric(name, words, [])
     every = list(choices) + ([value] if value not in choices else [])
-    return Metric(name, words, [(dict(labels, **{label: each}), float(each == value)) for each in every])
+    return Metric(name, words, [(dict(labels or {}, **{label: each}), float(each == value)) for each in every])
 
 
 def metrics(status: Mapping[str, Any], now: float) -> List[Metric]:

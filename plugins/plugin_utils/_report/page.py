@@ -64,7 +64,7 @@ class Piece:
         self.css, self.start, self.share, self.label = css, round(start, 2), round(share, 2), label
 
 
-def bar(parts: Sequence[Tuple[str, float, str]]) -> List[Piece]:
+def pieces(parts: Sequence[Tuple[str, float, str]]) -> List[Piece]:
     """A bar of parts: class, amount and name of each."""
     whole = sum(amount for _css, amount, _label in parts) or 1
     found, start = [], 0.0
@@ -81,7 +81,7 @@ def conditions_of(hosts: Sequence[Host]) -> List[Piece]:
         count = sum(host.condition == word for host in hosts)
         if count:
             parts.append((plots.css(word), float(count), "{0} {1}".format(count, word)))
-    return bar(parts)
+    return pieces(parts)
 
 
 def timeline(transaction: Transaction) -> List[Dict[str, Any]]:
@@ -105,7 +105,7 @@ def _phases(found: Sequence[Mapping[str, Any]]) -> List[Piece]:
         ("p{0}".format(number % 4), each["seconds"], "{0}: {1}".format(each["phase"], each["took"]))
         for number, each in enumerate(found[:-1])
     ]
-    return bar(parts)
+    return pieces(parts)
 
 
 def _bad_on(known: Known) -> Set[str]:
@@ -203,7 +203,7 @@ def _targets(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
                 "target": target,
                 "hosts": len(hosts),
                 "right": right,
-                "bar": bar(
+                "bar": pieces(
                     [
                         ("c-normal", right, "{0} run it".format(right)),
                         ("c-behind", len(behind), "{0} behind".format(len(behind))),

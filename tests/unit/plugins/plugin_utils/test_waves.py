@@ -90,7 +90,7 @@ class TestWaves:
                 Member("h{0}".format(n), rng.choice(["", "a", "b"]), rng.choice(["", "", "p", "q"]), rng.random() < 0.1)
                 for n in range(rng.randrange(40))
             ]
-            wanted = [rng.randrange(1, 12) for _ in range(rng.randrange(1, 4))]
+            wanted = [rng.randrange(1, 12) for _wave in range(rng.randrange(1, 4))]
             found = waves(in_turn(members), wanted)
             assert sorted(name for wave in found for name in names(wave)) == sorted(names(members))
             for number, wave in enumerate(found):
