@@ -7,21 +7,24 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence
+from typing import Any, ClassVar, Dict, List, Mapping, Optional
 
 from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, history, page, query, rings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import surveys
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, document, write_file, write_json
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Source, assemble, support_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.table import table
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, named
 
 display = Display()
+
+#: names that a message has
+NAMED = 8
 
 
 class ActionModule(ControllerAction):
@@ -146,11 +149,6 @@ class ActionModule(ControllerAction):
         return "" if value is None else str(value).strip()
 
 
-def _some(hosts: Sequence[str]) -> str:
-    """The first of many."""
-    return ", ".join(hosts[:8]) + (" and {0} more".format(len(hosts) - 8) if len(hosts) > 8 else "")
-
-
 def _concerned(fleet: Fleet, fail_on: List[str]) -> Optional[FleetError]:
     """The hosts that are in a condition on which the report is to fail."""
     failing = fleet.failing(fail_on)
@@ -158,11 +156,11 @@ def _concerned(fleet: Fleet, fail_on: List[str]) -> Optional[FleetError]:
         return None
     return FleetError(
         "report_fail_on ({0}): {1} of {2} {3} ({4})".format(
-            named(fail_on, 8),
+            first_of(fail_on, NAMED),
             len(failing),
             counted(len(fleet.hosts), "host"),
             "is concerned" if len(failing) == 1 else "are concerned",
-            _some(["{0}: {1}".format(host.name, host.condition) for host in failing]),
+            first_of(["{0}: {1}".format(host.name, host.condition) for host in failing], NAMED),
         ),
         safe="no host was changed; the report was shown and written",
     )
@@ -175,10 +173,10 @@ def _untold(fleet: Fleet, fail_on: List[str]) -> Optional[FleetError]:
         return None
     return FleetError(
         "report_fail_on ({0}): whether {1} {2} behind cannot be told ({3})".format(
-            named(fail_on, 8),
+            first_of(fail_on, NAMED),
             counted(len(untold), "host"),
             "is" if len(untold) == 1 else "are",
-            _some([host.name for host in untold]),
+            first_of([host.name for host in untold], NAMED),
         ),
         safe="no host was changed; the report was shown and written",
         todo="a line below the table says why",

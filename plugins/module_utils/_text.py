@@ -15,6 +15,14 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, for a message.
+
+    :param noun: one of them, as more of them are called with an s.
+    """
+    return "{0} {1}{2}".format(number, noun, "" if number == 1 else "s")
+
+
 def first_of(names: Sequence[str], most: int) -> str:
     """Names for a message, with how many more there are.
 

@@ -21,6 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, parse
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import fetch_artefact, find_id, manifest_name
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import IMAGE_CONF
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.listing import (
@@ -141,16 +142,16 @@ class Difference:
         for change in ("changed", "added", "removed"):
             count = counts["files_" + change]
             if count:
-                said.append("{0} {1}".format(count if said else _number(count, "file"), change))
+                said.append("{0} {1}".format(count if said else counted(count, "file"), change))
         for change, word in (("changed", "updated"), ("added", "added"), ("removed", "removed")):
             count = counts["packages_" + change]
             if count:
-                said.append("{0} {1}".format(_number(count, "package"), word))
+                said.append("{0} {1}".format(counted(count, "package"), word))
         count = sum(counts["options_" + change] for change in ("changed", "added", "removed"))
         if count:
-            said.append("{0} changed".format(_number(count, "option")))
+            said.append("{0} changed".format(counted(count, "option")))
         if not said:
-            times = "{0} with another time".format(_number(len(self.touched), "file"))
+            times = "{0} with another time".format(counted(len(self.touched), "file"))
             said = [times if self.touched else "no change"]
         return "against {0}: {1}".format(self.old.title, ", ".join(said))
 
@@ -188,10 +189,6 @@ def _sorted_out(pairs: Iterable[Pair]) -> Dict[str, List[Pair]]:
     for pair in pairs:
         found["added" if pair[1] is None else "removed" if pair[2] is None else "changed"].append(pair)
     return found
-
-
-def _number(count: int, noun: str) -> str:
-    return "{0} {1}{2}".format(count, noun, "" if count == 1 else "s")
 
 
 def _pairs(old: Mapping[str, str], new: Mapping[str, str]) -> List[Pair]:

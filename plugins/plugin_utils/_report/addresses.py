@@ -11,7 +11,8 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import named, plain
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import NAMED, plain
 
 try:
     import netaddr
@@ -107,7 +108,7 @@ def compare(places: Mapping[str, Place], plan: Plan) -> Tuple[Dict[str, List[str
     for address, names in owners.items():
         for name in names if len(names) > 1 else []:
             others = [each for each in names if each != name]
-            found[name].append(plain("its address {0} is that of {1} as well".format(address, named(others))))
+            found[name].append(plain("its address {0} is that of {1} as well".format(address, first_of(others, NAMED))))
     return found, _overlaps(plan)
 
 

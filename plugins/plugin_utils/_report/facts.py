@@ -23,8 +23,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import (
     Finding,
     findings,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, REVERTED
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import plain
 
 #: how many of a kind are kept of one host: remarks, disks, slices, pools, phases
 MANY = 20

@@ -23,10 +23,11 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import (
     worst,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Answer, Image, Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, judge
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, moment, plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import moment, plain
 
 #: of the document; a change that would break a reader makes it another one
 FORMAT = 1

@@ -24,9 +24,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import SILENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted
 
 #: no line that we write is longer (bytes)
 LONGEST_LINE = 16384

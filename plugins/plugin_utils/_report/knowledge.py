@@ -10,9 +10,10 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import natural
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.history import History
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, duration, moment, named, plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import duration, moment, plain
 
 
 def followers(past: History, ring: str, name: str) -> Dict[str, Mapping[str, Any]]:
@@ -46,7 +47,7 @@ def behind(past: History, name: str, rings: Mapping[str, str], images: Mapping[s
             RING, ring, image.version if image else ident[:12], len(those) - len(late), counted(len(those), "host")
         )
         names = sorted((plain(host) for host in late), key=natural)
-        lines.append(plain(words + ("; behind: {0}".format(named(names, 8)) if late else "")))
+        lines.append(plain(words + ("; behind: {0}".format(first_of(names, 8)) if late else "")))
     return lines
 
 

@@ -19,12 +19,13 @@ from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 import jinja2
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS, NORMAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import plots
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Transaction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.history import History
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Support, supported_until
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, duration, moment, plain, size
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import duration, moment, plain, size
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 

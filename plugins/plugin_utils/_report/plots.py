@@ -13,8 +13,9 @@ from collections import Counter
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.history import History
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, duration, moment, plain, size
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import duration, moment, plain, size
 
 #: of a drawing, in its own units, and of the space around what is drawn
 WIDTH, HEIGHT = 480, 200

@@ -10,9 +10,10 @@ import json
 from typing import Dict, List, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, NORMAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Origin
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host, totals
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import counted, named, plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import NAMED, plain
 
 TITLES = ("HOST", "STATE", "SITE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
 
@@ -90,7 +91,7 @@ def origins(hosts: Sequence[Host], packages: bool) -> List[str]:
         # one version in two builds is what somebody should see; and so is one build that two hosts tell differently
         title = "{0} ({1})".format(version, build) if versions.count(version) > 1 else version
         if builds.count((version, build)) > 1:
-            title += " as {0} says".format(named(names))
+            title += " as {0} says".format(first_of(names, NAMED))
         origin = known.origin
         told = _origin(origin) if origin else "the image does not say where it comes from"
         lines.append(plain("{0}: {1}".format(title, told)))
@@ -122,7 +123,7 @@ def remarks(hosts: Sequence[Host]) -> List[str]:
     lines = []
     for common, those in groups.items():
         names = [plain(host.name) for host, _text in those]
-        lines.append("{0}: {1}".format(named(names), those[0][1] if len(those) == 1 else common))
+        lines.append("{0}: {1}".format(first_of(names, NAMED), those[0][1] if len(those) == 1 else common))
     if len(lines) > REMARKS:
         lines[REMARKS:] = ["and {0} more; report_json and report_html have all".format(len(lines) - REMARKS)]
     return lines
@@ -139,7 +140,7 @@ def targets(fleet: Fleet) -> List[str]:
         words = "{0}: {1}, which ".format(target.title, target.version)
         words += "{0} of {1} run".format(len(asked) - len(behind), counted(len(hosts), "host"))
         words += "; of {0} nothing is known".format(len(hosts) - len(asked)) if len(asked) < len(hosts) else ""
-        lines.append(plain(words + ("; behind: {0}".format(named(behind, 8)) if behind else "")))
+        lines.append(plain(words + ("; behind: {0}".format(first_of(behind, 8)) if behind else "")))
     return lines
 
 

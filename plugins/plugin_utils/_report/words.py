@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import datetime
-from typing import List, Sequence
+from typing import List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
 #: characters of one cell or remark; what a host says has no limit of its own
 LONGEST = 300
+
+#: names of hosts that a line has
+NAMED = 3
 
 
 def plain(text: object) -> str:
@@ -21,11 +24,6 @@ def plain(text: object) -> str:
     line = " ".join(head.split())
     shown = printable(line[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things."""
-    return "{0} {1}{2}".format(count, noun, "" if count == 1 else "s")
 
 
 def size(count: float) -> str:
@@ -58,9 +56,3 @@ def moment(at: float) -> str:
         return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%d %H:%MZ")
     except (ValueError, OverflowError, OSError):
         return "-"
-
-
-def named(names: Sequence[str], most: int = 3) -> str:
-    """Names, and how many more there are."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else "{0} and {1} more".format(shown, len(names) - most)

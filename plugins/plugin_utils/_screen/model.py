@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import counted, lines_of, one_line
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import lines_of, one_line
 
 #: how a line is meant, which decides its colour
 PLAIN, GOOD, CHANGED, BAD, WARN, DIM, HEAD = "plain", "good", "changed", "bad", "warn", "dim", "head"

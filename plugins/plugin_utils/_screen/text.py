@@ -73,8 +73,3 @@ def lines_of(text: object) -> List[str]:
 def one_line(text: object) -> str:
     """The same on one line."""
     return printable(" ".join(str(text).split()))
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things."""
-    return "{0} {1}{2}".format(number, noun, "" if number == 1 else "s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.words import size
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._progress import duration
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.model import (
@@ -18,7 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.model import
     Row,
     totals,
 )
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import cells, counted, cut, one_line
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import cells, cut, one_line
 
 #: columns that a bar takes
 BAR = 16

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import words
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves import windows
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.order import Member, in_turn, share, sizes, waves
@@ -144,14 +144,7 @@ class Run:
 
 def named(names: Iterable[str]) -> str:
     """Some names of hosts, for a line."""
-    every = [printable(name) for name in names]
-    more = len(every) - SHOWN
-    return ", ".join(every[:SHOWN]) + (" and {0} more".format(more) if more > 0 else "")
-
-
-def counted(number: int, noun: str = "host") -> str:
-    """A number of things."""
-    return "{0} {1}{2}".format(number, noun, "" if number == 1 else "s")
+    return first_of([printable(name) for name in names], SHOWN)
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -208,7 +201,12 @@ def plan(candidates: Sequence[Candidate], settings: Settings) -> Run:
     if len(unfit) > budget:
         raise Refused(
             "not begun: {0} of {1} not fit ({2}): {3}; and {4}_max_failures is {5}".format(
-                len(unfit), counted(len(candidates)), reasons(candidates), named(unfit), prefix, settings.failures
+                len(unfit),
+                counted(len(candidates), "host"),
+                reasons(candidates),
+                named(unfit),
+                prefix,
+                settings.failures,
             ),
             safe=_NOTHING + " on any host",
             todo="see above what is the matter with each; mend that, leave them out (-l), or let the run lose them "
@@ -259,7 +257,7 @@ def told(run: Run, candidates: Sequence[Candidate]) -> List[str]:
         "{0} to wait".format(len(run.later)) if run.later else "",
         "{0} not fit ({1})".format(len(run.unfit), reasons(candidates)) if run.unfit else "",
     ]
-    lines = ["{0}: {1}".format(counted(len(candidates)), ", ".join(part for part in parts if part))]
+    lines = ["{0}: {1}".format(counted(len(candidates), "host"), ", ".join(part for part in parts if part))]
     waits: Dict[str, List[str]] = {}
     for name, why in run.later.items():
         waits.setdefault(why, []).append(name)
@@ -287,7 +285,7 @@ def hold(run: Run, name: str, now: Now) -> str:
     lost = list(dict.fromkeys([*run.unfit, *now.lost]))
     if len(lost) > run.budget:
         return "{0} of this run lost ({1}), and {2}_max_failures is {3}".format(
-            counted(len(lost)), named(lost), run.prefix, run.budget
+            counted(len(lost), "host"), named(lost), run.prefix, run.budget
         )
     for other in run.partners(name):
         if other in lost:
