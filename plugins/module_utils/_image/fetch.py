@@ -11,7 +11,6 @@ kernel goes on filling the connection's receive buffer, so that one does not wai
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from queue import Queue
 from typing import Generator, List, NamedTuple, Optional, Sequence, Tuple, Union
@@ -85,12 +84,13 @@ def _content(repository: Repository, name: str, codec: str, cutter: _Cutter, fra
     :raises BadMap: when it is not what the map says.
     """
     payload = cutter.take(frame)
-    if repository.origin is not repository:
-        with contextlib.suppress(BadMap):
-            return unpack(frame, payload, codec)
-        repository.wrong(name)
-        payload = _Cutter(repository.origin, name, Range(frame.offset, frame.size, (frame,))).take(frame)
-    return unpack(frame, payload, codec)
+
+    def unpacked(where: Repository) -> bytes:
+        alone = Range(frame.offset, frame.size, (frame,))
+        found = payload if where is repository else _Cutter(where, name, alone).take(frame)
+        return unpack(frame, found, codec)
+
+    return repository.believed(name, unpacked, BadMap)
 
 
 class _Connection(threading.Thread):

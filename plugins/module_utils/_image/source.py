@@ -22,10 +22,12 @@ import urllib.parse
 import urllib.request
 import weakref
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Type, TypeVar
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import credentials_of, printable, shown_address
+
+Result = TypeVar("Result")
 
 #: how much is read from a source at once (bytes)
 CHUNK = 1 << 18
@@ -159,6 +161,19 @@ class Repository:
 
         :param what: what that was.
         """
+
+    def believed(self, what: str, ask: Callable[[Repository], Result], *doubts: Type[Exception]) -> Result:
+        """What somebody finds out with this repository; with :attr:`origin`, where what a relay has delivered is wrong.
+
+        :param what: what that is, for people.
+        :param ask: finds it out, and raises one of *doubts* for what is wrong.
+        :raises Exception: what *ask* raises with the repository itself.
+        """
+        if self.origin is not self:
+            with contextlib.suppress(*doubts):
+                return ask(self)
+            self.wrong(what)
+        return ask(self.origin)
 
     def fetch(self, name: str, limit: int) -> bytes:
         """A small file as a whole.

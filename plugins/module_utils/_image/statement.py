@@ -77,11 +77,11 @@ def fetch_signed(
     :raises NotThere: when there is none.
     :raises FleetError: when it cannot be trusted.
     """
-    if repository.origin is not repository:
-        with contextlib.suppress(BadSignature):
-            return _fetch_signed(runner, repository, file, keys, namespace)
-        repository.wrong(file)
-    return _fetch_signed(runner, repository.origin, file, keys, namespace)
+
+    def ask(where: Repository) -> Tuple[bytes, bytes, str]:
+        return _fetch_signed(runner, where, file, keys, namespace)
+
+    return repository.believed(file, ask, BadSignature)
 
 
 def _fetch_signed(

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -137,11 +136,7 @@ def fetch_artefact(repository: Repository, artefact: Artefact) -> bytes:
 
     :raises BadManifest: when it is not what the manifest says.
     """
-    if repository.origin is not repository:
-        with contextlib.suppress(BadManifest):
-            return _fetch_artefact(repository, artefact)
-        repository.wrong(artefact.name)
-    return _fetch_artefact(repository.origin, artefact)
+    return repository.believed(artefact.name, lambda where: _fetch_artefact(where, artefact), BadManifest)
 
 
 def _fetch_artefact(repository: Repository, artefact: Artefact) -> bytes:
@@ -207,11 +202,7 @@ def _find_manifest(
         check_named(manifest, known, wanted, name)
         return manifest, signer
 
-    if repository.origin is not repository:
-        with contextlib.suppress(BadManifest, NotThere, Refused):
-            return found(repository)
-        repository.wrong(INDEX)  # or behind
-    return found(repository.origin)
+    return repository.believed(INDEX, found, BadManifest, NotThere, Refused)  # wrong, or behind
 
 
 def check_named(manifest: Manifest, ident: str, wanted: str, name: Optional[str]) -> None:
