@@ -138,7 +138,7 @@ class Operation:
         :raises Refused: see :func:`transaction.next_step` and :func:`lease.claim`.
         """
         found = self.here.journal
-        base = transaction.in_place_of(found, self.here.facts(), wish)
+        base = transaction.begins_from(found, self.here.facts, wish)
         here = self.here.again(base)
         facts = here.facts(None if base.is_open else wish.target.build)
         transaction.next_step(base, facts, wish)

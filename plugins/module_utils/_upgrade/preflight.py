@@ -155,7 +155,7 @@ def plan(here: Situation, wish: Wish, limits: Demands, datasets: Sequence[str]) 
 
     :raises Refused: when it is not allowed, the pool could not carry it, or data could not be put back.
     """
-    here = here.again(transaction.in_place_of(here.journal, here.facts(), wish))
+    here = here.again(transaction.begins_from(here.journal, here.facts, wish))
     facts = here.facts(None if here.journal.is_open else wish.target.build)
     step = transaction.next_step(here.journal, facts, wish)
     if step in transaction.BEFORE_TRIAL:

@@ -80,20 +80,21 @@ def next_step(journal: Journal, facts: Facts, wish: Wish) -> str:
     return step_of(journal.phase, facts)
 
 
-def in_place_of(journal: Journal, facts: Facts, wish: Wish) -> Journal:
+def begins_from(journal: Journal, facts: Callable[[], Facts], wish: Wish) -> Journal:
     """The journal from which a wish begins.
 
     An upgrade to something else that was only written ahead, and whose play has let go of it (the playbook stage),
     stands in nobody's way: it is given up. One whose play was interrupted is somebody's to end.
 
-    :param facts: of the open transaction.
+    :param facts: of the open transaction; they are only asked for where they decide, because that asks the pool.
     :returns: the journal itself where there is nothing to give up.
     """
     ahead = journal.phase in (journals.PREPARED, journals.WRITTEN) and journal.kind == journals.UPGRADE
     other = journal.target is not None and journal.target.id != wish.target.id
-    if not ahead or journal.lease is not None or not other or facts.new_runs:
+    if not ahead or journal.lease is not None or not other:
         return journal
-    return after(journal, machine.decide(facts, machine.ABANDON))
+    found = facts()
+    return journal if found.new_runs else after(journal, machine.decide(found, machine.ABANDON))
 
 
 def step_of(phase: str, facts: Facts) -> str:
