@@ -143,6 +143,11 @@ class Known:
     remarks: Tuple[str, ...]
     findings: Tuple[Finding, ...]
 
+    @property
+    def system(self) -> str:
+        """The FreeBSD that runs: as its image says, or else as the kernel does."""
+        return self.origin.release if self.origin and self.origin.release else self.release
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -61,6 +61,11 @@ class Host:
         return worst(self.findings)
 
     @property
+    def behind(self) -> bool:
+        """Whether it runs another image than it should."""
+        return any(each.condition == BEHIND for each in self.findings)
+
+    @property
     def attention(self) -> bool:
         """Whether anything of it is not as it should be."""
         return self.condition != NORMAL
@@ -181,7 +186,7 @@ def entry(host: Host) -> Dict[str, Any]:
         "findings": [each._asdict() for each in host.findings],
         "remarks": list(host.remarks),
         "wants": _target(host.target),
-        "behind": any(each.condition == BEHIND for each in host.findings),
+        "behind": host.behind,
         "degraded": any(each.condition == DEGRADED for each in host.findings),
     }
     for key in ("state", "hostname", "arch", "release", "runs", "other", "pool", "disks", "transaction"):
@@ -194,7 +199,7 @@ def entry(host: Host) -> Dict[str, Any]:
         state=known.state,
         hostname=known.hostname,
         arch=known.arch,
-        release=known.origin.release if known.origin and known.origin.release else known.release,
+        release=known.system,
         runs=_image(known.running),
         other=_image(known.other),
         pool=dict(known.pool.__dict__) if known.pool else None,
@@ -241,7 +246,7 @@ def document(fleet: Fleet) -> Dict[str, Any]:
             dict(
                 _target(target) or {},
                 hosts=len(hosts),
-                behind=[host.name for host in hosts if any(each.condition == BEHIND for each in host.findings)],
+                behind=[host.name for host in hosts if host.behind],
             )
             for target, hosts in fleet.targets
         ],

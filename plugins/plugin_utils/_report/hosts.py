@@ -61,8 +61,7 @@ def supported_until(known: Known, support: Support) -> Optional[datetime.date]:
     """Until when the release has support that a host runs; ``None`` where nobody said. A patch level has that of its
     release.
     """
-    release = known.origin.release if known.origin and known.origin.release else known.release
-    return support.get(release) or support.get(release.rpartition("-p")[0])
+    return support.get(known.system) or support.get(known.system.rpartition("-p")[0])
 
 
 def _support_remark(known: Known, support: Support, today: datetime.date) -> str:
@@ -70,9 +69,7 @@ def _support_remark(known: Known, support: Support, today: datetime.date) -> str
     if until is None or (until - today).days > SOON:
         return ""
     ends = "ends" if until >= today else "ended"
-    return "support of {0} {1} on {2}".format(
-        (known.origin.release if known.origin else "") or known.release, ends, until
-    )
+    return "support of {0} {1} on {2}".format(known.system, ends, until)
 
 
 def assemble(

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import jinja2
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS, NORMAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import plots
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Transaction
@@ -182,7 +182,7 @@ def _facts(known: Known, support: Support, today: datetime.date) -> Dict[str, An
     transaction = known.transaction
     phases = timeline(transaction) if transaction else []
     return {
-        "release": known.origin.release if known.origin and known.origin.release else known.release,
+        "release": known.system,
         "until": until.isoformat() if until else "",
         "past": bool(until and until < today),
         "fill": min(100, known.pool.capacity) if known.pool else 0,
@@ -196,7 +196,7 @@ def _facts(known: Known, support: Support, today: datetime.date) -> Dict[str, An
 def _targets(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
     found = []
     for target, hosts in fleet.targets:
-        behind = [host for host in hosts if any(each.condition == BEHIND for each in host.findings)]
+        behind = [host for host in hosts if host.behind]
         silent = [host for host in hosts if host.known is None]
         right = len(hosts) - len(behind) - len(silent)
         found.append(

@@ -16,7 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys, keys_of_lines
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Limits, open_repository
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import RING, find_image
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import find_image
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import shown_address
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import plain
@@ -143,8 +143,3 @@ def problems(targets: Iterable[Optional[Target]]) -> Sequence[str]:
         plain("what hosts should run ({0}) cannot be told: {1}".format(title, problem))
         for (_place, problem), title in sorted(found.items())
     ]
-
-
-def is_ring(wanted: str) -> bool:
-    """Whether a host follows a ring."""
-    return wanted.startswith(RING)

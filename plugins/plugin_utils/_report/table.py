@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Dict, List, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, NORMAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Origin
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host, totals
@@ -135,7 +135,7 @@ def targets(fleet: Fleet) -> List[str]:
     for target, hosts in fleet.targets:
         if target.problem:
             continue
-        behind = [host.name for host in hosts if any(each.condition == BEHIND for each in host.findings)]
+        behind = [host.name for host in hosts if host.behind]
         asked = [host for host in hosts if host.known]
         words = "{0}: {1}, which ".format(target.title, target.version)
         words += "{0} of {1} run".format(len(asked) - len(behind), counted(len(hosts), "host"))
