@@ -23,7 +23,7 @@ class ActionModule(ControllerAction):
     _requires_connection = False
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
-        """Note it. What was registered is taken as it came: a host's words are no templates."""
+        """Note it."""
         hosts = arguments["hosts"] or [str(self._vars["inventory_hostname"])]
         names = arguments["results"]
         found = {host: self._registered(host, names) for host in hosts}
@@ -31,8 +31,6 @@ class ActionModule(ControllerAction):
 
     def _registered(self, host: str, names: List[str]) -> List[Mapping[str, Any]]:
         """What was registered for a host, in the order of the names."""
-        if host == self._vars["inventory_hostname"]:
-            known = self._vars
-        else:
-            known = self._vars["hostvars"].raw_get(host) if host in self._vars["hostvars"] else {}
+        here = host == self._vars["inventory_hostname"]
+        known: Mapping[str, Any] = self._vars if here else self.known_of(host)
         return [known[name] for name in names if isinstance(known.get(name), Mapping)]

@@ -123,11 +123,9 @@ class ActionModule(ControllerAction):
         return [each for each in (_concerned(fleet, fail_on), _untold(fleet, fail_on)) if each]
 
     def _fleet(self, arguments: Mapping[str, Any]) -> Fleet:
-        every = self._vars["hostvars"]
         sources: Dict[str, Source] = {}
         for name in dict.fromkeys(arguments["hosts"]):
-            variables = every.raw_get(name) if name in every else {}
-            # what was registered for a host, as it came: a host's words are no templates
+            variables = self.known_of(name)
             sources[name] = Source(variables, variables.get(arguments["result"]))
         return assemble(
             sources,

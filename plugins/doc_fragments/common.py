@@ -65,6 +65,42 @@ author:
   - nanozfs.fleet contributors (@nanozfs)
 """
 
+    # what only decides, on the controller
+    DECIDES = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details: This module changes nothing.
+  diff_mode:
+    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
+    support: N/A
+    details: This module changes nothing.
+  platform:
+    description: Target operating systems.
+    support: full
+    platforms: posix
+author:
+  - nanozfs.fleet contributors (@nanozfs)
+"""
+
+    # which run over a fleet it is, and what is known of its hosts
+    RUN = r"""
+options:
+  look:
+    description:
+      - The variable in which the result of M(nanozfs.fleet.upgrade_info) was registered for each host. Empty when
+        nobody has looked - then all hosts are taken for fit.
+    type: str
+    default: ""
+  run:
+    description:
+      - What this run is called among those of one C(ansible-playbook), so that a play finds no plan of another one. The
+        playbooks say what they do and whom they were asked for.
+    type: str
+    required: true
+"""
+
     # of work that goes on in the background; the arguments are _arguments.JOB
     JOB = r"""
 options:

@@ -20,13 +20,7 @@ description:
     collection leave that out (C(rolespec_validate)).
   - Runs on the controller.
 extends_documentation_fragment:
-  - nanozfs.fleet.common.controller
-attributes:
-  check_mode:
-    details: This module changes nothing.
-  diff_mode:
-    support: N/A
-    details: This module changes nothing.
+  - nanozfs.fleet.common.decides
 options:
   entry_point:
     description: Which entry point of the role it is.

@@ -19,33 +19,20 @@ description:
   - With O(state=back), sees whether a host goes back because its wave has lost too many (C(upgrade_revert_wave)).
   - Runs on the controller.
 extends_documentation_fragment:
-  - nanozfs.fleet.common.controller
-attributes:
-  check_mode:
-    details: This module changes nothing.
-  diff_mode:
-    support: N/A
-    details: This module changes nothing.
+  - nanozfs.fleet.common.decides
+  - nanozfs.fleet.common.run
 options:
   state:
     description: Whether the question is if the host is begun, or if it goes back.
     type: str
     choices: [begin, back]
     default: begin
-  look:
-    description: As with M(nanozfs.fleet.wave_plan).
-    type: str
-    default: ""
   ended:
     description: The variable in which the result of M(nanozfs.fleet.trial) was registered for a host that is through.
     type: str
     default: trial_ended
   gate:
     description: The variable in which the result of this module is registered with O(state=begin).
-    type: str
-    required: true
-  run:
-    description: As with M(nanozfs.fleet.wave_plan).
     type: str
     required: true
 """

@@ -26,31 +26,14 @@ description:
   - Refuses two names of the inventory that lead to one host.
   - Runs on the controller, once for all hosts.
 extends_documentation_fragment:
-  - nanozfs.fleet.common.controller
-attributes:
-  check_mode:
-    details: This module changes nothing.
-  diff_mode:
-    support: N/A
-    details: This module changes nothing.
+  - nanozfs.fleet.common.decides
+  - nanozfs.fleet.common.run
 options:
   kind:
     description: What is done with the hosts. Only upgrades wait for a maintenance window.
     type: str
     choices: [upgrade, rollback]
     default: upgrade
-  look:
-    description:
-      - The variable in which the result of M(nanozfs.fleet.upgrade_info) was registered for each host. Empty when
-        nobody has looked - then all hosts are taken for fit.
-    type: str
-    default: ""
-  run:
-    description:
-      - What this run is called among those of one C(ansible-playbook), so that a play finds no plan of another one. The
-        playbooks say what they do and whom they were asked for.
-    type: str
-    required: true
 """
 
 EXAMPLES = r"""

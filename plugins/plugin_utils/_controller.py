@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Optional, Sequence
+from typing import Any, ClassVar, Dict, Mapping, Optional, Sequence
 
 from ansible.plugins.action import ActionBase
 
@@ -49,6 +49,12 @@ class ControllerAction(ActionBase):
         except FleetError as error:
             result.update(error.details, failed=True, msg=str(error), story=error.story)
         return result
+
+    def known_of(self, host: str) -> Mapping[str, Any]:
+        """The variables of a host and what was registered for it, as they came: a host's words are no templates."""
+        every = self._vars["hostvars"]
+        found: Mapping[str, Any] = every.raw_get(host) if host in every else {}
+        return found
 
     @property
     def runner(self) -> Runner:

@@ -71,26 +71,25 @@ class WaveAction(ControllerAction):
 
     def of(self, names: Iterable[str]) -> Dict[str, HostVariables]:
         """The variables of hosts, by name."""
-        every, said = self._vars["hostvars"], self._said_by_play()
-        return {name: HostVariables(name, every[name], self._for(name, said)) for name in names}
-
-    def _said_by_play(self) -> Dict[str, Any]:
-        """What the play says otherwise than the inventory, which ``hostvars`` does not know; templates as they are."""
-        inventory = self._vars["hostvars"].raw_get(str(self._vars["inventory_hostname"]))
-        return {
+        every = self._vars["hostvars"]
+        inventory = self.known_of(str(self._vars["inventory_hostname"]))
+        # what the play says otherwise than the inventory, which ``hostvars`` does not know; templates as they are
+        said = {
             name: self._vars[name]
             for name in NAMES
             if name in self._vars and (name not in inventory or inventory[name] != self._vars[name])
         }
-
-    def _for(self, name: str, said: Mapping[str, Any]) -> Dict[str, Any]:
-        """What the play says, for one host: its templates may ask for variables of the host."""
         if not said:
-            return {}
-        every = self._vars["hostvars"]
-        inventory = every.raw_get(str(self._vars["inventory_hostname"]))
+            return {name: HostVariables(name, every[name]) for name in names}
         of_play = {key: value for key, value in self._vars.items() if key not in inventory}
-        known = {**of_play, **every.raw_get(name), **said}
+        return {name: HostVariables(name, every[name], self._said_to(name, said, of_play)) for name in names}
+
+    def _said_to(self, name: str, said: Mapping[str, Any], of_play: Mapping[str, Any]) -> Dict[str, Any]:
+        """What the play says, for one host: its templates may ask for variables of the host.
+
+        :param of_play: all that the inventory does not have.
+        """
+        known = {**of_play, **self.known_of(name), **said}
         try:
             templar = self._templar.copy_with_new_env(available_variables=known)
             return dict(templar.template(dict(said)))
@@ -102,9 +101,8 @@ class WaveAction(ControllerAction):
             )
 
     def registered(self, name: str, variable: str) -> Any:
-        """What was registered for a host, as it came: a host's words are no templates."""
-        found: Dict[str, Any] = self._vars["hostvars"].raw_get(name)
-        return found.get(variable) if variable else None
+        """What was registered for a host; ``None`` where nothing was."""
+        return self.known_of(name).get(variable) if variable else None
 
     def runs(self) -> Dict[str, Any]:
         """The plans of this and of earlier plays, by what they are called."""

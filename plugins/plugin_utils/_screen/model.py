@@ -286,7 +286,7 @@ class Fleet:
     def says(self, name: str, text: object, tone: str = PLAIN) -> List[Line]:
         """Lines about a host; none where its result has just said the same.
 
-        The roles say it once more, in a task of their own, for those who have Ansible's own output.
+        Where it is said once more in a task of its own, that is for those who have Ansible's own output.
         """
         host = self.host(name)
         if " ".join(lines_of(text)) == host.found:

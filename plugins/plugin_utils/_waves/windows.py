@@ -94,15 +94,12 @@ def zone_of(name: str) -> ZoneInfo:
     """
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):  # one that is not there is a KeyError; a folder, or a path, is one of these
-        pass
-    except KeyError:
-        pass
-    raise Refused(
-        "this machine knows no time zone {0!r}".format(name),
-        safe="nothing was changed",
-        todo="name one as IANA does (Europe/Berlin), or install tzdata here",
-    )
+    except (KeyError, OSError, ValueError):  # it is not there; it is a folder; it is a path
+        raise Refused(
+            "this machine knows no time zone {0!r}".format(name),
+            safe="nothing was changed",
+            todo="name one as IANA does (Europe/Berlin), or install tzdata here",
+        )
 
 
 def _moment(day: date, minutes: int, zone: ZoneInfo) -> datetime:
