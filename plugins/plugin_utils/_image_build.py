@@ -135,9 +135,7 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
         revoked=definition.revoked,
         etc_size=definition.etc_size,
         epoch=definition.epoch,
-        form="{0} bytes, {1}, {2}".format(
-            definition.size, " ".join(ufs.command("", "", "", 0, definition.epoch)), ufs.ORDER
-        ),
+        form="{0}, {1}".format(" ".join(ufs.command("", "", "", definition.size, definition.epoch)), ufs.ORDER),
         settings=definition.settings,
         stale_accounts=MASTER in tree and _digest(tree, MASTER) != laid.accounts,
         secrets=definition.secrets,

@@ -231,6 +231,7 @@ class ImportOptions(NamedTuple):
     name: Optional[str] = None
     force: bool = False
     mount: bool = True
+    rewind: bool = False
     dry_run: bool = False
 
 
@@ -275,9 +276,10 @@ def _ctime(seconds: float) -> str:
     return time.asctime(time.gmtime(seconds))
 
 
-def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> None:
+def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> str:
     """``zpool import`` of one pool, without the mounts that may follow.
 
+    :returns: what zpool says of it.
     :raises Fail: in the words of zpool, also on standard output.
     """
     record, name = pool.record, options.name or pool.name
@@ -297,8 +299,12 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> None:
     if pools.by_name(name) is not None:
         raise Fail("{0}: pool already exists".format(action))
     reason = {UNAVAIL: "no such pool or dataset", FAULTED: "I/O error"}.get(pool.state, "")
+    damage = record.get("damage")
     if reason and options.dry_run:
-        raise Fail("")
+        raise Fail("", out=_rewound("Would be able to return", "Would discard", pool.name, damage))
+    if damage and options.rewind and pool.state == FAULTED:
+        del record["damage"]
+        reason = "" if pool.state not in (UNAVAIL, FAULTED) else reason
     if reason:
         raise Fail("{0}: {1}".format(action, reason), out="\tDestroy and re-create the pool from\n\ta backup source.\n")
     if record["properties"].get("multihost") == "on" and not hostid(pools.machine):
@@ -306,8 +312,33 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> None:
             "cannot import '{0}': pool has the multihost property on and the\n"
             "system's hostid is not set. Set a unique system hostid with the zgenhostid(8) command.\n\n".format(name)
         )
-    if not options.dry_run:
-        _run(pool, options._replace(name=name, settings=settings))
+    # also with -n: that is a dry run of going back, for which there is no reason where the pool can be loaded. Sources:
+    # transcripts of 15.0, zpool/383-import-Fn-importable and 387; spa_load_best() in module/zfs/spa.c of OpenZFS
+    _run(pool, options._replace(name=name, settings=settings))
+    return _rewound("Pool {0} returned", "Discarded", pool.name, damage) if damage else ""
+
+
+def leave_damaged(pool: Pool, as_of: str, loss: int) -> None:
+    """Leave a pool with a last transaction that cannot be loaded; the one before it can.
+
+    :param as_of: the time of that one, as zpool prints it.
+    :param loss: how much older it is, in seconds.
+    """
+    pool.record["damage"] = {"as_of": as_of, "loss": loss}
+    pool.save()
+
+
+def _rewound(returns: str, discards: str, name: str, found: Optional[Dict[str, Any]]) -> str:
+    """What zpool says of going back to an earlier state; nothing where it found none.
+
+    Source: zpool_rewind_exclaim() in ``lib/libzfs/libzfs_pool.c`` of OpenZFS.
+    """
+    if not found:
+        return ""
+    place = returns.format(name) if "{0}" in returns else "{0} {1}".format(returns, name)
+    return "{0} to its state as of {1}.\n{2} approximately {3} seconds of transactions.\n".format(
+        place, found["as_of"], discards, found["loss"]
+    )
 
 
 def _check_multihost(pool: Pool, force: bool) -> None:

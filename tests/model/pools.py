@@ -300,7 +300,7 @@ class Pool:
                 )
         if worst == UNAVAIL:
             return [Row(0, self.name, None, UNAVAIL, "insufficient replicas")] + below
-        if corrupt:
+        if corrupt or (self.record.get("damage") and not self.running):
             return [Row(0, self.name, None, FAULTED, "corrupted data")] + below
         return [Row(0, self.name, None, worst, "")] + below
 

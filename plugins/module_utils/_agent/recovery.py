@@ -43,6 +43,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
 
 _Kind = TypeVar("_Kind")
 
+#: what zpool says of a pool that could go back to an earlier state (``zpool_rewind_exclaim()`` in ``libzfs_pool.c``)
+_COULD = "Would be able to return"
+
 #: how much of a log is shown (lines)
 _LINES = 15
 
@@ -424,31 +427,53 @@ class Session:
             self.unlocked = True
 
     def rewind(self) -> None:
-        """Open a pool that was left damaged, without its last seconds (zpool import -F)."""
+        """Open a pool that was left damaged, without its last seconds (zpool import -F).
+
+        With ``-n`` that is a dry run only of a pool that cannot be opened. One that can is imported for real, also from
+        another host (transcripts of 15.0, ``zpool/383-import-Fn-importable`` and ``387``; ``spa_load_best()`` in
+        ``spa.c`` is the same in 13.2): so the look is read-only as well, and whether the pool is there afterwards is
+        asked. Of one that could go back zpool says so with exit status 1 (``zpool_import_props()`` in
+        ``libzfs_pool.c``).
+        """
         pool = self.candidate()
         if pool is None:
             return
-        argv = ["zpool", "import", "-f", "-F", "-n", "-N", "-o", "cachefile=none", pool.guid]
-        would = self.runner.query(argv)
+        zpool = Zpool(self.runner)
+        if zpool.pool(pool.guid) is not None:
+            raise Refused(
+                "the pool {0} is in use by the running system".format(pool.name),
+                safe="nothing was written to the pool",
+                todo="it needs no taking back; ask the operators what made you choose this",
+            )
+        look = ["zpool", "import", "-f", "-F", "-n", "-N", "-o", "cachefile=none", "-o", "readonly=on", pool.guid]
+        would = self.runner.query(look)
         said = (would.out + would.err).split("\n")
         self.screen.say("", "zpool says:", *("  " + line for line in said if line.strip()))
-        if would.rc != 0:
+        if zpool.pool(pool.guid) is not None:
+            zpool.export(pool.name)
+            raise Refused(
+                "the pool {0} can be opened as it is: there is nothing to take back".format(pool.name),
+                safe="it was opened read-only and is closed again; nothing was written to it",
+                todo="start once more as usual (4)",
+            )
+        if _COULD not in would.out:
             raise FleetError(
                 "the pool cannot be taken back either",
                 safe="nothing was written to the pool",
                 todo="read out what zpool says; the operators have to decide",
             )
         if not self.confirm(
-            "The pool {0} is opened for writing. IF IT IS DAMAGED, ITS LAST SECONDS ARE LOST FOR GOOD.".format(
+            "The pool {0} is opened for writing. ITS LAST SECONDS ARE LOST FOR GOOD: what zpool says above.".format(
                 pool.name
             ),
             "It is closed again. Then start once more as usual (4).",
         ):
             return
         self.runner.change(
-            [word for word in argv if word != "-n"],
+            ["zpool", "import", "-f", "-F", "-N", "-o", "cachefile=none", pool.guid],
             "take the pool {0} back".format(pool.name),
-            safe="the pool was not opened",
+            safe="the pool is not imported",
+            todo="look at the pool (2), and tell the operators what zpool said",
         )
-        Zpool(self.runner).export(pool.name)
+        zpool.export(pool.name)
         self.screen.say("", "DONE. Choose 4 to start once more as usual.")

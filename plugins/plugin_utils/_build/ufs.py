@@ -31,6 +31,8 @@ from typing import BinaryIO, Callable, Iterable, Iterator, List, Set
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import (
     SUPERBLOCK_SIZE,
+    Located,
+    ReadAt,
     find_superblock,
     parse_superblock,
 )
@@ -45,15 +47,43 @@ BSIZE, FSIZE = 32768, GRID
 #: fs_ocsp … fs_active of struct fs (``sys/ufs/ffs/fs.h``): in-core pointers, from byte 728 on
 POINTERS = slice(728, 856)
 
+#: a cylinder group: ``CG_MAGIC``, and where struct cg has magic number, its own number and ``cg_old_niblk`` (``fs.h``)
+CG_MAGIC = 0x090255
+_OF_A_GROUP = (("<I", 4), ("<I", 12), ("<h", 18))
+
 #: how files lie in an image, besides what the command says: part of the identity of a build
 ORDER = "by name"
 
-#: bytes of file content for each inode; set so that the layout does not depend on how many files there are
-DENSITY = 16384
+#: fragments for each inode, the most inodes first. makefs takes a density in bytes, and rounds it down to these
+FRAGS_PER_INODE = (4, 5, 6, 7)
+
+#: inodes of a cylinder group are as many as fill whole blocks
+INODES_PER_BLOCK = BSIZE // 128
+
+#: What fsck_ffs can count in a cylinder group of UFS1: ``cg_old_niblk`` of struct cg is 16 bits wide
+#: (``sys/ufs/ffs/fs.h``). One with more can never be checked (transcripts of 15.0, mount/028 and 038 to 041).
+MOST_INODES = 32767
 
 
 class MakefsError(FleetError):
     """makefs is missing or failed."""
+
+
+def density(size: int) -> int:
+    """How much file content there shall be for each inode, in bytes.
+
+    Set by the size alone, so that the layout does not depend on how many files there are: as many inodes as there can
+    be, but no cylinder group with more than :data:`MOST_INODES`. What is too large for one group has several, which
+    makefs makes as large as the maps of a group fit into a block; with the least inodes they have 29,440.
+
+    :param size: of the file system in bytes.
+    """
+    frags = size // FSIZE
+    for each in FRAGS_PER_INODE:
+        blocks = -(-frags // (each * INODES_PER_BLOCK))
+        if blocks * INODES_PER_BLOCK <= MOST_INODES:
+            return each * FSIZE
+    return FRAGS_PER_INODE[-1] * FSIZE
 
 
 def command(out: str, folder: str, spec: str, size: int, epoch: int) -> List[str]:
@@ -64,7 +94,7 @@ def command(out: str, folder: str, spec: str, size: int, epoch: int) -> List[str
     """
     freebsd = sys.platform.startswith("freebsd")
     options = "version=2" if freebsd else "version=1"
-    options += ",bsize={0},fsize={1},minfree=0,optimization=space,density={2}".format(BSIZE, FSIZE, DENSITY)
+    options += ",bsize={0},fsize={1},minfree=0,optimization=space,density={2}".format(BSIZE, FSIZE, density(size))
     argv = ["makefs", "-t", "ffs", "-B", "little", "-o", options, "-T", str(epoch), "-s", str(size), "-F", spec]
     # -D: FreeBSD's makefs takes an entry that is specified twice for an error otherwise
     return argv + (["-D"] if freebsd else []) + [out, folder]
@@ -84,6 +114,7 @@ def make(tree: Tree, scratch: str, out: str, size: int, epoch: int) -> None:
     else:
         _make_in_order(tree, scratch, out, size, epoch)
     with open(out, "r+b") as image:
+        check_groups(image)
         normalise(image)
 
 
@@ -185,21 +216,58 @@ def _answer(process: subprocess.Popen, fifo: str, ready: Callable[[], None], lin
         file.writelines(line + "\n" for line in lines)
 
 
-def normalise(image: BinaryIO) -> None:
-    """Clear what makefs left of its own memory in the super block and its copies.
-
-    :raises MakefsError: when there is no super block.
-    """
+def _reader(image: BinaryIO) -> ReadAt:
+    """What reads from an image."""
 
     def read(offset: int, length: int) -> bytes:
         image.seek(offset)
         return image.read(length)
 
+    return read
+
+
+def _found(read: ReadAt) -> Located:
     found = find_superblock(read)
     if found is None:
         raise MakefsError("makefs wrote something that is no UFS file system")
-    sblkno, groups = struct.unpack_from("<i", found.raw, 8)[0], struct.unpack_from("<I", found.raw, 44)[0]
-    copies = [(group * found.block.frags_per_group + sblkno) * found.block.fsize for group in range(groups)]
+    return found
+
+
+def _groups(found: Located) -> int:
+    """How many cylinder groups there are (``fs_ncg``)."""
+    return int(struct.unpack_from("<I", found.raw, 44)[0])
+
+
+def check_groups(image: BinaryIO) -> None:
+    """See that FreeBSD's fsck could count the inodes of each cylinder group.
+
+    :raises MakefsError: when it could not, or there is no super block.
+    """
+    read = _reader(image)
+    found = _found(read)
+    if found.block.version != 1:
+        return  # of UFS2 it counts cg_niblk, which is 32 bits wide
+    cblkno = struct.unpack_from("<i", found.raw, 12)[0]
+    for group in range(_groups(found)):
+        at = (found.block.group_at(group) + cblkno) * found.block.fsize
+        magic, number, inodes = (struct.unpack_from(form, read(at, 20), place)[0] for form, place in _OF_A_GROUP)
+        if (magic, number, inodes) != (CG_MAGIC, group, found.block.inodes_per_group):
+            raise MakefsError(
+                "makefs wrote a file system that FreeBSD's fsck could not check: "
+                "cylinder group {0} has {1} inodes".format(group, found.block.inodes_per_group),
+                todo="report this with the value of image_size, and take another one",
+            )
+
+
+def normalise(image: BinaryIO) -> None:
+    """Clear what makefs left of its own memory in the super block and its copies.
+
+    :raises MakefsError: when there is no super block.
+    """
+    read = _reader(image)
+    found = _found(read)
+    sblkno = struct.unpack_from("<i", found.raw, 8)[0]
+    copies = [(group * found.block.frags_per_group + sblkno) * found.block.fsize for group in range(_groups(found))]
     for at in [found.place] + copies:
         block = bytearray(read(at, SUPERBLOCK_SIZE))
         if parse_superblock(bytes(block)) is None:

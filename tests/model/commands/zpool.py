@@ -511,7 +511,9 @@ def _import(pools: Pools, argv: List[str]) -> Output:
     pairs, mount_options = _import_settings(options)
     found = [pool for pool in pools.candidates() if _searched(pool, options.values("d"))]
     found = [pool for pool in found if (pool.record["state"] == DESTROYED) == ("D" in options)]
-    how = labels.ImportOptions(pairs, force="f" in options, mount="N" not in options, dry_run="n" in options)
+    how = labels.ImportOptions(
+        pairs, force="f" in options, mount="N" not in options, rewind="F" in options, dry_run="n" in options
+    )
     if options.words:
         return _import_one(pools, found, options.words, how, "ro" in mount_options)
     if not found:
@@ -569,12 +571,12 @@ def _import_one(pools: Pools, found: List[Pool], words: List[str], how: labels.I
 
 def _import_and_mount(pools: Pools, pool: Pool, how: labels.ImportOptions, readonly: bool) -> Output:
     try:
-        labels.import_pool(pools, pool, how)
-        if how.mount and not how.dry_run:
+        said = labels.import_pool(pools, pool, how)
+        if how.mount:
             _mount_all(pool, readonly)
     except Fail as failure:
         return failure.output
-    return Output()
+    return Output(0, said)
 
 
 def _mount_all(pool: Pool, readonly: bool) -> None:

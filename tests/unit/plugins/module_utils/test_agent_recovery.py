@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import List, Sequence, Tuple
@@ -15,6 +16,8 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import bastion
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
+from ansible_collections.nanozfs.fleet.tests.model.labels import leave_damaged
+from ansible_collections.nanozfs.fleet.tests.model.pools import Pool, Pools
 from ansible_collections.nanozfs.fleet.tests.unit.agent import DIGITS, INTERRUPT, AgentHost, Reply
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB
@@ -38,6 +41,13 @@ def after(text: str, words: str) -> str:
     """What comes after the last of some words."""
     assert words in text, text
     return text.rsplit(words, 1)[1].strip()
+
+
+def tank(agent: AgentHost) -> Pool:
+    """The pool, imported or not."""
+    agent.host.machine.load()
+    (found,) = Pools(agent.host.machine).candidates() or Pools(agent.host.machine).imported()
+    return found
 
 
 def pool_changes(agent: AgentHost) -> List[Tuple[str, ...]]:
@@ -99,7 +109,7 @@ def test_a_whole_session(lost: AgentHost) -> None:
     seen = session(
         lost,
         *(STATUS, LOOK, TRY, DIGITS, SHOW_NET, SET_NET, "1", "192.0.2.10/24", "192.0.2.1", DIGITS),
-        *(CALL, LOG, RESTART, "", OFF, "", SHELL, "123456", UNLOCK, DIGITS, REWIND, "", OTHER, "2", DIGITS),
+        *(CALL, LOG, RESTART, "", OFF, "", SHELL, "123456", UNLOCK, DIGITS, REWIND, OTHER, "2", DIGITS),
     )
     assert seen.count("STATE") == 2
     for words in (
@@ -120,7 +130,7 @@ def test_a_whole_session(lost: AgentHost) -> None:
         "The host restarts and starts web-1.0 in slice nz-a",
         "Those were not the digits",
         "CHANGES THE POOL",
-        "ITS LAST SECONDS ARE LOST",
+        "there is nothing to take back",
         "web-1.1 in slice nz-b",
         "It goes down now",
     ):
@@ -128,7 +138,7 @@ def test_a_whole_session(lost: AgentHost) -> None:
     assert "line 20 " not in seen
     assert lost.ran[-1] == ("shutdown", "-r", "now")
     assert lost.host.flags()["nz-b"] == ["bootme"] and lost.host.flags()["nz-a"] == []
-    assert pool_changes(lost) == [("zpool", "export", "tank")], "the pool was only read, and let go"
+    assert pool_changes(lost) == [("zpool", "export", "tank")] * 2, "the pool was only read, twice, and let go"
 
 
 class TestMenu:
@@ -215,12 +225,35 @@ class TestPool:
         assert "That is no number from 1 to 2" in seen
 
     def test_the_step_that_changes_the_pool_has_to_be_unlocked(self, lost: AgentHost) -> None:
+        leave_damaged(tank(lost), "Sat Nov 28 16:20:18 2026", 5)
         session(lost, UNLOCK, "111111", UNLOCK, "")
         assert pool_changes(lost) == []
+        seen = session(lost, UNLOCK, DIGITS, REWIND, "")
+        assert "Would discard approximately 5 seconds of transactions." in seen and pool_changes(lost) == []
         seen = session(lost, UNLOCK, DIGITS, REWIND, DIGITS)
         assert "DONE. Choose 4" in seen
         (imported, exported) = pool_changes(lost)
         assert "-F" in imported and "-n" not in imported and exported == ("zpool", "export", "tank")
+        assert "readonly=on" not in imported and lost.host.command("zpool", "list", "-H") == ""
+
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_a_pool_that_can_be_opened_is_not_taken_back(self, lost: AgentHost, elsewhere: bool) -> None:
+        """What is asked first opens such a pool, ``-n`` or not; so it is asked in a way that writes nothing."""
+        if elsewhere:
+            pool = tank(lost)
+            pool.record.update({"hostid": 0x29131EBD, "hostname": "other", "state": "active"})
+            pool.save()
+        before = json.dumps(tank(lost).record, sort_keys=True)
+        seen = session(lost, UNLOCK, DIGITS, REWIND, DIGITS)
+        assert "can be opened as it is: there is nothing to take back Safe now: it was opened read-only" in seen
+        assert "start once more as usual (4)" in seen and "THIS WILL BE DONE: - The pool" not in seen
+        assert lost.host.command("zpool", "list", "-H") == ""
+        assert json.dumps(tank(lost).record, sort_keys=True) == before
+
+    def test_the_pool_in_use_is_not_taken_back(self, agent: AgentHost) -> None:
+        seen = session(agent, UNLOCK, DIGITS, REWIND, DIGITS)
+        assert "is in use by the running system" in seen and pool_changes(agent) == []
+        assert "-F" not in [word for argv in agent.ran for word in argv]
 
     def test_a_pool_that_cannot_be_taken_back(self, agent: AgentHost) -> None:
         agent.lose_pool("ada1", "ada2")

@@ -264,6 +264,39 @@ def test_makefs_that_ends_early(tmp_path: Path, size: int, said: str) -> None:
         ufs.make(tree_with_links(), str(tmp_path), str(tmp_path / "out"), size, 1000)
 
 
+#: how many fragments the largest cylinder group has that makefs makes, by the fragments for each inode (measured)
+LARGEST_GROUP = {4: 189440, 5: 196592, 6: 201600, 7: 205464}
+
+
+def test_every_size_can_be_checked() -> None:
+    """No cylinder group has more inodes than FreeBSD's fsck can count, and none has fewer than it could have."""
+    chosen = []
+    for size in range(MIB, 65536 * MIB + 1, MIB):
+        each = ufs.density(size) // 4096
+        inodes = -(-min(size // 4096, LARGEST_GROUP[each]) // each // 256) * 256
+        assert inodes <= 32767, size
+        chosen.append(each)
+    assert sorted(set(chosen)) == [4, 5, 6, 7] and chosen == sorted(chosen)
+    assert [chosen.index(each) for each in (5, 6, 7)] == [508, 635, 762], "in MiB, less one"
+
+
+@pytest.mark.parametrize("size, groups, inodes", [(508, 1, 32512), (635, 1, 32512), (1024, 2, 29440)])
+def test_cylinder_groups_as_they_are_made(tmp_path: Path, size: int, groups: int, inodes: int) -> None:
+    out = tmp_path / "out"
+    ufs.make(tree_with_links(), str(tmp_path), str(out), size * MIB, 1000)
+    with open(out, "r+b") as image:
+        image.seek(8192)
+        block = image.read(1376)
+        assert struct.unpack_from("<I", block, 44) == (groups,) and struct.unpack_from("<I", block, 184) == (inodes,)
+        ufs.check_groups(image)
+        # as 15.0's fsck said of an image with more (transcript mount/028): "-18176" != "47360"
+        first = struct.unpack_from("<i", block, 12)[0] * 4096
+        image.seek(first + 18)
+        image.write(struct.pack("<h", -18176))
+        with pytest.raises(ufs.MakefsError, match="check: cylinder group 0 has {0} inodes".format(inodes)):
+            ufs.check_groups(image)
+
+
 def test_makefs_that_asks_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends before it opens the specification."""
     program = tmp_path / "bin" / "makefs"
