@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A host of the model that is backed up: its datasets mounted, and snapshots that can be read where they are mounted."""
+"""A host of the model that is backed up: its datasets mounted, and snapshots that can be read where they are."""
 
 from __future__ import annotations
 

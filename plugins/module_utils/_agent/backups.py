@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""``nanozfs backup``: the host's side of a backup, for backup hosts by way of their key, and for somebody on the host."""
+"""``nanozfs backup``: the host's side of a backup, for backup hosts by way of their key, and for people on the host."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Backups:
             return
         exposing = Exposing(self.runner, label, self.clock)
         with exposing.locked():
-            shown = exposing.is_open()
+            shown = exposing.shown()
             argv = gate.command(asked, exposing.root)
             exposing.touch(shown)
             exposing.reader()  # rsync has it from here on, and nobody takes the host for idle while it runs

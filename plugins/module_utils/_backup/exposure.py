@@ -250,6 +250,12 @@ class Exposing:
         except OSError as error:
             raise FleetError("{0} cannot be written: {1}".format(self._at(STATE), error.strerror))
 
+    def _over(self) -> None:
+        """Forget what was begun."""
+        if not self.runner.check_mode:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._at(STATE))
+
     def touch(self, exposure: Exposure) -> Exposure:
         """Note that something was heard of the backup host."""
         touched = replace(exposure, touched=int(self.clock()), heard=lease.moment(self.runner).uptime)
@@ -258,10 +264,13 @@ class Exposing:
 
     @contextlib.contextmanager
     def locked(self, patience: float = PATIENCE) -> Iterator[None]:
-        """One call at a time.
+        """One call at a time; in check mode, in which nothing is changed, there is no lock.
 
         :raises Refused: when another one is at work for longer.
         """
+        if self.runner.check_mode:
+            yield
+            return
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             handle = os.open(self._at(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -323,8 +332,8 @@ class Exposing:
         gone = [part.dataset for part in exposure.datasets if part.dataset not in kept]
         return "the snapshot of {0} is not there any more".format(gone[0]) if gone else ""
 
-    def is_open(self) -> Optional[Exposure]:
-        """What a backup host may read now.
+    def shown(self) -> Exposure:
+        """What the backup host may read now.
 
         :raises Refused: when there is nothing.
         """
@@ -448,14 +457,14 @@ class Exposing:
         :returns: what could not be destroyed, and why.
         :raises FleetError: when something stays mounted.
         """
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._at(STATE))
+        self._over()
         inside = self.root + "/"
         for _what, where in reversed([each for each in mounts(self.runner) if (each[1] + "/").startswith(inside)]):
             if self.runner.attempt(["umount", where]).rc != 0:
                 # an rsync whose line was cut may not have noticed yet; what is read-only loses nothing
                 self.runner.change(["umount", "-f", where], "unmount {0}".format(where), todo="`nanozfs backup prune`")
-        _clear(self.root)
+        if not self.runner.check_mode:
+            _clear(self.root)
         kept = []
         for each in self.zfs.snapshots(pool, recursive=True):
             if label_of(each.tag) == self.label:
@@ -484,8 +493,7 @@ class Exposing:
                 self.touch(old)
                 return records.write(self.label, record), []
             # whatever comes between: what is over is never gone on with
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._at(STATE))
+            self._over()
             return records.write(self.label, record), self.close(here.pool)
 
     def _ended_late(

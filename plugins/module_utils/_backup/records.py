@@ -90,8 +90,8 @@ class Record:
     """How the last backup by one backup host went.
 
     Times are in seconds since the epoch by the host's clock. ``bytes`` and ``files`` are what the backup holds,
-    ``sent`` the bytes that came over the line, ``seconds`` how long it took. ``good`` is when the last good one began; 0
-    where there was none.
+    ``sent`` the bytes that came over the line, ``seconds`` how long it took. ``good`` is when the last good one began;
+    0 where there was none.
     """
 
     begun: int
@@ -225,7 +225,7 @@ def said(text: str) -> Said:
     values = _json(text) if len(text) <= MOST else None
     try:
         record = _judged(values)
-        keep = values.get("keep", False)
+        keep = values.get("keep", False) if isinstance(values, dict) else None
         if not isinstance(keep, bool):
             raise _Nonsense("keep")
     except _Nonsense as which:
