@@ -580,6 +580,34 @@ def at_work(runner: Runner) -> List[Pull]:
     return found
 
 
+def refuse_at_work(runner: Runner, what: str, option: str, wait: int) -> List[str]:
+    """Refuse to cut a pull off by a restart.
+
+    :param what: what would do that, for the message: ``an upgrade``.
+    :param option: the variable that says how long to wait for the end of a pull; empty where nobody can.
+    :param wait: its value (seconds); 0 refuses, and less than that restarts all the same.
+    :returns: who reads and for how long that is waited for, where it is.
+    :raises Refused: with who that is, and since when.
+    """
+    found = at_work(runner) if wait >= 0 else []
+    if not found:
+        return []
+    who = " and ".join("{0} (since {1})".format(pull.label, _moment(pull.begun)) for pull in found)
+    if wait:
+        return ["a backup of this host is being read by {0}: its end is waited for, {1} s at most".format(who, wait)]
+    todo = "wait for its end, or stop it on the backup host"
+    more = "; {0}=7200 waits for up to two hours, {0}=-1 restarts all the same, and the backup begins anew"
+    raise Refused(
+        "a backup of this host is being read by {0}, and {1} would cut it off".format(who, what),
+        safe="{0}; a pull of which nothing is heard counts for {1} minutes".format(_NOTHING, FRESH // 60),
+        todo=todo + (more.format(option) if option else ""),
+    )
+
+
+def _moment(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
 def prune(runner: Runner, clock: Callable[[], float] = time.time) -> List[str]:
     """End what nobody goes on with, of every backup host.
 

@@ -33,9 +33,9 @@ FORMAT = 1
 #: what of the collection's own properties belongs to the data, and not to the journal
 _KEPT = (POLICY, datasets.POLICY, datasets.MADE_BY)
 
-#: st_flags of chflags(2) that say nothing: ZFS sets UF_ARCHIVE on whatever was written (sys/stat.h; XAT_ARCHIVE in
-#: zfs_vnops_os.c of OpenZFS), and UF_SPARSE and UF_OFFLINE nobody can set
-_NOTHING = 0x00000800 | 0x00000100 | 0x00000200
+#: UF_ARCHIVE of chflags(2), which says nothing: ZFS sets it on whatever was written (``zfs_tstamp_update_setup()`` of
+#: OpenZFS's ``zfs_znode.c``)
+_NOTHING = 0x00000800
 
 #: how many files with flags are named
 MOST = 100000

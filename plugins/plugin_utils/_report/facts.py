@@ -357,9 +357,7 @@ def _transaction(journal: Mapping[str, Any]) -> Transaction:
 
 def _backup(label: str, backup: Mapping[str, Any]) -> Backup:
     verified = backup.get("verified")
-    numbers = {
-        key: _number(backup.get(key)) for key in ("begun", "ended", "good", "bytes", "files", "sent", "seconds")
-    }
+    numbers = {key: _number(backup.get(key)) for key in ("begun", "ended", "good", "bytes", "files", "sent", "seconds")}
     return Backup(
         label=label,
         result=plain(backup["result"]),

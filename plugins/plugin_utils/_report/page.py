@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import jinja2
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, plots
@@ -199,10 +200,10 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
     for host in fleet.hosts:
         if host.known is None:
             continue
-        shown = {"key": keys[host.name], "host": plain(host.name)}
+        shown: Dict[str, Any] = {"key": keys[host.name], "host": plain(host.name)}
         for each in host.known.backups:
             old = backups.age(each, fleet.at)
-            stale = old is None or bool(fleet.backup_hours) and old > fleet.backup_hours * 3600
+            stale = old is None or (bool(fleet.backup_hours) and old > fleet.backup_hours * 3600)
             verified = each.verified.result if each.verified else ""
             found.append(
                 dict(
@@ -214,8 +215,8 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
                     stale=stale,
                     verified=verified or "never",
                     verified_at=moment(each.verified.at) if each.verified else "",
-                    css="bad" if verified == backups.FAILED else "" if verified else "warn",
-                    rank=(verified == backups.FAILED, stale, each.result != backups.OK, not verified),
+                    css="bad" if verified == FAILED else "" if verified else "warn",
+                    rank=(verified == FAILED, stale, each.result != OK, not verified),
                 )
             )
         if fleet.backup_hours and not host.known.backups:

@@ -473,8 +473,13 @@ class TestGate:
         ],
     )  # fmt: skip
     def test_options_that_are_not_allowed(self, options: str) -> None:
-        with pytest.raises(Refused, match="rsync: "):
+        with pytest.raises(Refused, match=r"rsync: .* allowed"):
             gate.asked("rsync --server --sender -r {0} . /x".format(options))
+
+    def test_one_that_hides_the_rest_is_told_how_not_to(self) -> None:
+        with pytest.raises(Refused) as refused:
+            gate.asked("rsync --server --sender -s")  # as rsync --secluded-args asks, with all else on its input
+        assert "--no-secluded-args" in str(refused.value)
 
     @pytest.mark.parametrize(
         "options",

@@ -103,7 +103,10 @@ def test_how_a_host_is_judged(backups: Dict[str, Any], hours: int, cell: str, co
         ({"vault": backup(verified=None)}, "its backup by vault was never verified"),
         ({"vault": backup(trial=True)}, "its last backup by vault is of a system on trial"),
         ({"old": backup(hours=900), "vault": backup()}, "its last good backup by old is 37 d 12 h old"),
-        ({"vault": backup(verified=dict(VERIFIED, result="failed"))}, "in its backup by vault is not what the host had"),
+        (
+            {"vault": backup(verified=dict(VERIFIED, result="failed"))},
+            "in its backup by vault is not what the host had",
+        ),
     ],
 )
 def test_what_is_said(backups: Dict[str, Any], says: str) -> None:
