@@ -240,6 +240,7 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         part["journal"] = journal.as_dict() if journal else None
         part["backups"] = _try(warnings, lambda: _backups(runner, zfs, root)) or {}
         warnings += [each["problem"] for each in part["backups"].values() if each["problem"]]
+        warnings += _try(warnings, lambda: exposure.forgotten(runner)) or []
     else:
         warnings.append("the pool {0} has no dataset {1}".format(pool.name, root))
     return part

@@ -223,8 +223,7 @@ def write(path: str, found: Mapping[str, Any]) -> None:
     :raises FleetError: when it cannot be written.
     """
     try:
-        with arriving(path) as (partial, file):
-            os.chmod(partial, 0o600)
+        with arriving(path) as (_partial, file):  # in a folder that is root's alone until it has its mode
             file.write(json.dumps(found, indent=1, sort_keys=True).encode("ascii"))
         os.chmod(path, 0o600)
     except OSError as error:

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _condition
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import metrics, status
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, facts, gate, records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import identity
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Dataset, Value
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
@@ -212,6 +213,7 @@ class TestPull:
         found = backed_up.facts(backed_up.begin()["root"])
         assert found["format"] == 1 and found["host"] == "web-1" and found["trial"] is False
         assert found["pool"]["name"] == "tank" and found["pool"]["guid"].isdigit()
+        assert found["pool"]["properties"] == {"cachefile": "none"}
         assert found["image"]["version"] == "1.0" and found["image"]["slice"] == "nz-a"
         assert set(found["slices"]) == {"nz-a", "nz-b", "nz-recovery"} and found["slices"]["nz-b"]["image"] is None
         every = {each["name"]: each for each in found["datasets"]}
@@ -336,6 +338,8 @@ class TestPull:
             pass
         begun = backed_up.begin()
         assert begun["left_out"] == [{"dataset": ROOT + "/var/db", "why": "what is above it has no folder for it"}]
+        again = backed_up.begin()
+        assert again["resumed"] is True and again["left_out"] == begun["left_out"]
         backed_up.end()
         assert backed_up.snapshots() == []
 
@@ -416,6 +420,28 @@ class TestPrune:
         destroyed, kept = snapshot.prune(backed_up.zfs, "tank", True, every, 0.0, "nanozfs")
         assert destroyed == [] and sorted(kept) == sorted(backed_up.snapshots())
         assert all("held" in why for why in kept.values())
+
+    def test_a_start_ends_what_it_has_cut_off(self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(identity, "remember", lambda _runner, _places: "")
+        assert backed_up.agent("reconcile", "--quiet").out == ""
+        backed_up.begin()
+        assert "can still go on" in backed_up.agent("reconcile", "--quiet").out and len(backed_up.snapshots()) == 4
+        backed_up.restart()
+        assert backed_up.agent("reconcile", "--quiet").out == "vault: 4 snapshots destroyed\n"
+        assert backed_up.snapshots() == []
+
+    def test_one_that_does_not_come_back_is_spoken_of(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        backed_up.later(exposure.RESUME - 10)
+        assert exposure.forgotten(backed_up.runner) == []
+        backed_up.later(20)
+        (words,) = backed_up.host.ok("host_info", digest=False)["host"]["warnings"]
+        assert words.startswith("a snapshot for the backup host vault is held since 2026-11-23 08:01 UTC")
+        reader = backed_up.exposing().reader()
+        assert exposure.forgotten(backed_up.runner) == []
+        os.close(reader)
+        backed_up.ok_prune()
+        assert exposure.forgotten(backed_up.runner) == [] and backed_up.snapshots() == []
 
 
 class TestAtWork:
