@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish imp
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
+from ansible_collections.nanozfs.fleet.tests.unit.backups import BackedUp
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium
 from ansible_collections.nanozfs.fleet.tests.unit.published import Published
 
@@ -208,6 +209,12 @@ def pooled(host: ModuleHost) -> ModuleHost:
 def agent(pooled: ModuleHost, tmp_path: Any) -> AgentHost:
     """The same host with the agent, and with /etc as after a start."""
     return AgentHost(pooled, str(tmp_path))
+
+
+@pytest.fixture
+def backed_up(pooled: ModuleHost, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> BackedUp:
+    """The same host with all datasets mounted, and snapshots that can be read."""
+    return BackedUp(pooled, str(tmp_path), monkeypatch)
 
 
 @pytest.fixture(scope="session")

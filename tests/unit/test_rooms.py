@@ -25,6 +25,7 @@ ROOMS = (
     "module_utils/_image/",
     "module_utils/_relay/",
     "module_utils/_upgrade/",
+    "module_utils/_backup/",
     "module_utils/_host.py",
     "module_utils/_condition.py",
     "module_utils/_config/",

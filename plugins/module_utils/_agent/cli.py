@@ -17,6 +17,7 @@ import time
 from typing import Callable, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, metrics, status, trial
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.backups import ACTIONS, PRUNE, Backups
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
@@ -172,6 +173,11 @@ class Agent:
         server.run(terms, self.screen.say)
         return FINE
 
+    def backup(self, given: argparse.Namespace) -> int:
+        """Show a backup host what there is, and record what it says of it."""
+        Backups(self.runner(), self.screen, self.clock).run(given.action, given.label)
+        return FINE
+
     def decode(self, given: argparse.Namespace) -> int:
         """What a code says; needs no host."""
         facts = codes.decode(" ".join(given.code))
@@ -258,6 +264,9 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--rate", type=_number(1), metavar="BYTES", help="the most to fetch in a second")
     each.add_argument("--redirect-host", action="append", default=[], help="the repository may redirect to it")
     each.add_argument("--ca-file", metavar="FILE", help="certificates to trust for https, in place of the system's")
+    each = command("backup", "the host's side of a backup; what a backup host asks for comes by serve")
+    each.add_argument("action", choices=ACTIONS, help="serve is what the key of a backup host runs")
+    each.add_argument("label", nargs="?", help="of the backup host; not with {0}".format(PRUNE))
     each = command("decode", "what the code on a status screen says")
     each.add_argument("code", nargs="+", help="six characters, with or without blanks")
     each.add_argument("--json", action="store_true", help="for programs")

@@ -55,6 +55,10 @@ class Screen:
                 self._errors.write(part + "\n")
         self._errors.flush()
 
+    def read(self, most: int) -> str:
+        """All of what comes, but hardly more than so many characters: whoever reads it refuses what is longer."""
+        return self._source.read(most + 1)
+
     def ask(self, prompt: str) -> str:
         """An answer, without blanks around it.
 

@@ -28,6 +28,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install import keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
 
@@ -195,6 +196,22 @@ def is_right(file: File, root: str) -> bool:
         return False
 
 
+def with_backup_hosts(files: Sequence[File], there: str) -> List[File]:
+    """The files, with the lines of backup hosts that the keys in /cfg have: they come to a host by a way of their own.
+
+    :param there: where /cfg is to be seen.
+    """
+    before = _content(os.path.join(there, KEYS))
+    if before is None:
+        return list(files)
+
+    def kept(file: File) -> File:
+        wanted, now = (each.decode("utf-8", "surrogateescape") for each in (file.content, before or b""))
+        return file._replace(content=keys.kept(wanted, now).encode("utf-8", "surrogateescape"))
+
+    return [kept(file) if file.path == KEYS else file for file in files]
+
+
 def _content(path: str) -> Optional[bytes]:
     try:
         with open(path, "rb") as file:
@@ -332,13 +349,20 @@ class Configuration:
         read = self.runner.query(["ssh-keygen", "-y", "-P", "", "-f", tree.at(HOST_KEY)])
         return read.out.strip() if read.rc == 0 else ""
 
-    def write(self, files: Sequence[File], hostname: str) -> Written:
+    def public(self) -> str:
+        """The public key that the host is known by to ssh as itself, as /cfg has it; empty where it has none."""
+        return self._public(self.cfg)
+
+    def write(self, files: Sequence[File], hostname: str, keep: bool = True) -> Written:
         """Write what is not right yet, and make the host's ssh key where there is none.
 
         The key is made on the host, so that it never was anywhere else, and kept in /cfg, so that it stays the same for
         every image.
+
+        :param keep: the lines of backup hosts among the keys that may log in stay.
         """
         if self.installed:
+            files = with_backup_hosts(files, self.places.cfg) if keep else files
             written = self._write_both(*self._with_key(files, self.places.cfg), hostname)
             written.key = self._public(self.cfg) if not self.runner.check_mode else ""
             return written
@@ -347,7 +371,7 @@ class Configuration:
                 judge(self.runner, files, self.places)  # together with what a pool of before has there
             # in check mode the dataset is not mounted, and nobody knows what is in it
             there = os.devnull if self.runner.check_mode else self.places.cfg
-            files, made = self._with_key(files, there)
+            files, made = self._with_key(with_backup_hosts(files, there) if keep else files, there)
             todo = [file for file in files if not is_right(file, there)]
             written = self._told(todo, made, there)
             self._put(todo, made, hostname)

@@ -23,7 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs, ensure_dataset
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration, datasets
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration, datasets, keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import Configuration, File
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, Entry, merged
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
@@ -154,7 +154,9 @@ def refuse_lock_out(wish: Wish, state: str, places: Places) -> None:
 
     :raises Refused: when there is no key.
     """
-    given = wish.authorized_keys or any(entry.path == KEYS for entry in wish.files)
+    texts = ["\n".join(wish.authorized_keys)]
+    texts += [entry.content.decode("utf-8", "replace") for entry in wish.files if entry.path == KEYS]
+    given = any(keys.lets_people_in(text) for text in texts)  # a backup host can only read
     if state != RECOVERY or given or os.path.exists(os.path.join(places.base, KEYS)):
         return
     raise Refused(

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import given, merged, pack
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, given, merged, pack
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.modules import host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
@@ -282,6 +282,30 @@ class TestNew:
         assert (planned["step"], planned["of_fleet"], planned["done"]) == ("medium", True, [])
         target.recovery()
         assert target.run(state="planned", disk="/dev/ada0")["step"] == "install"
+
+
+class TestBackupHosts:
+    LINE = 'restrict,command="/usr/local/sbin/nanozfs backup serve vault" ssh-ed25519 AAAA nanozfs-backup@vault'
+
+    def test_their_lines_stay(self, running: Target) -> None:
+        for tree in ("cfg", "etc"):
+            running.put(tree, KEYS, KEY + "\n" + self.LINE + "\n", 0o600)
+        assert not running.run()["changed"], "a deployment without changes takes it for one"
+        again = running.run(authorized_keys=["ssh-ed25519 BBBB other"])
+        assert again["changed"]
+        for tree in ("cfg", "etc"):
+            assert running.get(tree, KEYS) == "ssh-ed25519 BBBB other\n" + self.LINE + "\n"
+
+    def test_their_lines_stay_on_a_host_that_is_made_anew(self, target: Target) -> None:
+        target.run()
+        target.host.write(ROOT + "/cfg", KEYS, KEY + "\n" + self.LINE + "\n")
+        target.run()
+        assert target.cfg(KEYS) == KEY + "\n" + self.LINE + "\n"
+
+    @pytest.mark.parametrize("keys", [{"authorized_keys": [LINE]}, {"files": {KEYS: "# nobody\n" + LINE}}])
+    def test_they_are_nobody_who_could_log_in(self, target: Target, keys: Dict[str, Any]) -> None:
+        wish = dict({"authorized_keys": []}, **keys)
+        assert "Nobody could log in" in target.refused(**wish)
 
 
 class TestFiles:
