@@ -1,0 +1,207 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The program ``nanozfs-backup``, on a backup host. It is packed and brought by the module ``backup_vault``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, Dict, List, Optional, Sequence, TextIO
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import dirvish, execute, install, root, sets
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, Fleet, load
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places, here
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Outcome, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK
+
+#: exit statuses
+FINE, SOME_FAILED, NOT_DONE = 0, 1, 3
+
+_ABOUT = """Pulls the hosts of the fleet, as {0} says, which backup.yml on the controller writes. A host is asked for a
+snapshot, and rsnapshot or dirvish fetch the files of that. Exit status: 0 fine, 1 something failed, 3 refused."""
+
+
+def _parser(places: Places) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nanozfs-backup", description=_ABOUT.format(places.fleet))
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    run = verbs.add_parser("run", help="pull the hosts that are due")
+    run.add_argument("host", nargs="*", help="these; all by default")
+    run.add_argument("--now", action="store_true", help="whatever schedule and windows say")
+    run.add_argument("--quiet", action="store_true", help="say nothing of those that went well, as cron(8) wants it")
+    run.add_argument("--json", action="store_true", help="the outcomes as JSON, when all is done")
+    listing = verbs.add_parser("list", help="list the sets, the newest first")
+    listing.add_argument("host", nargs="?", help="of this one; of all by default")
+    status = verbs.add_parser("status", help="say how it stands with each host")
+    for each in (listing, status):
+        each.add_argument("--json", action="store_true", help="for programs")
+    verbs.add_parser("check", help="judge the configuration, and what it needs of this machine")
+    return parser
+
+
+def _moment(seconds: Optional[int]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
+
+
+def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+    def says(outcome: Outcome) -> None:
+        if not options.json and not (options.quiet and outcome.result in (OK, WAITS)):
+            print(outcome.line, file=out, flush=True)
+
+    outcomes = vault.run(options.host, options.now, says)
+    if options.json:
+        rows = [
+            {"host": each.host, "result": each.result, "says": printable(each.says)}
+            for each in sorted(outcomes, key=lambda each: each.host)
+        ]
+        print(json.dumps(rows, indent=1), file=out)
+    # one that waits is no failure, unless somebody has asked for it now
+    bad = [each for each in outcomes if each.result not in (OK, *(() if options.now else (WAITS,)))]
+    if bad and all(each.result in (REFUSED, WAITS) for each in bad):
+        return NOT_DONE
+    return SOME_FAILED if bad else FINE
+
+
+def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
+    names = [options.host] if options.host else sorted(fleet.hosts)
+    if options.host and options.host not in fleet.hosts:
+        raise Refused("{0} is not among the hosts of this backup host".format(printable(options.host)))
+    found = [each for name in names for each in sets.sets_of(fleet, name)]
+    if options.json:
+        print(json.dumps([each.as_dict() for each in found], indent=1), file=out)
+        return FINE
+    form = "{0:<16} {1:<17} {2:<17} {3:<10} {4:<11} {5:>10} {6:>10}  {7}"
+    print(form.format("HOST", "SET", "TAKEN", "METHOD", "KIND", "FILES", "SIZE", ""), file=out)
+    for each in found:
+        pull = each.pull
+        remarks = [] if pull.result == OK else [pull.result.upper()]
+        remarks += ["of a system on trial"] if pull.trial else []
+        row = [pull.host, pull.id, _moment(pull.begun), pull.method, each.as_dict()["kind"], pull.files]
+        print(form.format(*row, root.shown_size(pull.bytes), ", ".join(remarks)).rstrip(), file=out)
+    return FINE
+
+
+def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+    fleet, hosts = vault.fleet, {}
+    for name, host in sorted(fleet.hosts.items()):
+        known = vault.known(host)
+        waits: Optional[str] = None
+        try:
+            waits = vault.waits(host)
+        except Refused as error:
+            waits = error.what
+        hosts[name] = {
+            "method": host.method,
+            "last": asdict(known.last) if known.last else None,
+            "good": asdict(known.good) if known.good else None,
+            "failures": known.failures,
+            "broken": known.broken,
+            "waits": waits,
+        }
+    said: Dict[str, Any] = {"label": fleet.label, "root": fleet.root, "hosts": hosts}
+    try:
+        found = os.statvfs(fleet.root)
+        said.update(free=found.f_bavail * found.f_frsize, size=found.f_blocks * found.f_frsize)
+    except OSError as error:
+        said.update(free=None, size=None, broken=str(error.strerror))
+    if options.json:
+        print(json.dumps(said, indent=1, sort_keys=True), file=out)
+        return FINE
+    form = "{0:<16} {1:<10} {2:<17} {3:<17} {4}"
+    print(form.format("HOST", "METHOD", "LAST GOOD", "LAST TRY", ""), file=out)
+    for name, each in hosts.items():
+        good, last = each["good"] or {}, each["last"] or {}
+        word = each["broken"] or (last.get("why") if last.get("result") != OK else "") or each["waits"] or "due"
+        row = (name, each["method"], _moment(good.get("begun")), _moment(last.get("ended")))
+        print(form.format(*row, printable(str(word))).rstrip(), file=out)
+    return FINE
+
+
+def problems(fleet: Fleet, places: Places, run: execute.Long) -> List[str]:
+    """What is wrong with this backup host; a sentence each."""
+    found = []
+    methods = {host.method for host in fleet.hosts.values()}
+    path = ENVIRONMENT["PATH"]
+    for name in sorted({"ssh", "rsync"} | methods):
+        if shutil.which(name, path=path) is None:
+            found.append("{0} is not installed".format(name))
+    try:
+        root.mounted(fleet)
+    except Refused as error:
+        found.append(error.what)
+    if not os.path.isfile(places.key):
+        found.append("{0} is not there: run backup.yml".format(places.key))
+    keys = install.known_keys(places)
+    for name, host in sorted(fleet.hosts.items()):
+        if name not in keys:
+            found.append("the ssh key of {0} is not known: run backup.yml with that host".format(name))
+        if host.method == RSNAPSHOT and os.path.isdir(sets.folder_of(fleet, RSNAPSHOT, name)):
+            rc, out, err = run(["rsnapshot", "-c", places.rsnapshot(name), "configtest"], None, 60, {})
+            if rc != 0:
+                found.append("rsnapshot does not take its configuration of {0}: {1}".format(name, (err or out).strip()))
+    if DIRVISH in methods:
+        found += dirvish_problem(fleet, places)
+    return found
+
+
+def dirvish_problem(fleet: Fleet, places: Places) -> List[str]:
+    """Why dirvish would not find its vaults."""
+    why = install.foreign_master(fleet, places)
+    if why:
+        return [why]
+    if not os.path.isfile(places.dirvish_master):
+        return ["{0} is not there: run backup.yml".format(places.dirvish_master)]
+    return []
+
+
+def _check(fleet: Fleet, places: Places, out: TextIO) -> int:
+    found = problems(fleet, places, execute.execute)
+    for each in found:
+        print(printable(each), file=out)
+    if not found:
+        print("all is well: {0} of {1}".format(len(fleet.hosts), dirvish.bank_of(fleet)[: -len("/dirvish")]), file=out)
+    return SOME_FAILED if found else FINE
+
+
+def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
+    """The program; its exit status."""
+    options = _parser(places).parse_args(list(argv))
+    try:
+        fleet = load(places.fleet)
+        vault = Vault(fleet, places)
+        if options.verb == "run":
+            return _run(vault, options, out)
+        if options.verb == "list":
+            return _list(fleet, options, out)
+        if options.verb == "status":
+            return _status(vault, options, out)
+        return _check(fleet, places, out)
+    except FleetError as error:
+        print("nanozfs-backup: {0}".format(printable(str(error))), file=err)
+        return NOT_DONE if isinstance(error, Refused) else SOME_FAILED
+
+
+def main() -> int:
+    """Entry point."""
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: execute.stop())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if os.geteuid() != 0:
+        print(
+            "nanozfs-backup: run it as root, or owners could not be kept. Safe now: nothing was done.", file=sys.stderr
+        )
+        return NOT_DONE
+    return run(sys.argv[1:], here(), sys.stdout, sys.stderr)
