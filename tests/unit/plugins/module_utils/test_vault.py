@@ -488,6 +488,30 @@ def test_a_key_that_changed_stops_that_host_and_no_other(tmp_path: Any) -> None:
         assert file.read().startswith("20261130T223000Z web-1: the ssh key")
 
 
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([(255, "no route"), (255, "no route")], ""),
+        ([(255, "no route")] * 3, "the host could not be told"),
+        ([(3, "that pull is gone")], "the host says otherwise (web-1 refuses: that pull is gone)"),
+    ],
+)
+def test_the_host_is_told_again_and_the_set_is_good_all_the_same(tmp_path: Any, answers: List[Any], words: str) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    real, left = machine.run, list(answers)
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if argv[-1] == "nanozfs-backup end" and left:
+            rc, err = left.pop(0)
+            return rc, "", err
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    (outcome,) = night(machine)
+    assert outcome.result == OK and left == []
+    assert words in outcome.says and bool(machine.ended) is (words == "")
+
+
 def test_one_host_at_a_time_of_a_site(tmp_path: Any) -> None:
     machine = Machine(str(tmp_path), web_1={}, web_2={}, web_3={"line": "site-b"})
     busy: Dict[str, int] = {}
