@@ -93,7 +93,8 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
-    fleet, hosts = vault.fleet, {}
+    fleet = vault.fleet
+    hosts: Dict[str, Dict[str, Any]] = {}
     for name, host in sorted(fleet.hosts.items()):
         known = vault.known(host)
         waits: Optional[str] = None
