@@ -94,7 +94,7 @@ class Action(ActionModule):
         raise AssertionError("the module did not end")
 
 
-HOSTS = {
+HOSTS: Dict[str, Dict[str, Any]] = {
     "web-1": {"ansible_host": "192.0.2.11", "group_names": ["site-a"], "found": {"ssh_host_keys": [KEY]}},
     "web-2": {"ansible_host": "192.0.2.21", "backup_method": "dirvish", "backup_retain": {"daily": 2}},
     "web-3": {"backup_method": "none"},
