@@ -108,7 +108,9 @@ class Vault:
         """
         known, now = self.known(host), self._clock()
         found = when.opening(host.hours, host.zone, now)
-        return when.waits(found, known.good.begun if known.good else None, known.tried, known.failures, now)
+        # by the clock here, not by that of the host, which may be hours off
+        good = known.good.ended - known.good.seconds if known.good else None
+        return when.waits(found, good, known.tried, known.failures, now)
 
     def _until(self, host: Host) -> Optional[float]:
         """When its window closes; ``None`` where it has none."""

@@ -398,6 +398,14 @@ def test_a_night_and_the_next(tmp_path: Any) -> None:
     assert call[call.index("--expire") + 1] == "+7 days"
 
 
+def test_a_host_whose_clock_is_behind_is_pulled_once_a_night(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    machine.open["web-1"] = {"tag": "t", "begun": NOW - 5 * HOUR}
+    assert [each.result for each in night(machine)] == [OK]
+    machine.now += 900
+    assert [each.result for each in night(machine)] == [WAITS]
+
+
 def night(machine: Machine, lines: Optional[List[str]] = None, *names: str, now: bool = False) -> Any:
     """One run."""
     kept = [] if lines is None else lines
