@@ -343,6 +343,21 @@ class TestPull:
         backed_up.end()
         assert backed_up.snapshots() == []
 
+    def test_a_link_in_the_place_of_a_folder_leads_nowhere(self, backed_up: BackedUp, tmp_path: Any) -> None:
+        """Whoever may write to a dataset could have that of a child mounted over ``/etc``, for ever."""
+        (tmp_path / "etc").mkdir()
+        folder = os.path.join(backed_up.live("var"), "db")
+        shutil.rmtree(folder)
+        os.symlink(str(tmp_path / "etc"), folder)
+        begun = backed_up.begin()
+        why = "a link is in the place of a folder above it"
+        assert begun["left_out"] == [{"dataset": ROOT + "/var/db", "why": why}]
+        assert os.listdir(str(tmp_path / "etc")) == []
+        assert not [where for what, where in exposure.mounts(backed_up.runner) if str(tmp_path / "etc") in where]
+        assert backed_up.begin()["resumed"] is True
+        backed_up.end()
+        assert backed_up.snapshots() == []
+
     def test_nothing_is_left_of_one_that_cannot_be_shown(
         self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -413,6 +428,15 @@ class TestPrune:
         assert len(backed_up.snapshots()) == 4
         backed_up.end()
         assert backed_up.ok_prune() == "there is nothing to prune\n"
+
+    def test_what_is_read_for_longer_than_a_night_stays(self, backed_up: BackedUp) -> None:
+        """A first pull may take a day; what is unmounted under it is empty folders to rsync, and no failure."""
+        backed_up.begin()
+        backed_up.later(exposure.RESUME + 10)
+        reader = backed_up.exposing().reader()
+        assert "stays" in backed_up.ok_prune() and len(backed_up.shown()) == 4
+        os.close(reader)
+        assert backed_up.ok_prune() == "vault: 4 snapshots destroyed\n"
 
     def test_pruning_of_other_snapshots_leaves_them(self, backed_up: BackedUp) -> None:
         backed_up.begin()
