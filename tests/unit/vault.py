@@ -49,6 +49,8 @@ class Machine:
         self.complaint = "rsync: connection unexpectedly closed"
         #: what ssh answers instead of the gate, by host: exit status and errors
         self.gate: Dict[str, Tuple[int, str]] = {}
+        #: how far the clocks of the hosts are ahead of the one here (seconds)
+        self.apart = 0
         self.open: Dict[str, Dict[str, Any]] = {}
         self.ended: List[Tuple[str, Dict[str, Any]]] = []
         self.calls: List[List[str]] = []
@@ -95,7 +97,7 @@ class Machine:
         if word == "nanozfs-backup begin":
             resumed = host in self.open
             tag = "nanozfs-backup-vault-{0}".format(int(self.now))
-            tree = self.open.setdefault(host, {"tag": tag, "begun": int(self.now)})
+            tree = self.open.setdefault(host, {"tag": tag, "begun": int(self.now + self.apart)})
             answer = dict(tree, root=self.fleet.tree, resumed=resumed, trial=False, left_out=[], notes=[])
             return 0, json.dumps(dict(answer, host={"name": host, "version": "1.0"})), ""
         assert word == "nanozfs-backup end" and stdin is not None, argv

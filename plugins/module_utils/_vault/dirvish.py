@@ -134,7 +134,7 @@ class Dirvish:
         return found, rc == TIMED_OUT
 
     def _kind(self, pull: Pull, good: Sequence[sets.Set]) -> str:
-        return kind_of(self._host.retain, [(each.pull.kind, each.pull.begun) for each in good], pull.begun)
+        return kind_of(self._host.retain, [(each.pull.kind, each.pull.tried) for each in good], pull.tried)
 
     def keep(self, pull: Pull, trusted: bool) -> List[str]:
         """Make a set of the image, and have dirvish take away what has expired; what is to be said of that.

@@ -168,7 +168,7 @@ class Rsnapshot:
             path = os.path.join(self._folder, name)
             if name.partition(".")[0] in KINDS and os.path.isdir(path):
                 record = sets.record_in(path)
-                found[name] = record.begun if record is not None else os.stat(path).st_mtime
+                found[name] = record.tried if record is not None else os.stat(path).st_mtime
         return found
 
     def _rotate(self) -> None:

@@ -105,7 +105,7 @@ class Vault:
         """
         known, now = self.known(host), self._clock()
         found = when.opening(host.hours, host.zone, now)
-        return when.waits(found, known.good.begun if known.good else None, known.tried, known.failures, now)
+        return when.waits(found, known.good.tried if known.good else None, known.tried, known.failures, now)
 
     def _until(self, host: Host) -> Optional[float]:
         """When its window closes; ``None`` where it has none."""
@@ -123,7 +123,7 @@ class Vault:
 
     def _age(self, host: Host) -> Tuple[int, str]:
         good = self.known(host).good
-        return (good.begun if good else 0, host.name)
+        return (good.tried if good else 0, host.name)
 
     # a run
 

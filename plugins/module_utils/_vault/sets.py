@@ -101,13 +101,13 @@ def sets_in(folder: str, method: str) -> List[Set]:
         pull = record_in(path)
         if pull is not None and os.path.isdir(os.path.join(path, TREE)):
             found.append(Set(path, pull))
-    return sorted(found, key=lambda each: (each.pull.begun, each.pull.id), reverse=True)
+    return sorted(found, key=lambda each: (each.pull.id, each.pull.begun), reverse=True)
 
 
 def sets_of(fleet: Fleet, host: str) -> List[Set]:
     """All sets of a host, the newest first."""
     found = [each for method in (RSNAPSHOT, DIRVISH) for each in sets_in(folder_of(fleet, method, host), method)]
-    return sorted(found, key=lambda each: (each.pull.begun, each.pull.id), reverse=True)
+    return sorted(found, key=lambda each: (each.pull.id, each.pull.begun), reverse=True)
 
 
 def newest_good(fleet: Fleet, host: str, method: str = "") -> Optional[Set]:

@@ -209,7 +209,7 @@ def test_who_waits(
         ({"daily.2": 100, "weekly.0": 100 - 7, "weekly.1": 86}, ["monthly", "weekly", "daily"]),
         ({"daily.2": 100, "weekly.0": 100 - 7, "weekly.1": 86, "monthly.0": 60}, ["weekly", "daily"]),
         ({"daily.2": 100, "weekly.0": 100 - 7, "weekly.1": 86, "monthly.0": 58}, ["monthly", "weekly", "daily"]),
-        ({"daily.2": 100, "weekly.0": 200}, ["daily"]),  # a clock was set back
+        ({"daily.2": 100, "weekly.0": 200}, ["weekly", "daily"]),  # a clock was set back: nothing waits for its day
     ],
 )
 def test_what_is_rotated(taken: Dict[str, float], order: List[str]) -> None:
@@ -230,6 +230,8 @@ def test_no_weekly_sets_are_wanted() -> None:
         ([("monthly", 93), ("weekly", 95)], "daily"),
         ([("monthly", 72), ("weekly", 95)], "monthly"),
         ([("daily", 99), ("daily", 98)], "monthly"),
+        ([("monthly", 3000)], "monthly"),  # a clock was set back
+        ([("monthly", 3000), ("monthly", 99)], "daily"),
     ],
 )
 def test_of_which_kind_an_image_is(kept: List[Any], kind: str) -> None:
@@ -509,6 +511,27 @@ def test_one_host_at_a_time_of_a_site(tmp_path: Any) -> None:
         assert free
         found = {each.host: each.says for each in night(machine, None, now=True)}
     assert "being pulled" in found["web-1"] and "files" in found["web-3"]
+
+
+@pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
+@pytest.mark.parametrize("apart", [-NOW, -DAY, -3600, 7 * DAY, 4000 * DAY])
+def test_no_host_says_how_long_its_sets_are_kept(tmp_path: Any, method: str, apart: int) -> None:
+    """One whose clock is wrong, or that lies, has one set a night all the same, and the weekly ones when they are due."""
+    machine = Machine(str(tmp_path), web_1={"method": method, "retain": {"daily": 2, "weekly": 2, "monthly": 0}})
+    machine.apart = apart
+    for evening in range(4):
+        for _quarter in range(3):
+            night(machine)
+            machine.now += 900
+        machine.now = NOW + (evening + 1) * DAY
+    found = [each.pull.id for each in sets.sets_of(machine.fleet, "web-1")]
+    assert len([call for call in machine.calls if call[-1] == "nanozfs-backup begin"]) == 4
+    assert found[0] == "20261203T223000Z" and "20261130T223000Z" in found
+    if method == "dirvish":
+        kept = [call[call.index("--expire") + 1] for call in machine.calls if call[0] == "dirvish"]
+        assert kept == ["+14 days", "+2 days", "+2 days", "+2 days"]
+    else:
+        assert len([call for call in machine.calls if call[-1] == "weekly"]) == 1
 
 
 def test_no_room_no_pull(tmp_path: Any, monkeypatch: Any) -> None:
