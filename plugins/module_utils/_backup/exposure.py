@@ -534,7 +534,13 @@ class Exposing:
         found = self.read()
         exposure = None
         if found is not None:
-            exposure = dict(found.as_dict(), problem=self.problem(found), reading=self.reading(), root=self.root)
+            exposure = dict(
+                found.as_dict(),
+                problem=self.problem(found),  # with going on later
+                gone=self.problem(found, young=False),  # with what is read now
+                reading=self.reading(),
+                root=self.root,
+            )
         record = Records(self.zfs, look(self.runner).pool).read(self.label)
         return {"exposure": exposure, "record": record.as_dict() if record else None}
 

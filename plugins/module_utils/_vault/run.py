@@ -317,7 +317,7 @@ class Vault:
             found, late = method.pull(pull, None if end is None else max(1.0, end - self._clock()))
             pull = replace(pull, bytes=found.bytes, files=found.files, sent=found.sent)
             if found.code == 0 and not late:
-                pull = replace(pull, result=OK, why="")
+                pull, keep = self._whole(host, tree, pull)
             else:
                 result = PARTIAL if found.code == transfer.SOME_FILES else FAILED
                 full = found.full
@@ -341,6 +341,17 @@ class Vault:
         else:
             method.fail(pull, full)
         return pull, keep, notes
+
+    def _whole(self, host: Host, tree: Tree, pull: Pull) -> Tuple[Pull, bool]:
+        """Whether what has come is all of the snapshot: how the pull went, and whether the host shall keep that."""
+        try:
+            gone = self.gate(host).gone(tree.tag)
+        except FleetError as error:
+            why = "all has come, but whether it is all of the snapshot is not known: {0}".format(error.what)[:300]
+            return replace(pull, result=FAILED, why=why), True
+        if gone:
+            return replace(pull, result=FAILED, why="it was over before its end: {0}".format(gone)), False
+        return replace(pull, result=OK, why=""), False
 
     def _tell(self, host: Host, pull: Pull, keep: bool) -> str:
         """Tell the host how it went; why that could not be done."""

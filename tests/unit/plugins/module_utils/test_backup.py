@@ -262,6 +262,12 @@ class TestPull:
         backed_up.end()
         assert backed_up.snapshots() == []
 
+    def test_what_was_unmounted_is_told_to_whoever_reads(self, backed_up: BackedUp) -> None:
+        root = backed_up.begin()["root"]
+        assert backed_up.status()["exposure"]["gone"] == ""
+        backed_up.host.command("umount", root + backed_up.top + "/var/db")
+        assert "var/db is not mounted any more" in backed_up.status()["exposure"]["gone"]
+
     def test_a_snapshot_that_was_destroyed_by_hand(self, backed_up: BackedUp) -> None:
         begun = backed_up.begin()
         gone = "{0}/var/db@{1}".format(ROOT, begun["tag"])
@@ -433,6 +439,8 @@ class TestPrune:
         """A first pull may take a day; what is unmounted under it is empty folders to rsync, and no failure."""
         backed_up.begin()
         backed_up.later(exposure.RESUME + 10)
+        shown = backed_up.status()["exposure"]
+        assert "older than 12 hours" in shown["problem"] and shown["gone"] == ""
         reader = backed_up.exposing().reader()
         assert "stays" in backed_up.ok_prune() and len(backed_up.shown()) == 4
         os.close(reader)

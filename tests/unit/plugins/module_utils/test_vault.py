@@ -358,6 +358,11 @@ def test_a_host_that_does_not_answer_as_it_should(rc: int, out: str, err: str, k
     assert "\x1b" not in str(caught.value)
 
 
+def test_what_a_host_nests_is_bounded() -> None:
+    with pytest.raises(FleetError, match="does not speak"):
+        gate.Gate("web-1", lambda _word, _stdin: (0, "[" * 100000, ""), "/t").begin()
+
+
 def test_what_a_host_says_is_bounded() -> None:
     answer = {
         "tag": "a",
@@ -511,6 +516,40 @@ def test_one_host_at_a_time_of_a_site(tmp_path: Any) -> None:
         assert free
         found = {each.host: each.says for each in night(machine, None, now=True)}
     assert "being pulled" in found["web-1"] and "files" in found["web-3"]
+
+
+TAG = "nanozfs-backup-vault-{0}".format(NOW + DAY)
+
+
+@pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
+@pytest.mark.parametrize(
+    ("rc", "answer", "keep", "why"),
+    [
+        (0, {"exposure": {"tag": TAG, "gone": "the snapshot of \x1bdb is not mounted any more"}}, False, "of ?db is not"),
+        (0, {"exposure": {"tag": TAG}}, False, "does not say whether"),
+        (0, {"exposure": {"tag": "another", "gone": ""}}, False, "does not show its snapshot"),
+        (0, {"exposure": None}, False, "does not show its snapshot"),
+        (0, [], False, "does not show its snapshot"),
+        (255, None, True, "is not known"),
+    ],
+)
+def test_what_was_gone_before_its_end_is_never_taken_in(
+    tmp_path: Any, method: str, rc: int, answer: Any, keep: bool, why: str
+) -> None:
+    """rsync takes what was unmounted under it for empty folders, and ends well."""
+    machine = Machine(str(tmp_path), web_1={"method": method})
+    night(machine)
+    before = sets.newest_good(machine.fleet, "web-1")
+    machine.now += DAY
+    machine.lost["web-1"] = (rc, answer)
+    (outcome,) = night(machine)
+    assert outcome.result == FAILED and why in outcome.says
+    assert bool(machine.ended[-1][1].get("keep")) is keep and machine.ended[-1][1]["result"] == "failed"
+    assert sets.newest_good(machine.fleet, "web-1") == before
+    machine.lost.clear()
+    machine.now += HOUR
+    assert [each.result for each in night(machine)] == [OK]
+    assert len(sets.sets_of(machine.fleet, "web-1")) == 2
 
 
 @pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
