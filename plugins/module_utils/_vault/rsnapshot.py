@@ -95,8 +95,9 @@ class Rsnapshot:
     def prepare(self, tag: str) -> None:
         """See to what earlier tries have left.
 
-        A set that is complete and was not rotated in is so now. What is of another snapshot is put aside: rsync would
-        change what is linked to older sets.
+        A set that is complete and was not rotated in is so now. All else is put aside, and linked to: its files are those
+        of older sets, and where one has come again with another owner, mode or time, rsync would give it these in
+        place. Of the same snapshot they are the same, but that is only what the host says.
 
         :param tag: of the snapshot that is pulled.
         :raises FleetError: when a rotation fails.
@@ -108,7 +109,7 @@ class Rsnapshot:
         record = sets.record_in(self._sync)
         if record is not None and record.result == OK and record.tag != tag:
             self._rotate()
-        elif record is None or record.tag != tag:
+        else:
             stamp = record.id if record is not None else "00000000T000000Z"
             aside = os.path.join(self._folder, ".partial-" + stamp)
             if os.path.isdir(aside):

@@ -429,6 +429,10 @@ def test_a_line_that_was_cut_goes_on_with_the_same_snapshot(tmp_path: Any, metho
     assert outcome.result == OK and "going on from the last try" in outcome.says
     (found,) = sets.sets_of(machine.fleet, "web-1")
     assert found.pull.tag == tag and found.pull.begun == NOW and machine.open == {}
+    if method == "rsnapshot":  # what has come is linked to, and not written into: its files are those of older sets
+        partial = "{0}/rsnapshot/web-1/.partial-20261130T223000Z".format(machine.root)
+        assert machine.links["web-1"] == ["--link-dest={0}/tree".format(partial)]
+        assert not os.path.exists(partial)
     if method == "dirvish":  # the image of the first try was linked to, and is gone
         with open(os.path.join(machine.places.run("web-1"), "dirvish.conf"), encoding="utf-8") as file:
             assert "--link-dest={0}/dirvish/web-1/20261130T223000Z/tree".format(machine.root) in file.read()
@@ -763,6 +767,19 @@ def test_real_rsnapshot_keeps_older_sets_as_they_were(tmp_path: Any) -> None:
     assert os.stat(os.path.join(older, "hole")).st_ino == os.stat(os.path.join(newer, "hole")).st_ino
     with open(os.path.join(os.path.dirname(newer), sets.RECORD), encoding="utf-8") as file:
         assert json.load(file)["files"] == len(names) + 3  # link, hole, and the tree itself
+    # a host that lies: cut after all had come, and then other modes in what it calls the same snapshot
+    machine.now += DAY
+    machine.lost["web-1"] = (255, None)
+    (outcome,) = vault.run([], False, lambda _outcome: None)
+    assert outcome.result == "failed", outcome.says
+    machine.lost.clear()
+    os.chmod(str(tree / "sp ace"), 0o4777)
+    machine.now += HOUR
+    (outcome,) = vault.run([], False, lambda _outcome: None)
+    assert outcome.result == OK and "going on" in outcome.says
+    folders = [os.path.join(machine.root, "rsnapshot", "web-1", name) for name in ("daily.2", "daily.1", "daily.0")]
+    modes = [stat.S_IMODE(os.stat(os.path.join(each, "tree", "sp ace")).st_mode) for each in folders]
+    assert modes == [0o644, 0o600, 0o4777]
 
 
 def test_a_size_for_people() -> None:
