@@ -60,6 +60,8 @@ class Machine:
         self.files: Dict[str, Dict[str, str]] = {}
         #: what rsnapshot was told to link to in the last pull, by host
         self.links: Dict[str, List[str]] = {}
+        #: what ps(1) says: exit status and output
+        self.processes: Tuple[int, str] = (1, "")
         #: exit statuses of rsnapshot's rotations to come
         self.rotations: List[int] = []
         os.makedirs(self.root)
@@ -84,6 +86,8 @@ class Machine:
         if program == "rm":
             shutil.rmtree(argv[-1])
             return 0, "", ""
+        if program == "ps":
+            return (*self.processes, "")
         if program == "rsnapshot":
             return self._rsnapshot(argv, more)
         if program == "dirvish":

@@ -195,7 +195,11 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
 def main() -> int:
     """Entry point."""
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: execute.stop())
+    if sys.argv[1:2] == ["run"]:
+        # what it has begun is in sessions of its own, and would go on without it
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) has it
+                signal.signal(number, lambda _number, _frame: execute.stop())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -20,7 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import KINDS, RSNAPSHOT, Fleet, Host
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long, owner_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import rotations
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, Pull, write_json
@@ -100,9 +100,14 @@ class Rsnapshot:
         place. Of the same snapshot they are the same, but that is only what the host says.
 
         :param tag: of the snapshot that is pulled.
-        :raises FleetError: when a rotation fails.
+        :raises FleetError: when a rotation fails, or another rsnapshot is at work on it: one whose program was killed.
         :raises OSError: when there is no room.
         """
+        pid = owner_of(self._places.lock(self._host.name + ".rsnapshot"), RSNAPSHOT, self._run)
+        if pid:
+            raise FleetError(
+                "rsnapshot is at work on this host already (process {0})".format(pid), safe="nothing was pulled"
+            )
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if not os.path.isdir(self._sync):
             return

@@ -161,7 +161,12 @@ class Vault:
                     if not queue:
                         return
                     line = queue.pop(0)
-                self._line(line, until, done)
+                try:
+                    self._line(line, until, done)
+                except FleetError as error:  # no lock could be made; whoever it was of is not forgotten
+                    for host in line:
+                        if host.name not in outcomes:
+                            done(Outcome(host.name, FAILED, str(error)))
 
         def refill() -> Dict[str, str]:
             """Put those that are due now into the queue; why the others wait."""
@@ -215,9 +220,15 @@ class Vault:
                     done(self._guarded(host, end))
 
     def _guarded(self, host: Host, end: Optional[float]) -> Outcome:
-        """One host; whatever goes wrong with it is not the end of the others."""
+        """One host; whatever goes wrong with it is not the end of the others.
+
+        It has a lock of its own besides that of its site, which it may have left while it was pulled.
+        """
         try:
-            outcome = self.pull(host, end)
+            with locked(self.places.lock(os.path.join("hosts", host.name))) as free:
+                if not free:
+                    return Outcome(host.name, WAITS, "waits: it is being pulled")
+                outcome = self.pull(host, end)
         except FleetError as error:
             outcome = Outcome(host.name, FAILED, str(error))
         except Exception as error:  # pragma: no cover - a mistake of ours, which must not take the night of the others
@@ -255,6 +266,7 @@ class Vault:
         state = self.places.host_state(host.name)
         notes: List[str] = []
         try:
+            root.mounted(self.fleet)  # a night is long
             notes += root.move_previous(self.fleet, host, self.places)
             known = self.known(host)
             notes += [known.broken] if known.broken else []

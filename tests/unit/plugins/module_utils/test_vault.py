@@ -577,6 +577,50 @@ def test_no_host_says_how_long_its_sets_are_kept(tmp_path: Any, method: str, apa
         assert len([call for call in machine.calls if call[-1] == "weekly"]) == 1
 
 
+def test_a_host_is_pulled_once_at_a_time_whatever_its_site_is_now(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={}, web_2={"line": "site-b"})
+    real = machine.run
+    inner: List[Any] = []
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if not inner and argv[-1] == "nanozfs-backup begin":
+            inner.append(None)
+            machine.told["hosts"]["web-1"]["line"] = "site-c"  # backup.yml was run meanwhile
+            inner[:] = night(machine, None, "web-1", now=True)
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    (outcome,) = night(machine, None, "web-1")
+    assert outcome.result == OK
+    assert [(each.result, each.says) for each in inner] == [(WAITS, "waits: it is being pulled")]
+    assert len(machine.ended) == 1
+
+
+def test_one_that_could_not_be_begun_is_not_forgotten(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={}, web_2={})
+    os.makedirs(machine.places.state)
+    with open(os.path.join(machine.places.state, "locks"), "w", encoding="ascii"):
+        pass
+    outcomes = night(machine)
+    assert [(each.host, each.result) for each in outcomes] == [("web-1", FAILED), ("web-2", FAILED)]
+    assert "cannot be made" in outcomes[0].says
+
+
+def test_what_is_unmounted_in_the_night_is_not_written_to(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={}, web_2={})
+    real = machine.run
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if argv[-1] == "nanozfs-backup end":
+            shutil.rmtree(machine.root)
+            os.makedirs(machine.root)
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    assert [each.result for each in night(machine)] == [OK, REFUSED]
+    assert os.listdir(machine.root) == []
+
+
 def test_no_room_no_pull(tmp_path: Any, monkeypatch: Any) -> None:
     machine = Machine(str(tmp_path), web_1={})
     machine.told["reserve"] = 90
@@ -660,18 +704,35 @@ def test_another_method_is_linked_to_the_sets_of_the_one_before(tmp_path: Any) -
     assert [each.pull.method for each in sets.sets_of(machine.fleet, "web-1")] == ["dirvish", "rsnapshot"]
 
 
-def test_a_dirvish_that_died_is_no_reason_to_stop_and_one_at_work_is(tmp_path: Any) -> None:
-    machine = Machine(str(tmp_path), web_1={"method": "dirvish"})
+@pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
+@pytest.mark.parametrize(
+    ("pid", "ps", "result"),
+    [
+        ("own", (0, "/usr/bin/perl /usr/bin/{0} -x\n"), FAILED),
+        ("own", (127, ""), FAILED),  # nobody can say what it is
+        ("own", (0, "sshd: /usr/sbin/sshd -D\n"), OK),  # it has got the number after a power cut
+        ("own", (1, ""), OK),
+        ("", (1, ""), OK),
+        ("999999999", (1, ""), OK),
+    ],
+)
+def test_one_that_died_is_no_reason_to_stop_and_one_at_work_is(
+    tmp_path: Any, method: str, pid: str, ps: Any, result: str
+) -> None:
+    machine = Machine(str(tmp_path), web_1={"method": method})
+    machine.processes = (ps[0], ps[1].format(method))
+    pid = pid.replace("own", str(os.getpid()))
     inner = os.path.join(machine.root, "dirvish", "web-1", "dirvish")
-    os.makedirs(inner)
-    lock = os.path.join(inner, "lock_file")
-    for pid, result in ((str(os.getpid()), FAILED), ("", OK)):
-        with open(lock, "w", encoding="ascii") as file:
-            file.write(pid)
-        machine.now += DAY
-        (outcome,) = night(machine)
-        assert outcome.result == result, outcome.says
-    assert not os.path.exists(lock)
+    lock = os.path.join(inner, "lock_file") if method == "dirvish" else machine.places.lock("web-1.rsnapshot")
+    os.makedirs(os.path.dirname(lock))
+    with open(lock, "w", encoding="ascii") as file:
+        file.write(pid + "\n")
+    (outcome,) = night(machine)
+    assert outcome.result == result, outcome.says
+    assert os.path.exists(lock) is (result == FAILED)
+    if result == FAILED:
+        assert "{0} is at work on this host already (process {1})".format(method, pid) in outcome.says
+        assert sets.sets_of(machine.fleet, "web-1") == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"v": 2}', '{"v": 1, "failures": "x"}', '{"v": 1, "last": {"id": 7}}'])
