@@ -79,6 +79,7 @@ def test_what_cannot_be_is_refused(change: Mapping[str, Any], message: str) -> N
         ("web-1", {"retain": {"daily": 0, "weekly": 4}}, "one daily set"),
         ("web-1", {"retain": {"daily": 7, "monthly": 4}}, "none of those"),
         ("web-1", {"retain": {"daily": "many"}}, "whole number"),
+        ("web-1", {"retain": {"daily": 1, "weekly": 4}}, "two daily ones"),
         ("web-1", {"window": "22-05"}, "window for backups"),
         ("web-1", {"zone": "../../etc/passwd"}, "time zone"),
         ("web-1", {"bandwidth": -1}, "whole number"),
@@ -101,6 +102,7 @@ def test_hosts_that_cannot_be_are_refused(name: str, change: Mapping[str, Any], 
     [
         ({"web": {"previous": ["old"]}, "old": {}}, "there is a host of that name"),
         ({"web": {}, "Web": {}}, "told apart"),
+        ({"a": {"previous": ["old"]}, "b": {"previous": ["older", "old"]}}, "a and b were both called old"),
     ],
 )
 def test_hosts_that_would_share_a_folder_are_refused(hosts: Dict[str, Any], message: str) -> None:
@@ -330,6 +332,27 @@ def test_the_wrapper_keeps_what_rsync_says_and_is_rsync_otherwise(tmp_path: Any)
     assert (folder / "output").read_text() == "out a b\n"
     done = subprocess.run([str(wrapper), "a b"], env=more, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (255, "out a b\n", "err\n")
+
+
+def test_the_wrapper_keeps_no_more_than_the_end_of_endless_words(tmp_path: Any) -> None:
+    """A host can make rsync say what it likes, for as long as it likes."""
+    fake, wrapper, folder = tmp_path / "rsync", tmp_path / "wrapper", tmp_path / "run"
+    fake.write_text("#!/bin/sh\nhead -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end; echo last >&2\n")
+    wrapper.write_text(transfer.WRAPPER)
+    for path in (fake, wrapper):
+        path.chmod(0o755)
+    transfer.prepare(str(folder))
+    told = {"PATH": str(tmp_path) + ":/usr/bin:/bin", "NANOZFS_BACKUP_RUN": str(folder), "NANOZFS_BACKUP_FAILED": "23"}
+    assert subprocess.run([str(wrapper)], env=told, capture_output=True, check=False).returncode == 0
+    for name, end in (("output", b"end\n"), ("errors", b"last\n")):
+        assert (folder / name).read_bytes()[-6:].endswith(end) and (folder / name).stat().st_size == 65536
+    assert transfer.result_in(str(folder)).code == 0
+
+
+def test_an_address_with_a_scope_is_no_token_of_ssh(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={"address": "fe80::1%em0"})
+    argv = transfer.ssh_argv(machine.fleet, machine.fleet.hosts["web-1"], machine.places)
+    assert "HostName=fe80::1%%em0" in argv
 
 
 # the gate
