@@ -77,6 +77,7 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
     names = [options.host] if options.host else sorted(fleet.hosts)
     if options.host and options.host not in fleet.hosts:
         raise Refused("{0} is not among the hosts of this backup host".format(printable(options.host)))
+    root.mounted(fleet)  # there are none to be seen in an empty mount point, which is no answer
     found = [each for name in names for each in sets.sets_of(fleet, name)]
     if options.json:
         print(json.dumps([each.as_dict() for each in found], indent=1), file=out)
@@ -93,7 +94,8 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
-    fleet, hosts = vault.fleet, {}
+    fleet = vault.fleet
+    hosts: Dict[str, Dict[str, Any]] = {}
     for name, host in sorted(fleet.hosts.items()):
         known = vault.known(host)
         waits: Optional[str] = None

@@ -47,8 +47,9 @@ def stopped() -> bool:
 
 
 def owner_of(lock: str, program: str, run: Long) -> str:
-    """The process that a lock file names, where it is there and runs that program. The file of one that is not there, or
-    that has only got its number after a restart of the machine, is taken away.
+    """The process that a lock file names, where it is there and runs that program.
+
+    The file of one that is not there, or has only got its number after a restart of the machine, is taken away.
 
     :param run: for ps(1).
     """

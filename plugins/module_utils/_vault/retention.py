@@ -4,9 +4,9 @@
 
 """For how long sets are kept, decided from when they were taken.
 
-Not by the day of the week or month: a host that was off on the first of a month would have no monthly set. All times are
-by the clock of the backup host. What that has dated into the future, when it was wrong, is as far away as anything else
-is: nothing waits for it.
+Not by the day of the week or month: a host that was off on the first of a month would have no monthly set. All times
+are by the clock of the backup host. What that has dated into the future, when it was wrong, is as far away as anything
+else is: nothing waits for it.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ class Rsnapshot:
     def prepare(self, tag: str) -> None:
         """See to what earlier tries have left.
 
-        A set that is complete and was not rotated in is so now. All else is put aside, and linked to: its files are those
-        of older sets, and where one has come again with another owner, mode or time, rsync would give it these in
+        A set that is complete and was not rotated in is so now. All else is put aside, and linked to: its files are
+        those of older sets, and where one has come again with another owner, mode or time, rsync would give it these in
         place. Of the same snapshot they are the same, but that is only what the host says.
 
         :param tag: of the snapshot that is pulled.

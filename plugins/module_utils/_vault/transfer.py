@@ -18,8 +18,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import
 #: What rsnapshot and dirvish run for rsync. It keeps what rsync says and how it ended for the program, and tells every
 #: failure to them as one: rsnapshot takes away what has come where rsync ended with anything but 23 or 24 (sub
 #: handle_rsync_error), and dirvish takes 255, ssh's own, for a success ("We assume warning and unknown produce useful
-#: results"). Called by a person it is rsync. What rsync says is as long as the host on the other side likes, which could
-#: fill the disk with the states of all hosts: its end is kept.
+#: results"). Called by a person it is rsync. What rsync says is as long as the host on the other side likes, which
+#: could fill the disk with the states of all hosts: its end is kept.
 WRAPPER = """#!/bin/sh
 # rsync for rsnapshot and dirvish, when nanozfs-backup runs them; see `nanozfs-backup --help`.
 [ -n "$NANOZFS_BACKUP_RUN" ] || exec rsync "$@"

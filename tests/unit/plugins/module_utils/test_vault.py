@@ -32,7 +32,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     when,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import FAILED, OK, REFUSED, WAITS, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK
 from ansible_collections.nanozfs.fleet.tests.unit.vault import NOW, Machine, said
 
 HOUR, DAY = 3600, 86400
@@ -552,7 +553,12 @@ TAG = "nanozfs-backup-vault-{0}".format(NOW + DAY)
 @pytest.mark.parametrize(
     ("rc", "answer", "keep", "why"),
     [
-        (0, {"exposure": {"tag": TAG, "gone": "the snapshot of \x1bdb is not mounted any more"}}, False, "of ?db is not"),
+        (
+            0,
+            {"exposure": {"tag": TAG, "gone": "the snapshot of \x1bdb is not mounted any more"}},
+            False,
+            "of ?db is not",
+        ),
         (0, {"exposure": {"tag": TAG}}, False, "does not say whether"),
         (0, {"exposure": {"tag": "another", "gone": ""}}, False, "does not show its snapshot"),
         (0, {"exposure": None}, False, "does not show its snapshot"),
@@ -563,7 +569,7 @@ TAG = "nanozfs-backup-vault-{0}".format(NOW + DAY)
 def test_what_was_gone_before_its_end_is_never_taken_in(
     tmp_path: Any, method: str, rc: int, answer: Any, keep: bool, why: str
 ) -> None:
-    """rsync takes what was unmounted under it for empty folders, and ends well."""
+    """Rsync takes what was unmounted under it for empty folders, and ends well."""
     machine = Machine(str(tmp_path), web_1={"method": method})
     night(machine)
     before = sets.newest_good(machine.fleet, "web-1")
@@ -582,7 +588,7 @@ def test_what_was_gone_before_its_end_is_never_taken_in(
 @pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
 @pytest.mark.parametrize("apart", [-NOW, -DAY, -3600, 7 * DAY, 4000 * DAY])
 def test_no_host_says_how_long_its_sets_are_kept(tmp_path: Any, method: str, apart: int) -> None:
-    """One whose clock is wrong, or that lies, has one set a night all the same, and the weekly ones when they are due."""
+    """One whose clock is wrong, or that lies, has one set a night all the same, and a weekly one when it is due."""
     machine = Machine(str(tmp_path), web_1={"method": method, "retain": {"daily": 2, "weekly": 2, "monthly": 0}})
     machine.apart = apart
     for evening in range(4):
@@ -822,13 +828,13 @@ def test_real_rsnapshot_keeps_older_sets_as_they_were(tmp_path: Any) -> None:
     real = Places("Linux", str(tmp_path))
     for path, text in ((real.ssh, SSH.format(tree=tree)), (real.rsync, transfer.WRAPPER)):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "w", encoding="utf-8") as script:
+            script.write(text)
         os.chmod(path, 0o755)
     host = machine.fleet.hosts["web-1"]
     os.makedirs(os.path.dirname(real.excludes("web-1")))
-    with open(real.excludes("web-1"), "w", encoding="utf-8") as file:
-        file.write(transfer.excludes_text(host))
+    with open(real.excludes("web-1"), "w", encoding="utf-8") as left_out:
+        left_out.write(transfer.excludes_text(host))
 
     def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
         here = argv[0] == real.ssh and argv[-1].startswith("nanozfs-backup")
@@ -849,8 +855,8 @@ def test_real_rsnapshot_keeps_older_sets_as_they_were(tmp_path: Any) -> None:
     modes = [stat.S_IMODE(os.stat(os.path.join(each, "sp ace")).st_mode) for each in (older, newer)]
     assert modes == [0o644, 0o600]
     assert os.stat(os.path.join(older, "hole")).st_ino == os.stat(os.path.join(newer, "hole")).st_ino
-    with open(os.path.join(os.path.dirname(newer), sets.RECORD), encoding="utf-8") as file:
-        assert json.load(file)["files"] == len(names) + 3  # link, hole, and the tree itself
+    with open(os.path.join(os.path.dirname(newer), sets.RECORD), encoding="utf-8") as record:
+        assert json.load(record)["files"] == len(names) + 3  # link, hole, and the tree itself
     # a host that lies: cut after all had come, and then other modes in what it calls the same snapshot
     machine.now += DAY
     machine.lost["web-1"] = (255, None)
