@@ -110,8 +110,8 @@ class Machine:
             if host in self.lost:
                 rc, answer = self.lost[host]
                 return rc, json.dumps(answer), "ssh: connection closed" if rc else ""
-            tree = self.open.get(host)
-            return 0, json.dumps({"exposure": dict(tree, problem="", gone="") if tree else None, "record": None}), ""
+            shown = self.open.get(host)
+            return 0, json.dumps({"exposure": dict(shown, problem="", gone="") if shown else None, "record": None}), ""
         assert word == "nanozfs-backup end" and stdin is not None, argv
         result = json.loads(stdin)
         self.ended.append((host, result))
