@@ -528,6 +528,7 @@ class TestGate:
             "--one-file-system", "--protect-args", "--secluded-args", "--partial-dir=/x", "--backup-dir=/x",
             "--bwlimit", "--bwlimit=", "--bwlimit=1/2", "--bwlimit='1 2'", "--numeric-ids=1", "--exclude-from=/etc",
             "--out-format=x", "--password-file=/x", "--only-write-batch=x", "-M--foo", "-@x", "/etc",
+            "--debug=FILTER2", "--info=ALL", "-vvlogDtpre.iLsfxCIvu", "-v -v",
         ],
     )  # fmt: skip
     def test_options_that_are_not_allowed(self, options: str) -> None:
