@@ -710,7 +710,7 @@ def test_a_host_that_is_called_otherwise_has_its_sets(tmp_path: Any, method: str
     machine.now += DAY
     (outcome,) = night(machine)
     assert outcome.result == OK and "the sets of old are its own now" in outcome.says
-    assert len(sets.sets_of(machine.fleet, "new")) == 2
+    assert [each.as_dict()["host"] for each in sets.sets_of(machine.fleet, "new")] == ["new", "new"]
     assert not os.path.exists(os.path.join(machine.root, method, "old"))
     if method == "dirvish":
         path = os.path.join(machine.root, method, "new", "20261130T223000Z", "summary")
@@ -785,6 +785,25 @@ def test_what_is_no_set_is_none(tmp_path: Any) -> None:
         shutil.copytree(os.path.join(folder, "daily.0"), os.path.join(folder, name))
     os.unlink(os.path.join(folder, "daily.9", sets.RECORD))
     assert [each.name for each in sets.sets_of(machine.fleet, "web-1")] == ["daily.0"]
+
+
+@pytest.mark.parametrize(
+    ("record", "stays"),
+    [(None, False), ("{", True), ('{"result": 7}', True), ("[]", True)],
+)
+def test_an_image_whose_record_cannot_be_read_is_taken_away_by_nobody(
+    tmp_path: Any, record: Optional[str], stays: bool
+) -> None:
+    machine = Machine(str(tmp_path), web_1={"method": "dirvish"})
+    night(machine)
+    image = os.path.join(machine.root, "dirvish", "web-1", "20261130T223000Z")
+    os.unlink(os.path.join(image, sets.RECORD))
+    if record is not None:
+        with open(os.path.join(image, sets.RECORD), "w", encoding="ascii") as file:
+            file.write(record)
+    machine.now += DAY
+    (outcome,) = night(machine)
+    assert outcome.result == OK and os.path.isdir(image) is stays
 
 
 # running for long
