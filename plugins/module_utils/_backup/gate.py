@@ -10,9 +10,9 @@ shell, and what of it rsync gets is chosen from a list, as rrsync(1) of rsync do
 that writes, follows links out of the tree, or reads names from elsewhere; and no ``-x``, which would leave out children
 without a word.
 
-The list is for what is asked for in words. Rules for leaving files out come later and out of its sight, and one can name
-a file of rules anywhere (``recv_filter_list()`` of ``exclude.c``). What is in it is not sent, but an rsync that is made to
-talk says what it has read: it is not made to.
+The list is for what is asked for in words. Rules for leaving files out come later and out of its sight, and one can
+name a file of rules anywhere (``recv_filter_list()`` of ``exclude.c``). What is in it is not sent, but an rsync that is
+made to talk says what it has read: it is not made to.
 
 Sources: sshd(8), AUTHORIZED_KEYS FILE FORMAT; ``support/rrsync`` and ``server_options()`` in ``options.c`` of rsync:
 options are handed on in the short form as one word, which ends in ``e`` and what this side must know of the other.

@@ -18,7 +18,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arrivi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import config, dirvish, rsnapshot, sets, transfer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
+    config,
+    dirvish,
+    root,
+    rsnapshot,
+    sets,
+    transfer,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import read_known
@@ -274,10 +281,11 @@ def make_key(runner: Runner, places: Places, label: str) -> Tuple[bool, str]:
 def _root(fleet: Fleet, places: Places, check_mode: bool) -> bool:
     """The folder of all sets, marked as such.
 
-    :raises Refused: when it is empty and was not before: its file system is not mounted.
+    :raises Refused: when it is empty and was not before: its file system is not mounted; or it is another's.
     """
     marker = os.path.join(fleet.root, sets.MARKER)
     if os.path.isfile(marker):
+        root.mounted(fleet)
         return False
     had = [name for name in fleet.hosts if read_known(places.host_state(name)).good is not None]
     if had:

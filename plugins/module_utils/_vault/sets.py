@@ -125,8 +125,8 @@ def newest_good(fleet: Fleet, host: str, method: str = "") -> Optional[Set]:
 def _is_leftover(image: str) -> bool:
     """Whether an image of dirvish is what a try has left.
 
-    One without a record was cut by the power, or is being made by hand: dirvish's own lock tells. One whose record cannot
-    be read may be as good as any, and is for a person to judge.
+    One without a record was cut by the power, or is being made by hand: dirvish's own lock tells. One whose record
+    cannot be read may be as good as any, and is for a person to judge.
     """
     try:
         said = read_json(os.path.join(image, RECORD))

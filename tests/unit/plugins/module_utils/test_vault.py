@@ -668,6 +668,19 @@ def test_an_empty_mount_point_is_never_written_to(tmp_path: Any) -> None:
     assert os.listdir(machine.root) == []
 
 
+@pytest.mark.parametrize(("whose", "fits"), [(b"vault\n", True), (b"", True), (b"vault-2\n", False), (b"\xff", False)])
+def test_the_folder_of_another_backup_host(tmp_path: Any, whose: bytes, fits: bool) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    with open(os.path.join(machine.root, sets.MARKER), "wb") as file:
+        file.write(whose)
+    if fits:
+        assert [each.result for each in night(machine)] == [OK]
+        return
+    with pytest.raises(Refused, match=r"of the backup host .*, and this one is vault"):
+        night(machine)
+    assert machine.calls == []
+
+
 def test_nobody_of_that_name(tmp_path: Any) -> None:
     with pytest.raises(Refused, match="not among the hosts"):
         night(Machine(str(tmp_path), web_1={}), None, "web-9")

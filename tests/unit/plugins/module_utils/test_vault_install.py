@@ -219,6 +219,14 @@ def test_it_is_none_any_more_and_its_sets_stay(tmp_path: Any) -> None:
     assert not install.absent(Runner(machine.commands), machine.places).changed
 
 
+def test_the_folder_of_another_backup_host_is_not_taken(tmp_path: Any) -> None:
+    machine = Backup(str(tmp_path))
+    machine.present()
+    machine.told["label"] = "vault-2"
+    with pytest.raises(Refused, match="has the sets of the backup host vault, and this one is vault-2"):
+        machine.present()
+
+
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_who_can_be_pulled(tmp_path: Any, monkeypatch: Any, check_mode: bool) -> None:
     machine = Backup(str(tmp_path))
