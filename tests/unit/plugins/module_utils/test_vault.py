@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
+import threading
 from typing import Any, Dict, List, Mapping, Optional
 
 import pytest
@@ -825,6 +827,15 @@ def test_an_image_whose_record_cannot_be_read_is_taken_away_by_nobody(
 def test_a_family_is_ended_when_its_time_is_over() -> None:
     rc, _out, _err = execute.execute(["sh", "-c", "sleep 60 & sleep 60"], None, 0.2, {})
     assert rc == TIMED_OUT
+
+
+def test_what_is_begun_while_a_run_is_asked_to_end_is_ended(monkeypatch: Any) -> None:
+    asked = threading.Event()
+    asked.set()
+    monkeypatch.setattr(execute, "_stopped", asked)
+    rc, _out, _err = execute.execute(["sh", "-c", "exec sleep 60"], None, 5, {"NANOZFS_BACKUP_RUN": "/"})
+    assert rc == -signal.SIGTERM
+    assert execute.execute(["true"], None, None, {})[0] == 0  # the hosts can still be told
 
 
 def test_output_is_bounded_and_read_to_its_end() -> None:
