@@ -116,6 +116,11 @@ def known_keys(places: Places) -> Dict[str, List[str]]:
     return found
 
 
+def is_key(text: str) -> bool:
+    """Whether a text is a public key in the form that ssh knows."""
+    return len(text) < 9000 and _KEY.fullmatch(text.strip()) is not None
+
+
 def known_hosts_text(
     names: Sequence[str], known: Mapping[str, Sequence[str]], told: Mapping[str, Sequence[str]]
 ) -> str:
