@@ -38,7 +38,7 @@ class ActionModule(PushingAction):
             if not result.get("failed"):
                 given = lines_of(taken["addresses"]) or []
                 result["puller"] = {
-                    "label": result["label"],
+                    "label": str(arguments.get("label") or ""),  # not what the machine says: it is of one only
                     "key": result["public_key"],
                     "addresses": addresses(given, self._vars.get("ansible_host")),
                 }

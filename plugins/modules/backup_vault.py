@@ -166,6 +166,12 @@ schedule:
   returned: with O(state=present)
   type: str
   sample: systemd
+ready:
+  description: The hosts that can be pulled, as their ssh keys are known.
+  returned: with O(state=present)
+  type: list
+  elements: str
+  sample: [web-1, web-2]
 unknown:
   description: The hosts whose ssh key is not known yet, which cannot be pulled.
   returned: with O(state=present)
@@ -212,7 +218,7 @@ def _present(params: Dict[str, Any], runner: Runner) -> Dict[str, Any]:
     # the action brings it when it is told so, before anything else is changed
     wanted = not install.program_is(places, wish.digest) and not wish.program
     if wanted and not runner.check_mode:
-        return {"changed": False, "program_wanted": True, "schedule": "", "unknown": []}
+        return {"changed": False, "program_wanted": True, "schedule": "", "ready": [], "unknown": []}
     change = install.present(runner, places, wish)
     known = {**install.known_keys(places), **params["known_hosts"]}
     unknown = sorted(name for name in params["hosts"] if not known.get(name))
@@ -227,6 +233,7 @@ def _present(params: Dict[str, Any], runner: Runner) -> Dict[str, Any]:
         "changed": change.changed,
         "program_wanted": wanted,
         "schedule": install.chosen(params["schedule"], places),
+        "ready": sorted(set(params["hosts"]) - set(unknown)),
         "unknown": unknown,
         "warnings": warnings,
         "diff": change.diff,

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import METHODS, NONE
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.install import is_key
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._variables import plain
 
@@ -23,6 +24,9 @@ SETTINGS = {
     "backup_bandwidth": "bandwidth",
     "backup_excludes": "excludes",
 }
+
+#: of one host
+MOST_KEYS = 10
 
 #: and those that no other host has a say in
 OWN = {"backup_previous_names": "previous", "fleet_time_zone": "zone"}
@@ -72,6 +76,9 @@ def addresses(given: Sequence[str], reached: Any) -> List[str]:
 
 
 def keys_of(found: Any) -> List[str]:
-    """The ssh keys that a host said, from the result of M(nanozfs.fleet.backup_source); none where it said none."""
+    """The ssh keys that a host said, from the result of M(nanozfs.fleet.backup_source); none where it said none.
+
+    What is no key is none: a host that says nonsense must not be in the way of all others.
+    """
     said = found.get("ssh_host_keys") if isinstance(found, Mapping) else None
-    return [str(each) for each in said] if isinstance(said, list) else []
+    return [str(each) for each in said[:MOST_KEYS] if is_key(str(each))] if isinstance(said, list) else []

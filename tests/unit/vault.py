@@ -49,6 +49,10 @@ class Machine:
         self.complaint = "rsync: connection unexpectedly closed"
         #: what ssh answers instead of the gate, by host: exit status and errors
         self.gate: Dict[str, Tuple[int, str]] = {}
+        #: how far the clocks of the hosts are ahead of the one here (seconds)
+        self.apart = 0
+        #: what the gate answers instead when it is asked how it stands, by host: exit status and answer
+        self.lost: Dict[str, Tuple[int, Any]] = {}
         self.open: Dict[str, Dict[str, Any]] = {}
         self.ended: List[Tuple[str, Dict[str, Any]]] = []
         self.calls: List[List[str]] = []
@@ -56,6 +60,8 @@ class Machine:
         self.files: Dict[str, Dict[str, str]] = {}
         #: what rsnapshot was told to link to in the last pull, by host
         self.links: Dict[str, List[str]] = {}
+        #: what ps(1) says: exit status and output
+        self.processes: Tuple[int, str] = (1, "")
         #: exit statuses of rsnapshot's rotations to come
         self.rotations: List[int] = []
         os.makedirs(self.root)
@@ -80,6 +86,8 @@ class Machine:
         if program == "rm":
             shutil.rmtree(argv[-1])
             return 0, "", ""
+        if program == "ps":
+            return (*self.processes, "")
         if program == "rsnapshot":
             return self._rsnapshot(argv, more)
         if program == "dirvish":
@@ -95,9 +103,15 @@ class Machine:
         if word == "nanozfs-backup begin":
             resumed = host in self.open
             tag = "nanozfs-backup-vault-{0}".format(int(self.now))
-            tree = self.open.setdefault(host, {"tag": tag, "begun": int(self.now)})
+            tree = self.open.setdefault(host, {"tag": tag, "begun": int(self.now + self.apart)})
             answer = dict(tree, root=self.fleet.tree, resumed=resumed, trial=False, left_out=[], notes=[])
             return 0, json.dumps(dict(answer, host={"name": host, "version": "1.0"})), ""
+        if word == "nanozfs-backup status":
+            if host in self.lost:
+                rc, answer = self.lost[host]
+                return rc, json.dumps(answer), "ssh: connection closed" if rc else ""
+            shown = self.open.get(host)
+            return 0, json.dumps({"exposure": dict(shown, problem="", gone="") if shown else None, "record": None}), ""
         assert word == "nanozfs-backup end" and stdin is not None, argv
         result = json.loads(stdin)
         self.ended.append((host, result))

@@ -443,11 +443,19 @@ class Exposing:
         return exposure
 
     def _mount(self, parts: Sequence[Part], tag: str) -> Tuple[List[Part], List[Left]]:
-        """Mount snapshots as one tree, parents first."""
+        """Mount snapshots as one tree, parents first.
+
+        What is mounted is what users of the host have made: where one has renamed a folder above a mount point, and put
+        a link there (rename(2) forbids it for the mount point itself only), the place of a child is out of the tree.
+        """
         shown: List[Part] = []
         left: List[Left] = []
+        top = os.path.realpath(self.root)
         for part in parts:
             target = os.path.join(self.root, part.path)
+            if os.path.realpath(target) != os.path.join(top, part.path):
+                left.append(Left(part.dataset, "a link is in the place of a folder above it", True))
+                continue
             try:
                 os.makedirs(target, mode=0o700, exist_ok=True)
             except OSError:
@@ -526,7 +534,13 @@ class Exposing:
         found = self.read()
         exposure = None
         if found is not None:
-            exposure = dict(found.as_dict(), problem=self.problem(found), reading=self.reading(), root=self.root)
+            exposure = dict(
+                found.as_dict(),
+                problem=self.problem(found),  # with going on later
+                gone=self.problem(found, young=False),  # with what is read now
+                reading=self.reading(),
+                root=self.root,
+            )
         record = Records(self.zfs, look(self.runner).pool).read(self.label)
         return {"exposure": exposure, "record": record.as_dict() if record else None}
 
@@ -655,7 +669,8 @@ def prune(runner: Runner, clock: Callable[[], float] = time.time) -> List[str]:
             continue
         with exposing.locked():
             old = exposing.read()
-            if old is not None and not exposing.problem(old):
+            # one that is being read is as long under way as it takes
+            if old is not None and not exposing.problem(old, young=not exposing.reading()):
                 said.append("{0}: {1} stays, its pull can still go on".format(label, old.tag))
                 continue
             before = len([tag for tag in tags if label_of(tag) == label])

@@ -10,6 +10,10 @@ shell, and what of it rsync gets is chosen from a list, as rrsync(1) of rsync do
 that writes, follows links out of the tree, or reads names from elsewhere; and no ``-x``, which would leave out children
 without a word.
 
+The list is for what is asked for in words. Rules for leaving files out come later and out of its sight, and one can
+name a file of rules anywhere (``recv_filter_list()`` of ``exclude.c``). What is in it is not sent, but an rsync that is
+made to talk says what it has read: it is not made to.
+
 Sources: sshd(8), AUTHORIZED_KEYS FILE FORMAT; ``support/rrsync`` and ``server_options()`` in ``options.c`` of rsync:
 options are handed on in the short form as one word, which ends in ``e`` and what this side must know of the other.
 """
@@ -110,8 +114,6 @@ _LONGS: Dict[str, bool] = {
             "compress-choice",
             "compress-level",
             "compress-threads",
-            "debug",
-            "info",
             "log-format",
             "max-alloc",
             "max-delete",
@@ -172,6 +174,8 @@ def _read(words: Sequence[str]) -> Asked:
     options, paths = words[:dot], words[dot + 1 :]
     for word in options:
         _judge(word)
+    if sum(word.partition("e")[0].count("v") for word in options if not word.startswith("--")) > 1:
+        raise _refused("the option -v is allowed once", "it would say what is in files that are not shown")
     if len(paths) != 1:
         raise _refused("{0} paths, and it takes one".format(len(paths)))
     return Asked(READ, tuple(options), paths[0])

@@ -77,6 +77,7 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
     names = [options.host] if options.host else sorted(fleet.hosts)
     if options.host and options.host not in fleet.hosts:
         raise Refused("{0} is not among the hosts of this backup host".format(printable(options.host)))
+    root.mounted(fleet)  # there are none to be seen in an empty mount point, which is no answer
     found = [each for name in names for each in sets.sets_of(fleet, name)]
     if options.json:
         print(json.dumps([each.as_dict() for each in found], indent=1), file=out)
@@ -196,7 +197,11 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
 def main() -> int:
     """Entry point."""
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: execute.stop())
+    if sys.argv[1:2] == ["run"]:
+        # what it has begun is in sessions of its own, and would go on without it
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) has it
+                signal.signal(number, lambda _number, _frame: execute.stop())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -138,6 +138,8 @@ def _retain(value: Any, whose: str) -> Dict[str, int]:
     }
     if not found["daily"]:
         raise _wrong("backup_retain of {0} must keep one daily set at least".format(whose))
+    if found["daily"] == 1 and found["weekly"]:  # rsnapshot would refuse it every night
+        raise _wrong("backup_retain of {0} keeps weekly sets, and must keep two daily ones at least".format(whose))
     if found["monthly"] and not found["weekly"]:
         raise _wrong(
             "backup_retain of {0} keeps monthly sets, which become of weekly ones, and none of those".format(whose)
@@ -204,10 +206,13 @@ def fleet_of(said: Any) -> Fleet:
     if not isinstance(hosts, Mapping) or not all(isinstance(each, Mapping) for each in hosts.values()):
         raise _wrong("the hosts of fleet.json are no mapping")
     found = {str(name): host_of(str(name), each) for name, each in sorted(hosts.items())}
+    heirs: Dict[str, str] = {}
     for host in found.values():
         for previous in host.previous:
             if previous in found:
                 raise _wrong("{0} was called {1} before, and there is a host of that name".format(host.name, previous))
+            if heirs.setdefault(previous, host.name) != host.name:
+                raise _wrong("{0} and {1} were both called {2} before".format(heirs[previous], host.name, previous))
     taken: Dict[str, str] = {}
     for name in found:  # file systems that do not tell A from a are none of Debian's or FreeBSD's; people do not either
         if taken.setdefault(name.lower(), name) != name:

@@ -20,7 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arrivi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, Fleet, Host
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long, owner_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import days, kind_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.rsnapshot import LEFTOVERS
@@ -95,14 +95,11 @@ class Dirvish:
         with arriving(os.path.join(inner, "default.conf")) as (_partial, file):
             file.write(vault(self._fleet, self._host, self._places).encode("utf-8"))
         lock = os.path.join(inner, "lock_file")
-        with contextlib.suppress(FileNotFoundError):
-            with open(lock, encoding="ascii", errors="replace") as file:
-                pid = file.read(20).strip()
-            if _lives(pid):
-                raise FleetError(
-                    "dirvish is at work on this host already (process {0})".format(pid), safe="nothing was pulled"
-                )
-            os.unlink(lock)
+        pid = owner_of(lock, DIRVISH, self._run)
+        if pid:
+            raise FleetError(
+                "dirvish is at work on this host already (process {0})".format(pid), safe="nothing was pulled"
+            )
         for path in sets.leftovers(self._folder, DIRVISH)[LEFTOVERS:]:
             self._remove(path)
 
@@ -134,7 +131,7 @@ class Dirvish:
         return found, rc == TIMED_OUT
 
     def _kind(self, pull: Pull, good: Sequence[sets.Set]) -> str:
-        return kind_of(self._host.retain, [(each.pull.kind, each.pull.begun) for each in good], pull.begun)
+        return kind_of(self._host.retain, [(each.pull.kind, each.pull.tried) for each in good], pull.tried)
 
     def keep(self, pull: Pull, trusted: bool) -> List[str]:
         """Make a set of the image, and have dirvish take away what has expired; what is to be said of that.
@@ -164,16 +161,3 @@ class Dirvish:
         if os.path.isdir(self._image(pull)):
             with contextlib.suppress(FleetError):
                 write_json(os.path.join(self._image(pull), sets.RECORD), asdict(pull))
-
-
-def _lives(pid: str) -> bool:
-    """Whether a process is there; what is no number is none."""
-    if not pid.isdigit() or int(pid) < 2:
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

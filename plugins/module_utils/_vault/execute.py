@@ -46,6 +46,40 @@ def stopped() -> bool:
     return _stopped.is_set()
 
 
+def owner_of(lock: str, program: str, run: Long) -> str:
+    """The process that a lock file names, where it is there and runs that program.
+
+    The file of one that is not there, or has only got its number after a restart of the machine, is taken away.
+
+    :param run: for ps(1).
+    """
+    try:
+        with open(lock, encoding="ascii", errors="replace") as file:
+            pid = file.read(20).strip()
+    except FileNotFoundError:
+        return ""
+    if _lives(pid):
+        rc, out, _err = run(["ps", "-p", pid, "-o", "args="], None, 60, {})
+        if rc not in (0, 1) or program in out:  # where there is no ps(1), it is better to wait
+            return pid
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(lock)
+    return ""
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process is there; what is no number is none."""
+    if not pid.isdigit() or int(pid) < 2:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def _drain(stream: IO[bytes], kept: List[bytes]) -> None:
     """Read all of a stream, and keep what is bearable."""
     total = 0
@@ -101,6 +135,9 @@ def execute(
     late = False
     if "NANOZFS_BACKUP_RUN" in more:
         _PULLS[process.pid] = process
+        if _stopped.is_set():  # while it was begun
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -114,7 +114,7 @@ class Gate:
             raise FleetError("{0} says too much".format(self._name), safe="nothing was pulled")
         try:
             return json.loads(out)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise FleetError(
                 "{0} does not speak as `nanozfs backup` does".format(self._name),
                 safe="nothing was pulled",
@@ -165,3 +165,17 @@ class Gate:
         :raises FleetError: when it does not say.
         """
         return self._answer("status")
+
+    def gone(self, tag: str) -> str:
+        """Why what was read up to now cannot be trusted; empty where all of the snapshot is still there.
+
+        What is unmounted under an rsync is an empty folder to it, which is no failure.
+
+        :raises FleetError: when it does not say.
+        """
+        said = self.status()
+        shown = said.get("exposure") if isinstance(said, Mapping) else None
+        if not isinstance(shown, Mapping) or shown.get("tag") != tag:
+            return "the host does not show its snapshot any more"
+        gone = shown.get("gone")
+        return printable(gone)[:200] if isinstance(gone, str) else "the host does not say whether its snapshot is there"

@@ -18,7 +18,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arrivi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import config, dirvish, rsnapshot, sets, transfer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
+    config,
+    dirvish,
+    root,
+    rsnapshot,
+    sets,
+    transfer,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import read_known
@@ -107,6 +114,11 @@ def known_keys(places: Places) -> Dict[str, List[str]]:
         if key and not line.startswith("#"):
             found.setdefault(name, []).append(key)
     return found
+
+
+def is_key(text: str) -> bool:
+    """Whether a text is a public key in the form that ssh knows."""
+    return len(text) < 9000 and _KEY.fullmatch(text.strip()) is not None
 
 
 def known_hosts_text(
@@ -274,10 +286,11 @@ def make_key(runner: Runner, places: Places, label: str) -> Tuple[bool, str]:
 def _root(fleet: Fleet, places: Places, check_mode: bool) -> bool:
     """The folder of all sets, marked as such.
 
-    :raises Refused: when it is empty and was not before: its file system is not mounted.
+    :raises Refused: when it is empty and was not before: its file system is not mounted; or it is another's.
     """
     marker = os.path.join(fleet.root, sets.MARKER)
     if os.path.isfile(marker):
+        root.mounted(fleet)
         return False
     had = [name for name in fleet.hosts if read_known(places.host_state(name)).good is not None]
     if had:

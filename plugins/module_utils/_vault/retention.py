@@ -4,7 +4,9 @@
 
 """For how long sets are kept, decided from when they were taken.
 
-Not by the day of the week or month: a host that was off on the first of a month would have no monthly set.
+Not by the day of the week or month: a host that was off on the first of a month would have no monthly set. All times
+are by the clock of the backup host. What that has dated into the future, when it was wrong, is as far away as anything
+else is: nothing waits for it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def rotations(retain: Mapping[str, int], taken: Mapping[str, float]) -> List[str
         if not retain.get(kind) or oldest not in taken:
             return False
         newest = taken.get(kind + ".0")
-        return newest is None or taken[oldest] - newest >= _APART[kind]
+        return newest is None or abs(taken[oldest] - newest) >= _APART[kind]
 
     found = ["daily"]
     if becomes("weekly", "daily"):
@@ -53,7 +55,7 @@ def kind_of(retain: Mapping[str, int], kept: Iterable[Tuple[str, float]], taken:
     """
     kept = list(kept)
     for kind, as_good in (("monthly", ("monthly",)), ("weekly", ("weekly", "monthly"))):
-        if retain.get(kind) and all(taken - when >= _APART[kind] for what, when in kept if what in as_good):
+        if retain.get(kind) and all(abs(taken - when) >= _APART[kind] for what, when in kept if what in as_good):
             return kind
     return "daily"
 

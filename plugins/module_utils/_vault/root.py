@@ -12,6 +12,7 @@ from typing import List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, METHODS, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
@@ -30,11 +31,20 @@ def shown_size(size: float) -> str:
 
 
 def mounted(fleet: Fleet) -> None:
-    """See that the root is the one that was set up, and not an empty mount point.
+    """See that the root is the one that was set up, and not an empty mount point or that of another backup host.
 
     :raises Refused: when it is not.
     """
-    if not os.path.isfile(os.path.join(fleet.root, sets.MARKER)):
+    said = _read(os.path.join(fleet.root, sets.MARKER))
+    whose = printable((said or b"").decode("utf-8", "replace").strip())[:40]
+    if whose not in ("", fleet.label):
+        raise Refused(
+            "{0} has the sets of the backup host {1}, and this one is {2}".format(fleet.root, whose, fleet.label),
+            safe="nothing was pulled or written",
+            todo="give each a folder of its own, as they know nothing of each other; where it is this one under a new "
+            "name, write that into {0}".format(os.path.join(fleet.root, sets.MARKER)),
+        )
+    if said is None:
         raise Refused(
             "{0} is not the folder of sets that was set up: {1} is not in it".format(fleet.root, sets.MARKER),
             safe="nothing was pulled or written",

@@ -20,7 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import KINDS, RSNAPSHOT, Fleet, Host
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long, owner_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import rotations
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, Pull, write_json
@@ -95,20 +95,26 @@ class Rsnapshot:
     def prepare(self, tag: str) -> None:
         """See to what earlier tries have left.
 
-        A set that is complete and was not rotated in is so now. What is of another snapshot is put aside: rsync would
-        change what is linked to older sets.
+        A set that is complete and was not rotated in is so now. All else is put aside, and linked to: its files are
+        those of older sets, and where one has come again with another owner, mode or time, rsync would give it these in
+        place. Of the same snapshot they are the same, but that is only what the host says.
 
         :param tag: of the snapshot that is pulled.
-        :raises FleetError: when a rotation fails.
+        :raises FleetError: when a rotation fails, or another rsnapshot is at work on it: one whose program was killed.
         :raises OSError: when there is no room.
         """
+        pid = owner_of(self._places.lock(self._host.name + ".rsnapshot"), RSNAPSHOT, self._run)
+        if pid:
+            raise FleetError(
+                "rsnapshot is at work on this host already (process {0})".format(pid), safe="nothing was pulled"
+            )
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if not os.path.isdir(self._sync):
             return
         record = sets.record_in(self._sync)
         if record is not None and record.result == OK and record.tag != tag:
             self._rotate()
-        elif record is None or record.tag != tag:
+        else:
             stamp = record.id if record is not None else "00000000T000000Z"
             aside = os.path.join(self._folder, ".partial-" + stamp)
             if os.path.isdir(aside):
@@ -168,7 +174,7 @@ class Rsnapshot:
             path = os.path.join(self._folder, name)
             if name.partition(".")[0] in KINDS and os.path.isdir(path):
                 record = sets.record_in(path)
-                found[name] = record.begun if record is not None else os.stat(path).st_mtime
+                found[name] = record.tried if record is not None else os.stat(path).st_mtime
         return found
 
     def _rotate(self) -> None:

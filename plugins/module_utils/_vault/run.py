@@ -108,9 +108,7 @@ class Vault:
         """
         known, now = self.known(host), self._clock()
         found = when.opening(host.hours, host.zone, now)
-        # by the clock here, not by that of the host, which may be hours off
-        good = known.good.ended - known.good.seconds if known.good else None
-        return when.waits(found, good, known.tried, known.failures, now)
+        return when.waits(found, known.good.tried if known.good else None, known.tried, known.failures, now)
 
     def _until(self, host: Host) -> Optional[float]:
         """When its window closes; ``None`` where it has none."""
@@ -128,7 +126,7 @@ class Vault:
 
     def _age(self, host: Host) -> Tuple[int, str]:
         good = self.known(host).good
-        return (good.begun if good else 0, host.name)
+        return (good.tried if good else 0, host.name)
 
     # a run
 
@@ -166,7 +164,12 @@ class Vault:
                     if not queue:
                         return
                     line = queue.pop(0)
-                self._line(line, until, done)
+                try:
+                    self._line(line, until, done)
+                except FleetError as error:  # no lock could be made; whoever it was of is not forgotten
+                    for host in line:
+                        if host.name not in outcomes:
+                            done(Outcome(host.name, FAILED, str(error)))
 
         def refill() -> Dict[str, str]:
             """Put those that are due now into the queue; why the others wait."""
@@ -220,9 +223,15 @@ class Vault:
                     done(self._guarded(host, end))
 
     def _guarded(self, host: Host, end: Optional[float]) -> Outcome:
-        """One host; whatever goes wrong with it is not the end of the others."""
+        """One host; whatever goes wrong with it is not the end of the others.
+
+        It has a lock of its own besides that of its site, which it may have left while it was pulled.
+        """
         try:
-            outcome = self.pull(host, end)
+            with locked(self.places.lock(os.path.join("hosts", host.name))) as free:
+                if not free:
+                    return Outcome(host.name, WAITS, "waits: it is being pulled")
+                outcome = self.pull(host, end)
         except FleetError as error:
             outcome = Outcome(host.name, FAILED, str(error))
         except Exception as error:  # pragma: no cover - a mistake of ours, which must not take the night of the others
@@ -260,6 +269,7 @@ class Vault:
         state = self.places.host_state(host.name)
         notes: List[str] = []
         try:
+            root.mounted(self.fleet)  # a night is long
             notes += root.move_previous(self.fleet, host, self.places)
             known = self.known(host)
             notes += [known.broken] if known.broken else []
@@ -322,7 +332,7 @@ class Vault:
             found, late = method.pull(pull, None if end is None else max(1.0, end - self._clock()))
             pull = replace(pull, bytes=found.bytes, files=found.files, sent=found.sent)
             if found.code == 0 and not late:
-                pull = replace(pull, result=OK, why="")
+                pull, keep = self._whole(host, tree, pull)
             else:
                 result = PARTIAL if found.code == transfer.SOME_FILES else FAILED
                 full = found.full
@@ -346,6 +356,17 @@ class Vault:
         else:
             method.fail(pull, full)
         return pull, keep, notes
+
+    def _whole(self, host: Host, tree: Tree, pull: Pull) -> Tuple[Pull, bool]:
+        """Whether what has come is all of the snapshot: how the pull went, and whether the host shall keep that."""
+        try:
+            gone = self.gate(host).gone(tree.tag)
+        except FleetError as error:
+            why = "all has come, but whether it is all of the snapshot is not known: {0}".format(error.what)[:300]
+            return replace(pull, result=FAILED, why=why), True
+        if gone:
+            return replace(pull, result=FAILED, why="it was over before its end: {0}".format(gone)), False
+        return replace(pull, result=OK, why=""), False
 
     def _tell(self, host: Host, pull: Pull, keep: bool) -> str:
         """Tell the host how it went; why that could not be done."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, KINDS, RSNAPSHOT, Fleet
@@ -101,13 +102,14 @@ def sets_in(folder: str, method: str) -> List[Set]:
         pull = record_in(path)
         if pull is not None and os.path.isdir(os.path.join(path, TREE)):
             found.append(Set(path, pull))
-    return sorted(found, key=lambda each: (each.pull.begun, each.pull.id), reverse=True)
+    return sorted(found, key=lambda each: (each.pull.id, each.pull.begun), reverse=True)
 
 
 def sets_of(fleet: Fleet, host: str) -> List[Set]:
-    """All sets of a host, the newest first."""
+    """All sets of a host, the newest first; also those of when it was called otherwise."""
     found = [each for method in (RSNAPSHOT, DIRVISH) for each in sets_in(folder_of(fleet, method, host), method)]
-    return sorted(found, key=lambda each: (each.pull.begun, each.pull.id), reverse=True)
+    found = [each._replace(pull=replace(each.pull, host=host)) for each in found]
+    return sorted(found, key=lambda each: (each.pull.id, each.pull.begun), reverse=True)
 
 
 def newest_good(fleet: Fleet, host: str, method: str = "") -> Optional[Set]:
@@ -120,6 +122,19 @@ def newest_good(fleet: Fleet, host: str, method: str = "") -> Optional[Set]:
     )
 
 
+def _is_leftover(image: str) -> bool:
+    """Whether an image of dirvish is what a try has left.
+
+    One without a record was cut by the power, or is being made by hand: dirvish's own lock tells. One whose record
+    cannot be read may be as good as any, and is for a person to judge.
+    """
+    try:
+        said = read_json(os.path.join(image, RECORD))
+        return said is None or pull_of(said).result != OK
+    except ValueError:
+        return False
+
+
 def leftovers(folder: str, method: str) -> List[str]:
     """What tries that failed have left, the newest first; full paths. Their files need not be fetched again."""
     if method == RSNAPSHOT:
@@ -127,9 +142,6 @@ def leftovers(folder: str, method: str) -> List[str]:
     else:
         names = []
         for name in _names(folder):
-            if _STAMP.fullmatch(name):
-                pull = record_in(os.path.join(folder, name))
-                # one without a record was cut by the power, or is being made by hand: dirvish's own lock tells
-                if pull is None or pull.result != OK:
-                    names.append(name)
+            if _STAMP.fullmatch(name) and _is_leftover(os.path.join(folder, name)):
+                names.append(name)
     return [os.path.join(folder, name) for name in sorted(names, reverse=True)]

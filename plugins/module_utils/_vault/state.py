@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import fcntl
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Dict, Iterator, Mapping, Optional
 
@@ -17,6 +19,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
+
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 
 #: the most that is read of a file of ours (bytes)
 _MOST = 1 << 20
@@ -52,6 +56,19 @@ class Pull:
     tag: str = ""
     version: str = ""
     kind: str = ""
+
+    @property
+    def tried(self) -> int:
+        """When it was begun by the clock here, as its name says.
+
+        For how long sets are kept, and whether there is one of this night, goes by that and not by :attr:`begun`: with
+        a clock that is wrong, or a lie, a host would have its older sets rotated away in hours.
+        """
+        match = _STAMP.fullmatch(self.id)
+        try:
+            return calendar.timegm(tuple(int(each) for each in match.groups()) + (0, 0, 0)) if match else self.begun
+        except ValueError:
+            return self.begun
 
 
 @dataclass(frozen=True)

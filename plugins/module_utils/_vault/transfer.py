@@ -18,13 +18,21 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import
 #: What rsnapshot and dirvish run for rsync. It keeps what rsync says and how it ended for the program, and tells every
 #: failure to them as one: rsnapshot takes away what has come where rsync ended with anything but 23 or 24 (sub
 #: handle_rsync_error), and dirvish takes 255, ssh's own, for a success ("We assume warning and unknown produce useful
-#: results"). Called by a person it is rsync.
+#: results"). Called by a person it is rsync. What rsync says is as long as the host on the other side likes, which
+#: could fill the disk with the states of all hosts: its end is kept.
 WRAPPER = """#!/bin/sh
 # rsync for rsnapshot and dirvish, when nanozfs-backup runs them; see `nanozfs-backup --help`.
 [ -n "$NANOZFS_BACKUP_RUN" ] || exec rsync "$@"
-rsync "$@" > "$NANOZFS_BACKUP_RUN/output" 2> "$NANOZFS_BACKUP_RUN/errors"
+run="$NANOZFS_BACKUP_RUN"
+rm -f "$run/output.pipe" "$run/errors.pipe"
+mkfifo "$run/output.pipe" "$run/errors.pipe" || exit "$NANOZFS_BACKUP_FAILED"
+for each in output errors; do
+    tail -c 65536 < "$run/$each.pipe" > "$run/$each" &
+done
+rsync "$@" > "$run/output.pipe" 2> "$run/errors.pipe"
 status=$?
-echo "$status" > "$NANOZFS_BACKUP_RUN/status"
+wait
+echo "$status" > "$run/status"
 [ "$status" = 0 ] || exit "$NANOZFS_BACKUP_FAILED"
 """
 
@@ -104,7 +112,7 @@ def ssh_argv(fleet: Fleet, host: Host, places: Places) -> List[str]:
     The key of the host is looked up by its name in the inventory, not by its address (HostKeyAlias, ssh_config(5)).
     """
     options = [
-        "HostName=" + host.address,
+        "HostName=" + host.address.replace("%", "%%"),  # ssh_config(5), TOKENS; an address may have a scope
         "HostKeyAlias=" + host.name,
         "UserKnownHostsFile=" + places.known_hosts,
         "GlobalKnownHostsFile=/dev/null",

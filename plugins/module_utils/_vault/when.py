@@ -89,7 +89,8 @@ def waits(found: Optional[Opening], good: Optional[float], tried: Optional[float
     """Why a host is not pulled now; empty where it is.
 
     :param found: its window, where that is open.
-    :param good: when its newest good set was begun (seconds since the epoch); ``None`` where there is none.
+    :param good: when its newest good set was begun, by the clock here (seconds since the epoch); ``None`` where there
+        is none.
     :param tried: when it was tried last.
     :param failures: how many tries in a row have failed.
     """

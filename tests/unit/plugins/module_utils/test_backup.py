@@ -262,6 +262,12 @@ class TestPull:
         backed_up.end()
         assert backed_up.snapshots() == []
 
+    def test_what_was_unmounted_is_told_to_whoever_reads(self, backed_up: BackedUp) -> None:
+        root = backed_up.begin()["root"]
+        assert backed_up.status()["exposure"]["gone"] == ""
+        backed_up.host.command("umount", root + backed_up.top + "/var/db")
+        assert "var/db is not mounted any more" in backed_up.status()["exposure"]["gone"]
+
     def test_a_snapshot_that_was_destroyed_by_hand(self, backed_up: BackedUp) -> None:
         begun = backed_up.begin()
         gone = "{0}/var/db@{1}".format(ROOT, begun["tag"])
@@ -343,6 +349,21 @@ class TestPull:
         backed_up.end()
         assert backed_up.snapshots() == []
 
+    def test_a_link_in_the_place_of_a_folder_leads_nowhere(self, backed_up: BackedUp, tmp_path: Any) -> None:
+        """Whoever may write to a dataset could have that of a child mounted over ``/etc``, for ever."""
+        (tmp_path / "etc").mkdir()
+        folder = os.path.join(backed_up.live("var"), "db")
+        shutil.rmtree(folder)
+        os.symlink(str(tmp_path / "etc"), folder)
+        begun = backed_up.begin()
+        why = "a link is in the place of a folder above it"
+        assert begun["left_out"] == [{"dataset": ROOT + "/var/db", "why": why}]
+        assert os.listdir(str(tmp_path / "etc")) == []
+        assert not [where for what, where in exposure.mounts(backed_up.runner) if str(tmp_path / "etc") in where]
+        assert backed_up.begin()["resumed"] is True
+        backed_up.end()
+        assert backed_up.snapshots() == []
+
     def test_nothing_is_left_of_one_that_cannot_be_shown(
         self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -413,6 +434,17 @@ class TestPrune:
         assert len(backed_up.snapshots()) == 4
         backed_up.end()
         assert backed_up.ok_prune() == "there is nothing to prune\n"
+
+    def test_what_is_read_for_longer_than_a_night_stays(self, backed_up: BackedUp) -> None:
+        """A first pull may take a day; what is unmounted under it is empty folders to rsync, and no failure."""
+        backed_up.begin()
+        backed_up.later(exposure.RESUME + 10)
+        shown = backed_up.status()["exposure"]
+        assert "older than 12 hours" in shown["problem"] and shown["gone"] == ""
+        reader = backed_up.exposing().reader()
+        assert "stays" in backed_up.ok_prune() and len(backed_up.shown()) == 4
+        os.close(reader)
+        assert backed_up.ok_prune() == "vault: 4 snapshots destroyed\n"
 
     def test_pruning_of_other_snapshots_leaves_them(self, backed_up: BackedUp) -> None:
         backed_up.begin()
@@ -496,6 +528,7 @@ class TestGate:
             "--one-file-system", "--protect-args", "--secluded-args", "--partial-dir=/x", "--backup-dir=/x",
             "--bwlimit", "--bwlimit=", "--bwlimit=1/2", "--bwlimit='1 2'", "--numeric-ids=1", "--exclude-from=/etc",
             "--out-format=x", "--password-file=/x", "--only-write-batch=x", "-M--foo", "-@x", "/etc",
+            "--debug=FILTER2", "--info=ALL", "-vvlogDtpre.iLsfxCIvu", "-v -v",
         ],
     )  # fmt: skip
     def test_options_that_are_not_allowed(self, options: str) -> None:

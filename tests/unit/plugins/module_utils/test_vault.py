@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
+import threading
 from typing import Any, Dict, List, Mapping, Optional
 
 import pytest
@@ -81,6 +83,7 @@ def test_what_cannot_be_is_refused(change: Mapping[str, Any], message: str) -> N
         ("web-1", {"retain": {"daily": 0, "weekly": 4}}, "one daily set"),
         ("web-1", {"retain": {"daily": 7, "monthly": 4}}, "none of those"),
         ("web-1", {"retain": {"daily": "many"}}, "whole number"),
+        ("web-1", {"retain": {"daily": 1, "weekly": 4}}, "two daily ones"),
         ("web-1", {"window": "22-05"}, "window for backups"),
         ("web-1", {"zone": "../../etc/passwd"}, "time zone"),
         ("web-1", {"bandwidth": -1}, "whole number"),
@@ -103,6 +106,7 @@ def test_hosts_that_cannot_be_are_refused(name: str, change: Mapping[str, Any], 
     [
         ({"web": {"previous": ["old"]}, "old": {}}, "there is a host of that name"),
         ({"web": {}, "Web": {}}, "told apart"),
+        ({"a": {"previous": ["old"]}, "b": {"previous": ["older", "old"]}}, "a and b were both called old"),
     ],
 )
 def test_hosts_that_would_share_a_folder_are_refused(hosts: Dict[str, Any], message: str) -> None:
@@ -211,7 +215,7 @@ def test_who_waits(
         ({"daily.2": 100, "weekly.0": 100 - 7, "weekly.1": 86}, ["monthly", "weekly", "daily"]),
         ({"daily.2": 100, "weekly.0": 100 - 7, "weekly.1": 86, "monthly.0": 60}, ["weekly", "daily"]),
         ({"daily.2": 100, "weekly.0": 100 - 7, "weekly.1": 86, "monthly.0": 58}, ["monthly", "weekly", "daily"]),
-        ({"daily.2": 100, "weekly.0": 200}, ["daily"]),  # a clock was set back
+        ({"daily.2": 100, "weekly.0": 200}, ["weekly", "daily"]),  # a clock was set back: nothing waits for its day
     ],
 )
 def test_what_is_rotated(taken: Dict[str, float], order: List[str]) -> None:
@@ -232,6 +236,8 @@ def test_no_weekly_sets_are_wanted() -> None:
         ([("monthly", 93), ("weekly", 95)], "daily"),
         ([("monthly", 72), ("weekly", 95)], "monthly"),
         ([("daily", 99), ("daily", 98)], "monthly"),
+        ([("monthly", 3000)], "monthly"),  # a clock was set back
+        ([("monthly", 3000), ("monthly", 99)], "daily"),
     ],
 )
 def test_of_which_kind_an_image_is(kept: List[Any], kind: str) -> None:
@@ -332,6 +338,27 @@ def test_the_wrapper_keeps_what_rsync_says_and_is_rsync_otherwise(tmp_path: Any)
     assert (done.returncode, done.stdout, done.stderr) == (255, "out a b\n", "err\n")
 
 
+def test_the_wrapper_keeps_no_more_than_the_end_of_endless_words(tmp_path: Any) -> None:
+    """A host can make rsync say what it likes, for as long as it likes."""
+    fake, wrapper, folder = tmp_path / "rsync", tmp_path / "wrapper", tmp_path / "run"
+    fake.write_text("#!/bin/sh\nhead -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end; echo last >&2\n")
+    wrapper.write_text(transfer.WRAPPER)
+    for path in (fake, wrapper):
+        path.chmod(0o755)
+    transfer.prepare(str(folder))
+    told = {"PATH": str(tmp_path) + ":/usr/bin:/bin", "NANOZFS_BACKUP_RUN": str(folder), "NANOZFS_BACKUP_FAILED": "23"}
+    assert subprocess.run([str(wrapper)], env=told, capture_output=True, check=False).returncode == 0
+    for name, end in (("output", b"end\n"), ("errors", b"last\n")):
+        assert (folder / name).read_bytes()[-6:].endswith(end) and (folder / name).stat().st_size == 65536
+    assert transfer.result_in(str(folder)).code == 0
+
+
+def test_an_address_with_a_scope_is_no_token_of_ssh(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={"address": "fe80::1%em0"})
+    argv = transfer.ssh_argv(machine.fleet, machine.fleet.hosts["web-1"], machine.places)
+    assert "HostName=fe80::1%%em0" in argv
+
+
 # the gate
 
 
@@ -356,6 +383,11 @@ def test_a_host_that_does_not_answer_as_it_should(rc: int, out: str, err: str, k
     with pytest.raises(kind, match=message) as caught:
         found.begin()
     assert "\x1b" not in str(caught.value)
+
+
+def test_what_a_host_nests_is_bounded() -> None:
+    with pytest.raises(FleetError, match="does not speak"):
+        gate.Gate("web-1", lambda _word, _stdin: (0, "[" * 100000, ""), "/t").begin()
 
 
 def test_what_a_host_says_is_bounded() -> None:
@@ -432,6 +464,10 @@ def test_a_line_that_was_cut_goes_on_with_the_same_snapshot(tmp_path: Any, metho
     assert outcome.result == OK and "going on from the last try" in outcome.says
     (found,) = sets.sets_of(machine.fleet, "web-1")
     assert found.pull.tag == tag and found.pull.begun == NOW and machine.open == {}
+    if method == "rsnapshot":  # what has come is linked to, and not written into: its files are those of older sets
+        partial = "{0}/rsnapshot/web-1/.partial-20261130T223000Z".format(machine.root)
+        assert machine.links["web-1"] == ["--link-dest={0}/tree".format(partial)]
+        assert not os.path.exists(partial)
     if method == "dirvish":  # the image of the first try was linked to, and is gone
         with open(os.path.join(machine.places.run("web-1"), "dirvish.conf"), encoding="utf-8") as file:
             assert "--link-dest={0}/dirvish/web-1/20261130T223000Z/tree".format(machine.root) in file.read()
@@ -545,6 +581,110 @@ def test_one_host_at_a_time_of_a_site(tmp_path: Any) -> None:
     assert "being pulled" in found["web-1"] and "files" in found["web-3"]
 
 
+TAG = "nanozfs-backup-vault-{0}".format(NOW + DAY)
+
+
+@pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
+@pytest.mark.parametrize(
+    ("rc", "answer", "keep", "why"),
+    [
+        (
+            0,
+            {"exposure": {"tag": TAG, "gone": "the snapshot of \x1bdb is not mounted any more"}},
+            False,
+            "of ?db is not",
+        ),
+        (0, {"exposure": {"tag": TAG}}, False, "does not say whether"),
+        (0, {"exposure": {"tag": "another", "gone": ""}}, False, "does not show its snapshot"),
+        (0, {"exposure": None}, False, "does not show its snapshot"),
+        (0, [], False, "does not show its snapshot"),
+        (255, None, True, "is not known"),
+    ],
+)
+def test_what_was_gone_before_its_end_is_never_taken_in(
+    tmp_path: Any, method: str, rc: int, answer: Any, keep: bool, why: str
+) -> None:
+    """Rsync takes what was unmounted under it for empty folders, and ends well."""
+    machine = Machine(str(tmp_path), web_1={"method": method})
+    night(machine)
+    before = sets.newest_good(machine.fleet, "web-1")
+    machine.now += DAY
+    machine.lost["web-1"] = (rc, answer)
+    (outcome,) = night(machine)
+    assert outcome.result == FAILED and why in outcome.says
+    assert bool(machine.ended[-1][1].get("keep")) is keep and machine.ended[-1][1]["result"] == "failed"
+    assert sets.newest_good(machine.fleet, "web-1") == before
+    machine.lost.clear()
+    machine.now += HOUR
+    assert [each.result for each in night(machine)] == [OK]
+    assert len(sets.sets_of(machine.fleet, "web-1")) == 2
+
+
+@pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
+@pytest.mark.parametrize("apart", [-NOW, -DAY, -3600, 7 * DAY, 4000 * DAY])
+def test_no_host_says_how_long_its_sets_are_kept(tmp_path: Any, method: str, apart: int) -> None:
+    """One whose clock is wrong, or that lies, has one set a night all the same, and a weekly one when it is due."""
+    machine = Machine(str(tmp_path), web_1={"method": method, "retain": {"daily": 2, "weekly": 2, "monthly": 0}})
+    machine.apart = apart
+    for evening in range(4):
+        for _quarter in range(3):
+            night(machine)
+            machine.now += 900
+        machine.now = NOW + (evening + 1) * DAY
+    found = [each.pull.id for each in sets.sets_of(machine.fleet, "web-1")]
+    assert len([call for call in machine.calls if call[-1] == "nanozfs-backup begin"]) == 4
+    assert found[0] == "20261203T223000Z" and "20261130T223000Z" in found
+    if method == "dirvish":
+        kept = [call[call.index("--expire") + 1] for call in machine.calls if call[0] == "dirvish"]
+        assert kept == ["+14 days", "+2 days", "+2 days", "+2 days"]
+    else:
+        assert len([call for call in machine.calls if call[-1] == "weekly"]) == 1
+
+
+def test_a_host_is_pulled_once_at_a_time_whatever_its_site_is_now(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={}, web_2={"line": "site-b"})
+    real = machine.run
+    inner: List[Any] = []
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if not inner and argv[-1] == "nanozfs-backup begin":
+            inner.append(None)
+            machine.told["hosts"]["web-1"]["line"] = "site-c"  # backup.yml was run meanwhile
+            inner[:] = night(machine, None, "web-1", now=True)
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    (outcome,) = night(machine, None, "web-1")
+    assert outcome.result == OK
+    assert [(each.result, each.says) for each in inner] == [(WAITS, "waits: it is being pulled")]
+    assert len(machine.ended) == 1
+
+
+def test_one_that_could_not_be_begun_is_not_forgotten(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={}, web_2={})
+    os.makedirs(machine.places.state)
+    with open(os.path.join(machine.places.state, "locks"), "w", encoding="ascii"):
+        pass
+    outcomes = night(machine)
+    assert [(each.host, each.result) for each in outcomes] == [("web-1", FAILED), ("web-2", FAILED)]
+    assert "cannot be made" in outcomes[0].says
+
+
+def test_what_is_unmounted_in_the_night_is_not_written_to(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={}, web_2={})
+    real = machine.run
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if argv[-1] == "nanozfs-backup end":
+            shutil.rmtree(machine.root)
+            os.makedirs(machine.root)
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    assert [each.result for each in night(machine)] == [OK, REFUSED]
+    assert os.listdir(machine.root) == []
+
+
 def test_no_room_no_pull(tmp_path: Any, monkeypatch: Any) -> None:
     machine = Machine(str(tmp_path), web_1={})
     machine.told["reserve"] = 90
@@ -561,6 +701,19 @@ def test_an_empty_mount_point_is_never_written_to(tmp_path: Any) -> None:
     with pytest.raises(Refused, match="mount its file system"):
         night(machine)
     assert os.listdir(machine.root) == []
+
+
+@pytest.mark.parametrize(("whose", "fits"), [(b"vault\n", True), (b"", True), (b"vault-2\n", False), (b"\xff", False)])
+def test_the_folder_of_another_backup_host(tmp_path: Any, whose: bytes, fits: bool) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    with open(os.path.join(machine.root, sets.MARKER), "wb") as file:
+        file.write(whose)
+    if fits:
+        assert [each.result for each in night(machine)] == [OK]
+        return
+    with pytest.raises(Refused, match=r"of the backup host .*, and this one is vault"):
+        night(machine)
+    assert machine.calls == []
 
 
 def test_nobody_of_that_name(tmp_path: Any) -> None:
@@ -605,7 +758,7 @@ def test_a_host_that_is_called_otherwise_has_its_sets(tmp_path: Any, method: str
     machine.now += DAY
     (outcome,) = night(machine)
     assert outcome.result == OK and "the sets of old are its own now" in outcome.says
-    assert len(sets.sets_of(machine.fleet, "new")) == 2
+    assert [each.as_dict()["host"] for each in sets.sets_of(machine.fleet, "new")] == ["new", "new"]
     assert not os.path.exists(os.path.join(machine.root, method, "old"))
     if method == "dirvish":
         path = os.path.join(machine.root, method, "new", "20261130T223000Z", "summary")
@@ -628,18 +781,35 @@ def test_another_method_is_linked_to_the_sets_of_the_one_before(tmp_path: Any) -
     assert [each.pull.method for each in sets.sets_of(machine.fleet, "web-1")] == ["dirvish", "rsnapshot"]
 
 
-def test_a_dirvish_that_died_is_no_reason_to_stop_and_one_at_work_is(tmp_path: Any) -> None:
-    machine = Machine(str(tmp_path), web_1={"method": "dirvish"})
+@pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
+@pytest.mark.parametrize(
+    ("pid", "ps", "result"),
+    [
+        ("own", (0, "/usr/bin/perl /usr/bin/{0} -x\n"), FAILED),
+        ("own", (127, ""), FAILED),  # nobody can say what it is
+        ("own", (0, "sshd: /usr/sbin/sshd -D\n"), OK),  # it has got the number after a power cut
+        ("own", (1, ""), OK),
+        ("", (1, ""), OK),
+        ("999999999", (1, ""), OK),
+    ],
+)
+def test_one_that_died_is_no_reason_to_stop_and_one_at_work_is(
+    tmp_path: Any, method: str, pid: str, ps: Any, result: str
+) -> None:
+    machine = Machine(str(tmp_path), web_1={"method": method})
+    machine.processes = (ps[0], ps[1].format(method))
+    pid = pid.replace("own", str(os.getpid()))
     inner = os.path.join(machine.root, "dirvish", "web-1", "dirvish")
-    os.makedirs(inner)
-    lock = os.path.join(inner, "lock_file")
-    for pid, result in ((str(os.getpid()), FAILED), ("", OK)):
-        with open(lock, "w", encoding="ascii") as file:
-            file.write(pid)
-        machine.now += DAY
-        (outcome,) = night(machine)
-        assert outcome.result == result, outcome.says
-    assert not os.path.exists(lock)
+    lock = os.path.join(inner, "lock_file") if method == "dirvish" else machine.places.lock("web-1.rsnapshot")
+    os.makedirs(os.path.dirname(lock))
+    with open(lock, "w", encoding="ascii") as file:
+        file.write(pid + "\n")
+    (outcome,) = night(machine)
+    assert outcome.result == result, outcome.says
+    assert os.path.exists(lock) is (result == FAILED)
+    if result == FAILED:
+        assert "{0} is at work on this host already (process {1})".format(method, pid) in outcome.says
+        assert sets.sets_of(machine.fleet, "web-1") == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"v": 2}', '{"v": 1, "failures": "x"}', '{"v": 1, "last": {"id": 7}}'])
@@ -665,12 +835,40 @@ def test_what_is_no_set_is_none(tmp_path: Any) -> None:
     assert [each.name for each in sets.sets_of(machine.fleet, "web-1")] == ["daily.0"]
 
 
+@pytest.mark.parametrize(
+    ("record", "stays"),
+    [(None, False), ("{", True), ('{"result": 7}', True), ("[]", True)],
+)
+def test_an_image_whose_record_cannot_be_read_is_taken_away_by_nobody(
+    tmp_path: Any, record: Optional[str], stays: bool
+) -> None:
+    machine = Machine(str(tmp_path), web_1={"method": "dirvish"})
+    night(machine)
+    image = os.path.join(machine.root, "dirvish", "web-1", "20261130T223000Z")
+    os.unlink(os.path.join(image, sets.RECORD))
+    if record is not None:
+        with open(os.path.join(image, sets.RECORD), "w", encoding="ascii") as file:
+            file.write(record)
+    machine.now += DAY
+    (outcome,) = night(machine)
+    assert outcome.result == OK and os.path.isdir(image) is stays
+
+
 # running for long
 
 
 def test_a_family_is_ended_when_its_time_is_over() -> None:
     rc, _out, _err = execute.execute(["sh", "-c", "sleep 60 & sleep 60"], None, 0.2, {})
     assert rc == TIMED_OUT
+
+
+def test_what_is_begun_while_a_run_is_asked_to_end_is_ended(monkeypatch: Any) -> None:
+    asked = threading.Event()
+    asked.set()
+    monkeypatch.setattr(execute, "_stopped", asked)
+    rc, _out, _err = execute.execute(["sh", "-c", "exec sleep 60"], None, 5, {"NANOZFS_BACKUP_RUN": "/"})
+    assert rc == -signal.SIGTERM
+    assert execute.execute(["true"], None, None, {})[0] == 0  # the hosts can still be told
 
 
 def test_output_is_bounded_and_read_to_its_end() -> None:
@@ -706,13 +904,13 @@ def test_real_rsnapshot_keeps_older_sets_as_they_were(tmp_path: Any) -> None:
     real = Places("Linux", str(tmp_path))
     for path, text in ((real.ssh, SSH.format(tree=tree)), (real.rsync, transfer.WRAPPER)):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "w", encoding="utf-8") as script:
+            script.write(text)
         os.chmod(path, 0o755)
     host = machine.fleet.hosts["web-1"]
     os.makedirs(os.path.dirname(real.excludes("web-1")))
-    with open(real.excludes("web-1"), "w", encoding="utf-8") as file:
-        file.write(transfer.excludes_text(host))
+    with open(real.excludes("web-1"), "w", encoding="utf-8") as left_out:
+        left_out.write(transfer.excludes_text(host))
 
     def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
         here = argv[0] == real.ssh and argv[-1].startswith("nanozfs-backup")
@@ -733,8 +931,21 @@ def test_real_rsnapshot_keeps_older_sets_as_they_were(tmp_path: Any) -> None:
     modes = [stat.S_IMODE(os.stat(os.path.join(each, "sp ace")).st_mode) for each in (older, newer)]
     assert modes == [0o644, 0o600]
     assert os.stat(os.path.join(older, "hole")).st_ino == os.stat(os.path.join(newer, "hole")).st_ino
-    with open(os.path.join(os.path.dirname(newer), sets.RECORD), encoding="utf-8") as file:
-        assert json.load(file)["files"] == len(names) + 3  # link, hole, and the tree itself
+    with open(os.path.join(os.path.dirname(newer), sets.RECORD), encoding="utf-8") as record:
+        assert json.load(record)["files"] == len(names) + 3  # link, hole, and the tree itself
+    # a host that lies: cut after all had come, and then other modes in what it calls the same snapshot
+    machine.now += DAY
+    machine.lost["web-1"] = (255, None)
+    (outcome,) = vault.run([], False, lambda _outcome: None)
+    assert outcome.result == "failed", outcome.says
+    machine.lost.clear()
+    os.chmod(str(tree / "sp ace"), 0o4777)
+    machine.now += HOUR
+    (outcome,) = vault.run([], False, lambda _outcome: None)
+    assert outcome.result == OK and "going on" in outcome.says
+    folders = [os.path.join(machine.root, "rsnapshot", "web-1", name) for name in ("daily.2", "daily.1", "daily.0")]
+    modes = [stat.S_IMODE(os.stat(os.path.join(each, "tree", "sp ace")).st_mode) for each in folders]
+    assert modes == [0o644, 0o600, 0o4777]
 
 
 def test_a_size_for_people() -> None:

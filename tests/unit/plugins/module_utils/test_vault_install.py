@@ -15,11 +15,15 @@ import subprocess
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pytest
+import yaml
+from ansible import template
+from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import cli, config, install, sets, state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
+from ansible_collections.nanozfs.fleet.plugins.modules import backup_vault
 from ansible_collections.nanozfs.fleet.tests.unit.vault import KEY, NOW, said
 
 OTHER = KEY[:-4] + "Njc4"
@@ -215,6 +219,44 @@ def test_it_is_none_any_more_and_its_sets_stay(tmp_path: Any) -> None:
     assert not install.absent(Runner(machine.commands), machine.places).changed
 
 
+def test_the_folder_of_another_backup_host_is_not_taken(tmp_path: Any) -> None:
+    machine = Backup(str(tmp_path))
+    machine.present()
+    machine.told["label"] = "vault-2"
+    with pytest.raises(Refused, match="has the sets of the backup host vault, and this one is vault-2"):
+        machine.present()
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_who_can_be_pulled(tmp_path: Any, monkeypatch: Any, check_mode: bool) -> None:
+    machine = Backup(str(tmp_path))
+    monkeypatch.setattr(backup_vault, "here", lambda: machine.places)
+    wish = machine.wish()
+    params = {**wish.said, "known_hosts": wish.keys, "schedule": "cron"}
+    params.update(program_digest=wish.digest, program=wish.program)
+    found = backup_vault._present(params, Runner(machine.commands, check_mode))
+    assert (found["ready"], found["unknown"]) == (["web-1"], ["web-2"])
+
+
+ROLE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "..", "roles", "backup", "vars", "main.yml")
+
+
+@pytest.mark.parametrize(
+    ("reached", "ready", "pulled"),
+    [
+        (["web-1", "web-2"], ["web-1", "web-2", "web-3"], ["web-1", "web-2"]),
+        (["web-1", "left-out"], ["web-1", "web-2"], ["web-1"]),  # backup_method: none
+        ([], ["web-1", "web-2"], []),
+    ],
+)
+def test_who_is_pulled_at_once(reached: List[str], ready: List[str], pulled: List[str]) -> None:
+    with open(ROLE, encoding="utf-8") as file:
+        text = yaml.safe_load(file)["backup_pullable"]
+    variables = {"backup_reached": reached, "backup_told": {"ready": ready}}
+    trusted = getattr(template, "trust_as_template", str)  # from ansible-core 2.19 on
+    assert template.Templar(loader=DataLoader(), variables=variables).template(trusted(text)) == pulled
+
+
 def called(machine: Backup, *argv: str) -> Tuple[int, str, str]:
     """The program."""
     out, err = io.StringIO(), io.StringIO()
@@ -238,6 +280,9 @@ def test_the_program_lists_and_tells(tmp_path: Any) -> None:
     rc, out, _err = called(machine, "list", "web-1")
     assert "4.9 KiB  of a system on trial" in out
     assert called(machine, "list", "web-9")[0] == 3
+    os.unlink(os.path.join(machine.told["root"], sets.MARKER))
+    rc, out, err = called(machine, "list")
+    assert (rc, out) == (3, "") and "mount its file system" in err
     rc, out, _err = called(machine, "status", "--json")
     found = json.loads(out)
     assert rc == 0 and found["hosts"]["web-1"]["good"]["files"] == 7 and found["hosts"]["web-2"]["good"] is None

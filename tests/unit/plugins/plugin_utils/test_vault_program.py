@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _vault_program as program
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._vault_hosts import addresses, keys_of, settings
+from ansible_collections.nanozfs.fleet.tests.unit.vault import KEY
 
 
 def test_the_program_runs_from_one_file_without_ansible(tmp_path: Any) -> None:
@@ -91,7 +92,18 @@ def test_where_a_backup_host_comes_from(given: List[str], reached: Any, found: L
 
 @pytest.mark.parametrize(
     ("found", "keys"),
-    [({"ssh_host_keys": ["a", 7]}, ["a", "7"]), ({"ssh_host_keys": "a"}, []), ({"failed": True}, []), (None, [])],
+    [
+        (None, []),
+        ([], []),
+        ({"failed": True}, []),
+        ({"ssh_host_keys": KEY}, []),
+        ({"ssh_host_keys": [KEY + " web-1"]}, [KEY + " web-1"]),
+        # what is no key is in nobody's way
+        ({"ssh_host_keys": ["nonsense", KEY, 7, None]}, [KEY]),
+        ({"ssh_host_keys": [KEY + " a\nother-host " + KEY]}, []),
+        ({"ssh_host_keys": ["@cert-authority " + KEY, KEY + "A" * 9000]}, []),
+        ({"ssh_host_keys": [KEY] * 1000}, [KEY] * 10),
+    ],
 )
 def test_the_keys_that_a_host_said(found: Any, keys: List[str]) -> None:
     assert keys_of(found) == keys
