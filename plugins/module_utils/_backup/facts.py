@@ -37,8 +37,8 @@ _KEPT = (POLICY, datasets.POLICY, datasets.MADE_BY)
 #: OpenZFS's ``zfs_znode.c``)
 _NOTHING = 0x00000800
 
-#: how many files with flags are named, and in how many characters: any user can set one (``nodump``) on as many files of
-#: names as long as there is room for, and /var may be small
+#: how many files with flags are named, and in how many characters: any user can set one (``nodump``) on many files with
+#: long names, and /var may be small
 MOST, LONGEST = 100000, 4 << 20
 
 #: what the tree cannot give, in words
