@@ -37,8 +37,9 @@ _KEPT = (POLICY, datasets.POLICY, datasets.MADE_BY)
 #: OpenZFS's ``zfs_znode.c``)
 _NOTHING = 0x00000800
 
-#: how many files with flags are named
-MOST = 100000
+#: how many files with flags are named, and in how many characters: any user can set one (``nodump``) on many files with
+#: long names, and /var may be small
+MOST, LONGEST = 100000, 4 << 20
 
 #: what the tree cannot give, in words
 LOSSES = (
@@ -68,7 +69,10 @@ def _flags(info: os.stat_result) -> int:
 
 
 def flagged(
-    top: str, flags_of: Optional[Callable[[os.stat_result], int]] = None, most: int = MOST
+    top: str,
+    flags_of: Optional[Callable[[os.stat_result], int]] = None,
+    most: int = MOST,
+    longest: int = LONGEST,
 ) -> Tuple[Dict[str, int], List[str]]:
     """Files and folders below a folder that have flags (chflags(2)).
 
@@ -76,6 +80,7 @@ def flagged(
 
     :param flags_of: the flags in what stat(2) said.
     :param most: how many are named.
+    :param longest: in how many characters, as JSON has them.
     :returns: flags by path relative to the top, and what could not be told, in words. Names that are no UTF-8 are as
         os.fsdecode(3) has them.
     """
@@ -84,7 +89,7 @@ def flagged(
             return {}, []
         flags_of = _flags
     found: Dict[str, int] = {}
-    unread = more = 0
+    unread = more = length = 0
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -94,7 +99,8 @@ def flagged(
                     path = folder + "/" + entry.name if folder else entry.name
                     flags = flags_of(entry.stat(follow_symlinks=False))
                     if flags & ~_NOTHING:
-                        if len(found) < most:
+                        length += len(json.dumps(path))
+                        if len(found) < most and length <= longest:
                             found[path] = flags
                         else:
                             more += 1

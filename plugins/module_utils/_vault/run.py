@@ -358,9 +358,15 @@ class Vault:
         return pull, keep, notes
 
     def _whole(self, host: Host, tree: Tree, pull: Pull) -> Tuple[Pull, bool]:
-        """Whether what has come is all of the snapshot: how the pull went, and whether the host shall keep that."""
+        """Whether what has come is all of the snapshot: how the pull went, and whether the host shall keep that.
+
+        A host that does not say is asked twice: the snapshots of another backup host may come and go while it looks.
+        """
         try:
-            gone = self.gate(host).gone(tree.tag)
+            try:
+                gone = self.gate(host).gone(tree.tag)
+            except FleetError:
+                gone = self.gate(host).gone(tree.tag)
         except FleetError as error:
             why = "all has come, but whether it is all of the snapshot is not known: {0}".format(error.what)[:300]
             return replace(pull, result=FAILED, why=why), True

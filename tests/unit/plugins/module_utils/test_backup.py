@@ -632,6 +632,9 @@ class TestFlags:
         self.make(tmp_path)
         found, problems = facts.flagged(str(tmp_path), lambda _info: 2, most=3)
         assert len(found) == 3 and problems == ["5 more files have flags than are named"]
+        found, problems = facts.flagged(str(tmp_path), lambda _info: 2, longest=40)
+        assert sum(len(json.dumps(path)) for path in found) <= 40 and len(found) in range(2, 6)
+        assert problems == ["{0} more files have flags than are named".format(8 - len(found))]
         assert facts.flagged(str(tmp_path / "none"), lambda _info: 2) == (
             {},
             ["the flags in 1 folders could not be read"],

@@ -620,6 +620,22 @@ def test_what_was_gone_before_its_end_is_never_taken_in(
     assert len(sets.sets_of(machine.fleet, "web-1")) == 2
 
 
+def test_a_host_that_does_not_say_is_asked_twice(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    real = machine.run
+    asked: List[int] = []
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if argv[-1] == "nanozfs-backup status":
+            asked.append(1)
+            if len(asked) == 1:
+                return 3, "", "could not read properties below tank"
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    assert [each.result for each in night(machine)] == [OK] and len(asked) == 2
+
+
 @pytest.mark.parametrize("method", ["rsnapshot", "dirvish"])
 @pytest.mark.parametrize("apart", [-NOW, -DAY, -3600, 7 * DAY, 4000 * DAY])
 def test_no_host_says_how_long_its_sets_are_kept(tmp_path: Any, method: str, apart: int) -> None:
