@@ -1,0 +1,314 @@
+#!/usr/bin/python
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore
+short_description: Take a host, or a part of it, back from a backup
+version_added: 1.1.0
+description:
+  - The host's side of a restore. It says what would be done, makes what is to be filled, lets the backup host fill it,
+    and puts it in place when all of it has arrived. In between, C(nanozfs-backup send) on the backup host sends the
+    files; the role P(nanozfs.fleet.restore#role) does both, and names its variables in messages.
+  - A file, a folder or a dataset comes back to a host that is alive, beside what is there or in its place. What is
+    live is never lost - it is kept under another name, which the result says.
+  - A whole host (O(kind=host)) only comes back to a machine in recovery mode. Its datasets are made and filled below
+    C(<pool>/nanozfs-restoring), and one C(zfs rename) at the end makes them the host. Until then the machine comes up
+    in recovery mode, and never as half a host.
+  - Every call can be made again after it was broken off at any point, and goes on from there.
+extends_documentation_fragment:
+  - nanozfs.fleet.common
+attributes:
+  diff_mode:
+    details: It names datasets and paths, and shows the contents of none.
+options:
+  state:
+    description:
+      - V(planned) changes nothing, says what would be done, and refuses what cannot be.
+      - V(open) makes what is to be filled, and lets the backup host fill it for O(seconds).
+      - V(applied) puts in place what has arrived. It refuses while not everything has.
+      - V(closed) lets the backup host in no more, and takes the marks of a restore off a host that is itself again.
+    type: str
+    choices: [planned, open, applied, closed]
+    default: planned
+  kind:
+    description: What comes back - a whole host, one dataset, or a file or folder.
+    type: str
+    choices: [host, dataset, path]
+    required: true
+  name:
+    description:
+      - With O(kind=dataset) its name below C(<pool>/nanozfs), or with the pool in front.
+      - With O(kind=path) the file or folder, from the C(/) on.
+    type: str
+    default: ""
+  in_place:
+    description:
+      - Put it in the place of the live one, which is kept - a file or folder as C(NAME.before-<when>), a dataset below
+        C(<pool>/nanozfs/failed/restore-<id>). Otherwise it comes beside that, as C(NAME.restored-<when>) or
+        C(<pool>/nanozfs-restore/NAME-<when>). C(<when>) is when the backup was taken.
+    type: bool
+    default: false
+  folder:
+    description: With O(kind=path), another folder to put it in. Not with O(in_place).
+    type: str
+    default: ""
+  label:
+    description: The short name of the backup host that it comes from.
+    type: str
+    required: true
+  set:
+    description: The backup, as C(nanozfs-backup list) calls it.
+    type: str
+    required: true
+  description:
+    description: What the backup says of its host - what is in its C(nanozfs-host.json).
+    type: dict
+    required: true
+  size:
+    description: Bytes that come, as C(nanozfs-backup send --check) counted them. 0 where nobody has counted.
+    type: int
+    default: 0
+  rate:
+    description: Bytes in a second that came over the line last time, to say how long it will take; 0 for not known.
+    type: int
+    default: 0
+  hostname:
+    description: The name of the host in the inventory. The backup must be one of it.
+    type: str
+    default: ""
+  other_host:
+    description: Take a backup of a host of another name.
+    type: bool
+    default: false
+  unencrypted:
+    description: With O(kind=host), agree that datasets which were encrypted come back in clear.
+    type: bool
+    default: false
+  vdevs:
+    description: The data vdevs to create the pool from, as in M(nanozfs.fleet.zpool_create), where there is none.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      type:
+        description: Kind of the vdev.
+        type: str
+        choices: [stripe, mirror, raidz, raidz1, raidz2, raidz3]
+        default: raidz
+      disks:
+        description: Its disks, as device names or GPT labels.
+        type: list
+        elements: str
+        required: true
+  pool_properties:
+    description: Pool properties for a pool that is created, besides what the backup says of how the old one was used.
+    type: dict
+    default: {}
+  filesystem_properties:
+    description: Properties of the root dataset for a pool that is created; those of the old one count more.
+    type: dict
+    default: {}
+  force_hostid:
+    description: Hostid of the dead host that an existing pool may be taken over from.
+    type: str
+  key:
+    description: The public key of the backup host. In recovery mode the host does not know it, and lets it in for this.
+    type: str
+    default: ""
+  addresses:
+    description: Addresses that the backup host comes from. From anywhere where none are given.
+    type: list
+    elements: str
+    default: []
+  seconds:
+    description: How long the backup host may fill what was opened.
+    type: int
+    default: 86400
+  discard:
+    description: With O(state=closed), destroy what was made for this restore and is not complete.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: See what the restore of a whole host would do
+  nanozfs.fleet.restore:
+    state: planned
+    kind: host
+    label: vault
+    set: "{{ set.id }}"
+    description: "{{ set.description }}"
+    vdevs:
+      - type: raidz
+        disks: [ada1, ada2, ada3]
+
+- name: Let the backup host bring a folder
+  nanozfs.fleet.restore:
+    state: open
+    kind: path
+    name: /var/db/app
+    in_place: true
+    label: vault
+    set: "{{ set.id }}"
+    description: "{{ set.description }}"
+
+- name: Put it in place
+  nanozfs.fleet.restore:
+    state: applied
+    kind: path
+    name: /var/db/app
+    in_place: true
+    label: vault
+    set: "{{ set.id }}"
+    description: "{{ set.description }}"
+"""
+
+RETURN = r"""
+id:
+  description: The id of the restore; the same for the same thing out of the same backup.
+  returned: success
+  type: str
+  sample: 5d41402a
+step:
+  description:
+    - What comes next - V(open), then send, then V(applied); V(apply) without sending, as all has arrived; V(restart)
+      of a host that is complete; or V(done), nothing.
+  returned: success
+  type: str
+  sample: open
+plan:
+  description: What will be done, one line each, for people.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "web-1 as of 2026-11-30 02:10:11 UTC, from the backup daily.0 of vault, taken in normal operation"
+    - "12.5 GiB come over the line, in about 18 minutes at the speed of last time"
+done:
+  description: What was done, one line each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/var/db/app is as it was backed up", "/var/db/app.before-20261130T021011Z is what was live"]
+losses:
+  description: What does not come back.
+  returned: success
+  type: list
+  elements: str
+  sample: ["all snapshots, and what can be rolled back to"]
+size:
+  description: Bytes that come.
+  returned: success
+  type: int
+  sample: 13421772800
+seconds:
+  description: How long that will take, as far as anybody knows.
+  returned: success
+  type: int
+  sample: 1080
+folder:
+  description: The folder on the host that the backup host sends to.
+  returned: success
+  type: str
+  sample: /var/run/nanozfs/restore/5d41402a/into
+excludes:
+  description: What the backup host leaves out, from the top of what it sends.
+  returned: success
+  type: list
+  elements: str
+  sample: [/log]
+host_key:
+  description: The public key that the host is known by to ssh right now, for the backup host.
+  returned: with O(state=open)
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…
+restart:
+  description: Whether the host has to be restarted to become itself.
+  returned: success
+  type: bool
+  sample: true
+actions:
+  description: The changing commands that were run; in check mode, that would have been run.
+  returned: always
+  type: list
+  elements: str
+  sample: ["zfs rename tank/nanozfs-restoring tank/nanozfs"]
+"""
+
+import time
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.restore import Restore, Wish
+
+#: where the trees of the host are
+PLACES = Places()
+ROOT = ""
+
+#: arguments that are no part of the wish
+_OF_THE_CALL = ("state", "discard")
+
+
+def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
+    """The module."""
+    params = module.params
+    wish = Wish(**{key: value for key, value in params.items() if key not in _OF_THE_CALL})
+    restore = Restore(runner, wish, PLACES, time.time, ROOT)
+    if params["state"] == "closed":
+        outcome = restore.closed(params["discard"])
+    else:
+        outcome = {"planned": restore.planned, "open": restore.open, "applied": restore.applied}[params["state"]]()
+    shown = {key: value for key, value in outcome.__dict__.items() if key not in ("changed", "warnings")}
+    lines = outcome.done or outcome.plan
+    after = "".join(line + "\n" for line in lines) if outcome.changed else ""
+    return dict(
+        shown,
+        changed=outcome.changed,
+        warnings=outcome.warnings,
+        diff={"before": "", "after": after},
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["planned", "open", "applied", "closed"], "default": "planned"},
+            "kind": {"type": "str", "choices": ["host", "dataset", "path"], "required": True},
+            "name": {"type": "str", "default": ""},
+            "in_place": {"type": "bool", "default": False},
+            "folder": {"type": "str", "default": ""},
+            "label": {"type": "str", "required": True},
+            "set": {"type": "str", "required": True},
+            "description": {"type": "dict", "required": True},
+            "size": {"type": "int", "default": 0},
+            "rate": {"type": "int", "default": 0},
+            "hostname": {"type": "str", "default": ""},
+            "other_host": {"type": "bool", "default": False},
+            "unencrypted": {"type": "bool", "default": False},
+            "vdevs": {"type": "list", "elements": "dict", "default": [], "options": pools.VDEV},
+            "pool_properties": {"type": "dict", "default": {}},
+            "filesystem_properties": {"type": "dict", "default": {}},
+            "force_hostid": {"type": "str"},
+            "key": {"type": "str", "default": "", "no_log": False},
+            "addresses": {"type": "list", "elements": "str", "default": []},
+            "seconds": {"type": "int", "default": 86400},
+            "discard": {"type": "bool", "default": False},
+        },
+        required_if=[("kind", "dataset", ("name",)), ("kind", "path", ("name",))],
+        supports_check_mode=True,
+    )
+    run_module(module, logic)
+
+
+if __name__ == "__main__":
+    main()
