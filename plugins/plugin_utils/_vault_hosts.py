@@ -1,0 +1,77 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a backup host is told of a host, from the variables of that in the inventory."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import METHODS, NONE
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._variables import plain
+
+#: variables of a host, as the role has them, and what a backup host calls them
+SETTINGS = {
+    "backup_method": "method",
+    "backup_retain": "retain",
+    "backup_window": "window",
+    "backup_bandwidth": "bandwidth",
+    "backup_excludes": "excludes",
+}
+
+#: and those that no other host has a say in
+OWN = {"backup_previous_names": "previous", "fleet_time_zone": "zone"}
+
+
+def settings(name: str, variables: Mapping[str, Any], usual: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """What a backup host is told of a host; ``None`` for one that is not backed up.
+
+    :param variables: those of the host.
+    :param usual: what holds where the host says nothing, by the names of :data:`SETTINGS`.
+    :raises Refused: when its method is none.
+    """
+    found: Dict[str, Any] = {}
+    for variable, called in {**SETTINGS, **OWN}.items():
+        value = variables.get(variable)
+        if value is None or value == "":
+            value = usual.get(variable)
+        if value is not None and value != "":
+            found[called] = plain(value)
+    if found.get("method") == NONE:
+        return None
+    if found.get("method") not in METHODS:
+        raise Refused(
+            "backup_method of {0} is {1!r}, and must be {2} or {3}".format(
+                name, printable(str(found.get("method"))), ", ".join(METHODS), NONE
+            ),
+            safe="nothing was changed",
+            todo="correct it in the inventory",
+        )
+    found["address"] = str(variables.get("ansible_host") or name)
+    found["port"] = variables.get("ansible_port") or 22
+    found["line"] = site_of(variables)
+    return found
+
+
+def addresses(given: Sequence[str], reached: Any) -> List[str]:
+    """The addresses that a backup host comes from: those that are given, or else the one that it is reached at.
+
+    :param reached: its ``ansible_host``; a name is none.
+    """
+    if given:
+        return [str(each).strip() for each in given]
+    try:
+        return [str(ipaddress.ip_address(str(reached)))]
+    except ValueError:
+        return []
+
+
+def keys_of(found: Any) -> List[str]:
+    """The ssh keys that a host said, from the result of M(nanozfs.fleet.backup_source); none where it said none."""
+    said = found.get("ssh_host_keys") if isinstance(found, Mapping) else None
+    return [str(each) for each in said] if isinstance(said, list) else []
