@@ -328,7 +328,7 @@ class Bare:
         self.zfs.set(self.top, differing)
 
     def _mountable(self, item: Item) -> None:
-        """Let a dataset be mounted as it was. Setting canmount mounts nothing that is not shared, see :mod:`grounds`."""
+        """Let a dataset be mounted as it was. Setting canmount mounts none that is not shared, see :mod:`grounds`."""
         wanted = item.member.properties.get("canmount", "off" if item.holder and item.now == self.pool else "")
         there = self.zfs.dataset(item.now) is not None
         now = self.zfs.table([], ["canmount"], [item.now], item.now)[item.now, "canmount"] if there else None

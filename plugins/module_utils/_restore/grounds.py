@@ -8,7 +8,8 @@ their properties, and noting on themselves what they are of.
 A dataset that is being restored has ``canmount=noauto``: neither ``zfs mount -a`` nor a change of its mountpoint or of
 its shares mounts it (``changelist_postfix()`` in OpenZFS's ``libzfs_changelist.c`` asks for ``canmount=on``). ``mount
 -t zfs`` does all the same, and wherever it is told: ``zfs_mount()`` of FreeBSD's ``zfs_vfsops.c`` looks at neither
-property. What it is of is a user property of itself, made with it in one command, so none is ever there that nobody knows.
+property. What it is of is a user property of itself, made with it in one command, so none is ever there that nobody
+knows.
 """
 
 from __future__ import annotations
