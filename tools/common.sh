@@ -19,7 +19,8 @@ die() { printf '%s\n' "$*" >&2; exit 1; }
 
 # Programs of this machine that tests and the lab need, with the Debian packages that have them.
 PROGRAMS="makefs:makefs mcopy:mtools fsck.fat:dosfstools sgdisk:gdisk sfdisk:fdisk bmake:bmake ip:iproute2 nsenter:util-linux losetup:mount lua5.4:lua5.4 git:git
-	ssh-keygen:openssh-client ssh:openssh-client /usr/bin/python3:python3 setsid:util-linux md5sum:coreutils xz:xz-utils openssl:openssl"
+	ssh-keygen:openssh-client ssh:openssh-client /usr/bin/python3:python3 setsid:util-linux md5sum:coreutils xz:xz-utils openssl:openssl rsync:rsync
+	rsnapshot:rsnapshot dirvish:dirvish mke2fs:e2fsprogs"
 
 missing_packages() {
 	local pair

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _vault_program as program
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._vault_hosts import SETTINGS, addresses, keys_of, settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import HostVariables
-
 
 #: what only the action takes, besides the settings of hosts
 _TAKEN = ("hosts", "found", "addresses")

@@ -15,6 +15,8 @@ from typing import List
 from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError
 from ansible_collections.nanozfs.fleet.tests.lab.site import ADDRESSES, EXAMPLE, Site, buy, copy, make_site
+from ansible_collections.nanozfs.fleet.tests.lab.vault import ADDRESSES as VAULTS
+from ansible_collections.nanozfs.fleet.tests.lab.vault import Vault
 from ansible_collections.nanozfs.fleet.tests.site import PlayFailed
 
 _ABOUT = """A fleet of FreeBSD-like hosts on this machine. Each checkout has its own lab, the one here is called {0};
@@ -83,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     link = verb("link", "plug a network cable in or pull it")
     link.add_argument("host")
     link.add_argument("state", choices=["up", "down"])
+    vault = verb("vault", "a backup host: a Linux machine with rsnapshot and dirvish, and a disk of its own for sets")
+    vault.add_argument(
+        "state", choices=["fresh", "on", "cut", "gone"], help="fresh: a new one, in the inventory; gone: none"
+    )
+    vault.add_argument("host", nargs="?", default="vault", choices=sorted(VAULTS))
     verb("console", "show what is on a host's console").add_argument("host")
     verb("serve", "publish a folder at http://10.77.0.1:8080/").add_argument("folder")
     run = verb("run", "run a command within the network of the lab")
@@ -102,6 +109,23 @@ def _status(lab: Lab) -> None:
                 kenv.get("nanozfs.state", ""),
             )
         )
+
+
+def _vault(vault: Vault, state: str) -> None:
+    site = Site(os.path.join(paths.HOME, "site"))
+    if state == "cut":
+        vault.cut()
+        return
+    if state in ("fresh", "gone"):
+        vault.scrap()
+    if state == "gone":
+        site.remove_backup_hosts()
+        return
+    if not vault.exists:
+        vault.build(site.public("admin"))
+        site.add_backup_host(vault.name, vault.address)
+    vault.on()
+    vault.wait()
 
 
 def _host_verb(host: Host, options: argparse.Namespace) -> None:
@@ -141,6 +165,8 @@ def main(argv: List[str]) -> int:
             medium = Site(os.path.join(paths.HOME, "site")).medium(options.version)
             buy(lab, [name for name in options.host if name not in restored], medium, options.stick)
             lab.wait(restored)
+        elif options.verb == "vault":
+            _vault(Vault(options.host), options.state)
         elif options.verb == "keep":
             for name in options.host:
                 lab.keep(name)

@@ -92,11 +92,15 @@ os.uname = lambda: os.uname_result(
 """
 
 
+#: modules of ``tests.lab`` that run for as long as a lab is there
+_MODULES = ("supervisor", "init", "web", "vault")
+
+
 class LabError(Exception):
     """The lab cannot do that."""
 
 
-def _command(pid: int, *modules: str) -> str:
+def command_of(pid: int, *modules: str) -> str:
     """The command line of a process that runs one of these modules of ``tests.lab`` for this lab; empty for others."""
     try:
         with open("/proc/{0}/cmdline".format(pid), "rb") as file:
@@ -186,7 +190,7 @@ class Host:
                 pid = int(file.read())
         except (OSError, ValueError):
             return None
-        return pid if _command(pid, "supervisor").endswith(" " + self.name) else None
+        return pid if command_of(pid, "supervisor").endswith(" " + self.name) else None
 
     @property
     def is_on(self) -> bool:
@@ -484,7 +488,7 @@ class Lab:
         with open(os.path.join(paths.HOME, "web.pid"), "w", encoding="utf-8") as file:
             file.write(str(process.pid))
         end = time.monotonic() + 20
-        while not self._answers(paths.GATEWAY, paths.WEB_PORT):
+        while not self.answers(paths.GATEWAY, paths.WEB_PORT):
             if time.monotonic() > end:
                 raise LabError("the web server does not answer, see {0}/web.log".format(paths.HOME))
             time.sleep(0.1)
@@ -498,12 +502,12 @@ class Lab:
                 pid = int(file.read())
         except (OSError, ValueError):
             return
-        if _command(pid, "web"):
+        if command_of(pid, "web"):
             os.kill(pid, signal.SIGKILL)
         os.unlink(path)
 
     @staticmethod
-    def _answers(address: str, port: int) -> bool:
+    def answers(address: str, port: int) -> bool:
         """Whether something answers on a port in the lab's network; for ssh, with its greeting."""
         script = (
             "import socket, sys\n"
@@ -519,7 +523,7 @@ class Lab:
         end = time.monotonic() + seconds
         for name in names:
             host = self.host(name)
-            while not self._answers(host.address, 22):
+            while not self.answers(host.address, 22):
                 if not host.is_on or time.monotonic() > end:
                     tail = "\n".join(host.console().splitlines()[-15:])
                     raise LabError("{0} cannot be logged in to; its console:\n{1}".format(name, tail))
@@ -562,6 +566,9 @@ class Lab:
         self.stop_serving()
         for host in self.hosts:
             host.cut()
+        for pid in self.processes("vault"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for pid in self._inhabitants():  # ssh keeps connections open behind the plays
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -573,6 +580,11 @@ class Lab:
             sh("umount", "-l", paths.MEMORY)
         for folder in (paths.HOME, paths.MEMORY):
             shutil.rmtree(folder, ignore_errors=True)
+
+    @staticmethod
+    def processes(*modules: str) -> List[int]:
+        """The processes of this lab that run one of these modules of ``tests.lab``."""
+        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and command_of(int(pid), *modules)]
 
     @staticmethod
     def _inhabitants() -> List[int]:
@@ -612,8 +624,8 @@ class Lab:
         with open("/proc/mounts", encoding="utf-8") as file:
             mounts = [line.split()[1] for line in file]
         found += ["mount " + path for path in mounts if (path + "/").startswith((paths.MEMORY + "/", paths.HOME + "/"))]
-        for pid in os.listdir("/proc"):
-            command = _command(int(pid), "supervisor", "init", "web") if pid.isdigit() else ""
+        for pid in self.processes(*_MODULES):
+            command = command_of(pid, *_MODULES)
             found += ["process {0}: {1}".format(pid, command)] if command else []
         found += ["folder " + path for path in (paths.HOME, paths.MEMORY) if os.path.exists(path)]
         return found

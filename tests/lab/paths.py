@@ -107,6 +107,8 @@ GATEWAY = NETWORK + ".1"
 WEB_PORT = 8080
 
 HOSTS = os.path.join(HOME, "hosts")
+#: backup hosts, which are no hosts of the fleet
+VAULTS = os.path.join(HOME, "vaults")
 SHELF = os.path.join(HOME, "shelf")
 #: hosts as they were once, by name
 KEPT = os.path.join(HOME, "kept")

@@ -11,6 +11,8 @@ import os
 import shutil
 from typing import Any, Dict, List, Optional, Sequence
 
+import yaml
+
 from ansible_collections.nanozfs.fleet.tests import site as common
 from ansible_collections.nanozfs.fleet.tests.lab import paths
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError
@@ -84,6 +86,24 @@ class Site(common.Site):
             return
         children: Dict[str, Any] = {name: {"hosts": {host: {} for host in members}} for name, members in groups.items()}
         self.write("inventory.yml", json.dumps({"all": {"children": children}}, indent=1) + "\n")
+
+    def add_backup_host(self, name: str, address: str) -> None:
+        """Put a backup host into the inventory, as the example says it in a remark."""
+        path = os.path.join(self.folder, "inventory.yml")
+        with open(path, encoding="utf-8") as file:
+            inventory = yaml.safe_load(file)
+        groups = inventory["all"]["children"]
+        variables = {"ansible_host": address, "ansible_python_interpreter": "/usr/bin/python3"}
+        groups.setdefault("backup", {"hosts": {}})["hosts"][name] = variables
+        self.write("inventory.yml", json.dumps(inventory, indent=1) + "\n")
+
+    def remove_backup_hosts(self) -> None:
+        """Have none in the inventory."""
+        path = os.path.join(self.folder, "inventory.yml")
+        with open(path, encoding="utf-8") as file:
+            inventory = yaml.safe_load(file)
+        if inventory["all"]["children"].pop("backup", None):
+            self.write("inventory.yml", json.dumps(inventory, indent=1) + "\n")
 
     @property
     def ssh_program(self) -> str:
