@@ -35,10 +35,11 @@ options:
     choices: [planned, open, applied, closed]
     default: planned
   kind:
-    description: What comes back - a whole host, one dataset, or a file or folder.
+    description:
+      - What comes back - a whole host, one dataset, or a file or folder.
+      - Required, unless it is said by O(host), O(dataset) or O(path).
     type: str
     choices: [host, dataset, path]
-    required: true
   name:
     description:
       - With O(kind=dataset) its name below C(<pool>/nanozfs), or with the pool in front.
@@ -56,18 +57,53 @@ options:
     description: With O(kind=path), another folder to put it in. Not with O(in_place).
     type: str
     default: ""
+  host:
+    description: For the action of this module, that a whole host comes back.
+    type: bool
+    default: false
+  dataset:
+    description: For the action of this module, the dataset that comes back.
+    type: str
+    default: ""
+  path:
+    description: For the action of this module, the file or folder that comes back.
+    type: str
+    default: ""
+  found:
+    description:
+      - For the action of this module, the variable in which what C(nanozfs-backup send --check) said was registered.
+        It has O(label), O(set), O(description), O(size), O(rate) and O(key).
+    type: str
+  source:
+    description: For the action of this module, the host that the backup is of, in the words of the backup host.
+    type: str
+  vault:
+    description: For the action of this module, the name of the backup host in the inventory.
+    type: str
+  address:
+    description: For the action of this module, where the backup host finds the machine.
+    type: str
+  port:
+    description: For the action of this module, the port of its ssh.
+    type: int
+  known_hosts:
+    description:
+      - For the action of this module, whether the ssh of the controller shall know the key that a whole host comes back
+        with.
+    type: bool
+    default: true
   label:
-    description: The short name of the backup host that it comes from.
+    description: The short name of the backup host that it comes from. Required, unless O(found) has it.
     type: str
-    required: true
   set:
-    description: The backup, as C(nanozfs-backup list) calls it.
+    description: The backup, as C(nanozfs-backup list) calls it. Required, unless O(found) has it.
     type: str
-    required: true
   description:
     description: What the backup says of its host - what is in its C(nanozfs-host.json).
     type: dict
-    required: true
+  packed:
+    description: The same, packed by the action of this module.
+    type: str
   size:
     description: Bytes that come, as C(nanozfs-backup send --check) counted them. 0 where nobody has counted.
     type: int
@@ -221,6 +257,32 @@ excludes:
   type: list
   elements: str
   sample: [/log]
+path:
+  description: What is to be sent, from the top of the backup.
+  returned: success
+  type: str
+  sample: /var/db
+contents:
+  description: Whether it is what is in that folder, and not the folder itself.
+  returned: success
+  type: bool
+  sample: false
+send:
+  description: What to run on the backup host, which sends it.
+  returned: with O(state=open), by the action
+  type: list
+  elements: str
+  sample: [/usr/local/sbin/nanozfs-backup, send, web-1, --to, /var/run/nanozfs/restore/5d41402a/into]
+ssh_host_key:
+  description: The public key that a whole host will be known by to ssh as itself.
+  returned: with O(state=applied)
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…
+known_hosts:
+  description: The file of the controller that the key was added to; not returned where it was known.
+  returned: when it was added
+  type: str
+  sample: /home/me/.ssh/known_hosts
 host_key:
   description: The public key that the host is known by to ssh right now, for the backup host.
   returned: with O(state=open)
@@ -245,9 +307,11 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import pools
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import unpacked
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.restore import Restore, Wish
 
 #: where the trees of the host are
@@ -255,13 +319,33 @@ PLACES = Places()
 ROOT = ""
 
 #: arguments that are no part of the wish
-_OF_THE_CALL = ("state", "discard")
+_OF_THE_CALL = ("state", "discard", "packed")
+
+#: what only the action takes
+FOR_ACTION = {
+    "host": {"type": "bool", "default": False},
+    "dataset": {"type": "str", "default": ""},
+    "path": {"type": "str", "default": ""},
+    "found": {"type": "str"},
+    "source": {"type": "str"},
+    "vault": {"type": "str"},
+    "address": {"type": "str"},
+    "port": {"type": "int"},
+    "known_hosts": {"type": "bool", "default": True},
+}
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
-    wish = Wish(**{key: value for key, value in params.items() if key not in _OF_THE_CALL})
+    if not params["kind"] or not params["label"] or not params["set"]:
+        raise Refused(
+            "the action of this module did not run, and what comes back is not said", safe="nothing was changed"
+        )
+    given = {key: value for key, value in params.items() if key not in _OF_THE_CALL and key not in FOR_ACTION}
+    if params["packed"]:
+        given["description"] = unpacked(params["packed"])
+    wish = Wish(**given)
     restore = Restore(runner, wish, PLACES, time.time, ROOT)
     if params["state"] == "closed":
         outcome = restore.closed(params["discard"])
@@ -283,13 +367,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["planned", "open", "applied", "closed"], "default": "planned"},
-            "kind": {"type": "str", "choices": ["host", "dataset", "path"], "required": True},
+            "kind": {"type": "str", "choices": ["host", "dataset", "path"]},
             "name": {"type": "str", "default": ""},
             "in_place": {"type": "bool", "default": False},
             "folder": {"type": "str", "default": ""},
-            "label": {"type": "str", "required": True},
-            "set": {"type": "str", "required": True},
-            "description": {"type": "dict", "required": True},
+            "label": {"type": "str"},
+            "set": {"type": "str"},
+            **FOR_ACTION,
+            "description": {"type": "dict"},
+            "packed": {"type": "str", "no_log": True},
             "size": {"type": "int", "default": 0},
             "rate": {"type": "int", "default": 0},
             "hostname": {"type": "str", "default": ""},
@@ -304,6 +390,7 @@ def main() -> None:
             "seconds": {"type": "int", "default": 86400},
             "discard": {"type": "bool", "default": False},
         },
+        required_one_of=[("description", "packed"), ("kind", "found")],
         required_if=[("kind", "dataset", ("name",)), ("kind", "path", ("name",))],
         supports_check_mode=True,
     )

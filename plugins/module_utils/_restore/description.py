@@ -10,11 +10,13 @@ the tree, numbers are numbers. What a property may be set to is left to zfs.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import posixpath
 import re
 import time
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -139,6 +141,22 @@ class Description:
         inside = path + "/" if path else ""
         found = {name[len(inside) :]: value for name, value in self.flags.items() if name.startswith(inside)}
         return dict(found, **{"": self.flags[path]}) if path in self.flags else found
+
+
+def packed(value: Any) -> str:
+    """A description as one word: whatever names are in it, nobody on the way to the host takes it apart."""
+    return base64.b64encode(zlib.compress(json.dumps(value).encode("ascii"))).decode("ascii")
+
+
+def unpacked(text: str) -> Any:
+    """The opposite of :func:`packed`.
+
+    :raises Refused: when it is none.
+    """
+    try:
+        return json.loads(zlib.decompress(base64.b64decode(text.encode("ascii"), validate=True)).decode("ascii"))
+    except (ValueError, zlib.error):
+        raise _refuse("it has lost something on its way")
 
 
 def ident(*words: str) -> str:

@@ -20,6 +20,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.keys import is_of_backup
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+
+#: bytes of a public key
+_MOST = 16384
 
 
 def _lines(path: str) -> List[str]:
@@ -71,8 +75,11 @@ def let_out(places: Places, label: str) -> None:
         _write(path, left)
 
 
-def host_key(places: Places) -> str:
-    """The public key that this system is known by to ssh right now; empty where it has none."""
-    with contextlib.suppress(OSError), open(os.path.join(places.etc, PUBLIC_KEY), encoding="ascii") as file:
-        return " ".join(file.read().split()[:2])
+def public_key(etc: str) -> str:
+    """The public key that a host is known by to ssh; empty where it has none.
+
+    :param etc: its /etc, or /cfg.
+    """
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(etc, PUBLIC_KEY), encoding="ascii") as file:
+        return printable(" ".join(file.read(_MOST).split()[:2]))
     return ""

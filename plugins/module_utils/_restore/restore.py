@@ -101,7 +101,11 @@ class Wish:
 
 @dataclass
 class Outcome:
-    """What is to be done or was done, and what people should know."""
+    """What is to be done or was done, and what people should know.
+
+    ``path``, ``contents`` and ``excludes`` are what is to be sent, from the top of the backup; ``host_key`` is what the
+    host is known by to ssh right now, ``ssh_host_key`` what it will be known by as itself.
+    """
 
     id: str
     step: str = OPEN
@@ -112,7 +116,10 @@ class Outcome:
     size: int = 0
     seconds: Optional[int] = None
     folder: str = ""
+    path: str = "/"
+    contents: bool = False
     excludes: List[str] = field(default_factory=list)
+    ssh_host_key: str = ""
     host_key: str = ""
     restart: bool = False
     warnings: List[str] = field(default_factory=list)
@@ -180,6 +187,10 @@ class Restore:
         :raises Refused: when it cannot be.
         """
         outcome = Outcome(self.id, folder=self.folder, size=self._size(), excludes=self._excludes())
+        if isinstance(self.what, Single):
+            outcome.path, outcome.contents = "/{0}".format(self.what.what.member.path), True
+        elif isinstance(self.what, Piece):
+            outcome.path = self.wish.name
         host = _host.survey(self.runner, self.described.pool, digest=False)
         self._check_host(host)
         self._check_session()
@@ -209,7 +220,7 @@ class Restore:
                 pieces.prepare(self.what, self.folder)
             outcome.done = list(outcome.plan)
             self._let_in()
-            outcome.host_key = keys.host_key(self.places)
+            outcome.host_key = keys.public_key(self.places.etc)
             return outcome
 
     def applied(self) -> Outcome:
@@ -565,6 +576,7 @@ class Restore:
     def _apply_host(self, outcome: Outcome) -> None:
         what = self.what
         assert isinstance(what, Bare)
+        outcome.ssh_host_key = keys.public_key(os.path.join(self.folder, "cfg"))
         outcome.warnings += fileflags.again(self.folder, self.described.flags)
         host = _host.survey(self.runner, self.described.pool, True, ["running"])
         running = host["running"]

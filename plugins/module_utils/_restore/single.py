@@ -30,6 +30,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.grounds import RECORD, Record
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step, decode, perform, unquote
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.snapshot import RESTORED
 
 #: below the pool, what single datasets are restored below
 TOP = "nanozfs-restore"
@@ -69,7 +70,7 @@ def target(description: Description, name: str, ident: str) -> Target:
         description.pool, TOP, member.name.rpartition("/")[2] or description.pool, description.stamp
     )
     path = member.name[len(ROOT) + 1 :] if member.name.startswith(ROOT + "/") else member.name
-    aside = "{0}/failed/restore-{1}/{2}".format(root_of(description.pool), ident, path)
+    aside = "{0}/failed/{1}{2}/{3}".format(root_of(description.pool), RESTORED, ident, path)
     for each in (new, aside):
         check_dataset_name(each)
     return Target(member, live, new, aside)

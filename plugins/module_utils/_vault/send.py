@@ -457,7 +457,7 @@ def _failure(name: str, code: int, errors: str) -> FleetError:
         return FleetError(
             "another machine answers in the place of {0} than the one that is restored".format(name),
             safe="nothing was sent to it",
-            todo="run restore.yml again, which asks the machine itself for its key; find out who answers at its address",
+            todo="run restore.yml again, which asks the machine itself for its key; find out who answers there",
         )
     if "Permission denied" in errors:
         return FleetError(
