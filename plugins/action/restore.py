@@ -63,7 +63,7 @@ class ActionModule(ModuleAction):
             self._announce(result)
         if result.get("host_key"):
             result["send"] = [
-                *(PROGRAM, "send", source, "--set", arguments["set"], "--path", str(result["path"])),
+                *(PROGRAM, "send", source, "--set", arguments["set"], "--path", str(result["source"])),
                 *(["--contents"] if result.get("contents") else []),
                 *(word for each in result.get("excludes") or [] for word in ("--exclude", str(each))),
                 *("--to", str(result["folder"]), "--address", address, "--port", port),

@@ -257,7 +257,7 @@ excludes:
   type: list
   elements: str
   sample: [/log]
-path:
+source:
   description: What is to be sent, from the top of the backup.
   returned: success
   type: str

@@ -11,6 +11,7 @@ is never removed: it is kept as ``NAME.before-<when>``. Each step can be done ag
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from typing import List, NamedTuple, Sequence
 
@@ -206,8 +207,6 @@ def _keep(what: Piece) -> None:
 
 
 def _clear(what: Piece) -> None:
-    """Remove the folder that was filled, where it is empty."""
-    try:
-        os.rmdir(what.staging)
-    except OSError:
-        return
+    """Remove the folder that was filled, with what an rsync that was killed may have left in it."""
+    if os.path.isdir(what.staging) and not os.path.islink(what.staging):
+        shutil.rmtree(what.staging, ignore_errors=True)

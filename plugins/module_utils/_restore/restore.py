@@ -51,7 +51,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import leas
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import selection, transaction
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, IDLE, Journal, root_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, TRIAL
 
 #: what comes next: filling it and putting it in place, putting it in place, a restart, nothing
 OPEN, APPLY, RESTART, DONE = "open", "apply", "restart", "done"
@@ -103,7 +103,7 @@ class Wish:
 class Outcome:
     """What is to be done or was done, and what people should know.
 
-    ``path``, ``contents`` and ``excludes`` are what is to be sent, from the top of the backup; ``host_key`` is what the
+    ``source``, ``contents`` and ``excludes`` are what is to be sent, from the top of the backup; ``host_key`` is what the
     host is known by to ssh right now, ``ssh_host_key`` what it will be known by as itself.
     """
 
@@ -116,7 +116,7 @@ class Outcome:
     size: int = 0
     seconds: Optional[int] = None
     folder: str = ""
-    path: str = "/"
+    source: str = "/"
     contents: bool = False
     excludes: List[str] = field(default_factory=list)
     ssh_host_key: str = ""
@@ -188,9 +188,9 @@ class Restore:
         """
         outcome = Outcome(self.id, folder=self.folder, size=self._size(), excludes=self._excludes())
         if isinstance(self.what, Single):
-            outcome.path, outcome.contents = "/{0}".format(self.what.what.member.path), True
+            outcome.source, outcome.contents = "/{0}".format(self.what.what.member.path), True
         elif isinstance(self.what, Piece):
-            outcome.path = self.wish.name
+            outcome.source = self.wish.name
         host = _host.survey(self.runner, self.described.pool, digest=False)
         self._check_host(host)
         self._check_session()
@@ -326,7 +326,7 @@ class Restore:
             )
 
     def _check_dead(self, host: Mapping[str, Any]) -> None:
-        if host["state"] == NORMAL or (host["state"] not in (RECOVERY,) and host["hostname"] == self.described.host):
+        if host["state"] in (NORMAL, TRIAL):
             raise Refused(
                 "this host is alive: it runs as {0}, from its pool".format(host["hostname"]),
                 safe=_SAFE,

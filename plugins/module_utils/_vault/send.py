@@ -239,7 +239,8 @@ def rsync_argv(ssh: Sequence[str], host: str, order: Order, source: str, xattrs:
     :param xattrs: with extended attributes.
     """
     options = ["-aHXS" if xattrs else "-aHS", "--numeric-ids", "--partial", "--stats", "--no-h", "--info=progress2"]
-    options += ["--timeout={0}".format(SILENCE)]
+    # what an rsync that was killed has left, under names of its own, must not stay
+    options += ["--delete", "--timeout={0}".format(SILENCE)]
     options += ["--exclude=/" + DESCRIPTION] if source == "./" else []
     options += ["--exclude={0}/".format(each) for each in order.excludes]
     end = "/" if order.contents and not source.endswith("/") else ""

@@ -87,7 +87,7 @@ def test_it_is_said_before_it_is_done() -> None:
 
 
 def test_the_command_for_the_backup_host() -> None:
-    answer = {"host_key": "ssh-ed25519 BBBB", "path": "/var/db", "contents": True, "excludes": ["/c"], "folder": "/x"}
+    answer = {"host_key": "ssh-ed25519 BBBB", "source": "/var/db", "contents": True, "excludes": ["/c"], "folder": "/x"}
     _action, result = run({"dataset": "var/db", "state": "open", "source": "old-1", "port": 2222}, answer)
     assert result["send"] == [
         *("/usr/local/sbin/nanozfs-backup", "send", "old-1", "--set", "20261130T021011Z", "--path", "/var/db"),
