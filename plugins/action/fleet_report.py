@@ -44,6 +44,7 @@ class ActionModule(ControllerAction):
         "fail_on": {"type": "list", "elements": "str", "choices": list(CONDITIONS), "default": []},
         "address_plan": {"type": "dict", "default": {}},
         "support": {"type": "dict", "default": {}},
+        "backup_max_age": {"type": "int", "default": 0},
         "signers": {"type": "list", "elements": "str", "default": []},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "packages": {"type": "bool", "default": False},
@@ -134,6 +135,7 @@ class ActionModule(ControllerAction):
             addresses.plan_of(arguments["address_plan"]),
             support_of(arguments["support"]),
             time.time(),
+            max(0, arguments["backup_max_age"]),
         )
 
     def _resolved(self, variables: Mapping[str, Any], name: str) -> str:

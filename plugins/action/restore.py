@@ -40,6 +40,7 @@ class ActionModule(ModuleAction):
         source = str(arguments.pop("source", None) or self._host)
         address = str(arguments.pop("address", None) or self._vars.get("ansible_host") or self._host)
         port = str(arguments.pop("port", None) or self._vars.get("ansible_port") or 22)
+        bandwidth = str(arguments.pop("bandwidth", None) or 0)
         told = self._told(str(arguments.pop("found", None) or ""))
         kind, name = self._what(arguments)
         said = told.get("set") if isinstance(told.get("set"), Mapping) else {}
@@ -67,7 +68,7 @@ class ActionModule(ModuleAction):
                 *(["--contents"] if result.get("contents") else []),
                 *(word for each in result.get("excludes") or [] for word in ("--exclude", str(each))),
                 *("--to", str(result["folder"]), "--address", address, "--port", port),
-                *("--host-key", str(result["host_key"])),
+                *("--host-key", str(result["host_key"]), "--bandwidth", bandwidth),
             ]
         if result.get("ssh_host_key") and known_hosts:
             introduce(local_execute, self._connection, str(result["ssh_host_key"]), result)

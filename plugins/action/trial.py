@@ -18,7 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._leasing import Leas
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._play import holder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times, patient
 
 #: how a play may end that is no failure
 GOOD = (words.COMMITTED, words.ON_TRIAL)
@@ -38,8 +38,9 @@ class ActionModule(LeasingAction):
         adopted = arguments.get("step") == "adopt"
         both = [_hooks.ROLLBACK + each for each in hooks] if adopted else []
         after.update(_hooks.find(site, arguments, both, "trial"))
+        wait = float(arguments.get("backup_wait") or 0)
         follow = Follow(
-            self._ask(arguments),
+            patient(self._ask(arguments), wait, self.moves, time.monotonic, time.sleep),
             self._connection.reset,
             self.moves,
             Times(float(arguments.get("boot_timeout") or 900), float(arguments.get("trial_timeout") or 600)),

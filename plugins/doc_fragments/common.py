@@ -243,6 +243,13 @@ options:
     description: Also where the OS medium has an MBR, which cannot boot a slice once.
     type: bool
     default: false
+  backup_wait:
+    description:
+      - For how many seconds M(nanozfs.fleet.trial) will wait for the end of a backup that is being read from the host.
+        With V(0) a host of which one is read is refused; with V(-1) it does not count.
+    type: int
+    default: 0
+    version_added: 1.1.0
 """
 
     # of what comes before a restart; the arguments are _arguments.UNSAVED

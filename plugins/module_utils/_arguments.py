@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import refuse_at_work
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import POLICIES, STOP
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.reference import ImageRef
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.relayed import open_relayed
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.signature import Keys
@@ -67,6 +69,7 @@ LIMITS: Dict[str, Dict[str, Any]] = {
     "min_free": {"type": "int", "default": 67108864},
     "allow_degraded": {"type": "bool", "default": False},
     "allow_mbr": {"type": "bool", "default": False},
+    "backup_wait": {"type": "int", "default": 0},
     **UNSAVED,
 }
 
@@ -120,6 +123,16 @@ def limits_of(params: Mapping[str, Any], role: str) -> Demands:
     return Demands(
         role, params["min_free"], params.get("allow_bad", True), params["allow_degraded"], params["allow_mbr"]
     )
+
+
+def waits_for_backup(runner: Runner, params: Mapping[str, Any], role: str) -> List[str]:
+    """That a backup is at work which the restart of a trial will wait for, by the argument of :data:`LIMITS`.
+
+    :param role: whose variables are named in messages.
+    :raises Refused: when it is not to be waited for.
+    """
+    what = "an upgrade" if role == "upgrade" else "a rollback"
+    return refuse_at_work(runner, what, "{0}_backup_wait".format(role), params["backup_wait"])
 
 
 def check_positive(params: Mapping[str, Any], *names: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import records
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight
 
@@ -27,7 +28,7 @@ CONDITIONS: Dict[str, str] = {
     BEHIND: "it is well, and runs another image than it should",
     TRIAL: "a new system is being tried",
     HALF_WAY: "an upgrade or rollback was begun and is not at its end",
-    DEGRADED: "it works, and something of it is broken: pool, disks, OS medium, or the image is a bad one",
+    DEGRADED: "it works, and something of it is broken: pool, disks, OS medium, backups, or the image is a bad one",
     UNKNOWN: "the collection did not install it, or its early boot hook did not run",
     RECOVERY: "it runs without its data",
     NONSENSE: "what it says of itself cannot be read",
@@ -86,7 +87,7 @@ def findings(host: Mapping[str, Any]) -> List[Finding]:
 
     :param host: the survey of it, :func:`_host.survey`.
     """
-    return [*_state(host), *_transaction(host), *_pool(host), *_medium(host)]
+    return [*_state(host), *_transaction(host), *_pool(host), *_medium(host), *_backups(host)]
 
 
 def _state(host: Mapping[str, Any]) -> List[Finding]:
@@ -163,6 +164,17 @@ def _medium(host: Mapping[str, Any]) -> List[Finding]:
     if running.get("bad"):
         found.append("the image that runs is on the fleet's list of bad images ({0})".format(running["bad"]))
     return [Finding(DEGRADED, each) for each in found]
+
+
+def _backups(host: Mapping[str, Any]) -> List[Finding]:
+    """A backup that nobody could get a file out of is none. How old one may be, only the controller knows."""
+    found = []
+    for label, backup in sorted((host.get("backups") or {}).items()):
+        verified = backup.get("verified") or {}
+        if verified.get("result") == records.FAILED:
+            words = "what was looked at in its backup by {0} is not what the host had ({1})"
+            found.append(Finding(DEGRADED, words.format(label, verified.get("kind") or "sample")))
+    return found
 
 
 def summary(host: Mapping[str, Any]) -> Tuple[str, List[Finding]]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import records as backups
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
@@ -201,6 +203,7 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         "snapshots": [],
         "failed": [],
         "journal": None,
+        "backups": {},
     }
     if import_hung(runner):
         warnings.append("the import of the pool hangs; commands about pools would hang as well and were not run")
@@ -235,6 +238,20 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
     if datasets:
         journal = _try(warnings, JournalStore(zfs, pool.name).read)
         part["journal"] = journal.as_dict() if journal else None
+        part["backups"] = _try(warnings, lambda: _backups(runner, zfs, root)) or {}
+        warnings += [each["problem"] for each in part["backups"].values() if each["problem"]]
+        warnings += _try(warnings, lambda: exposure.forgotten(runner)) or []
     else:
         warnings.append("the pool {0} has no dataset {1}".format(pool.name, root))
     return part
+
+
+def _backups(runner: Runner, zfs: Zfs, root: str) -> Dict[str, Any]:
+    """How the last backup by each backup host went, and which of them reads now."""
+    found = backups.all_of(zfs.local_properties(root))
+    at_work = {pull.label: pull for pull in exposure.at_work(runner)}
+    for label in sorted({*found, *at_work}):
+        pull = at_work.get(label)
+        record = found.get(label) or backups.nothing()
+        found[label] = dict(record, running=pull is not None, since=pull.begun if pull else None)
+    return found

@@ -16,8 +16,9 @@ description:
   - A host that does not answer, that could not be looked at, or whose answer makes no sense has a row that says so, and
     hides no other. Nothing that a host says gets into the table as it is.
   - Each host is in one condition, the worst that is found - C(normal), C(behind) (it runs another image than it
-    should), C(trial), C(half way) (in an upgrade that is not at its end), C(degraded) (pool, disks or OS medium),
-    C(unknown) (not installed by the collection), C(recovery), C(nonsense), C(not asked), C(failed), C(no answer).
+    should), C(trial), C(half way) (in an upgrade that is not at its end), C(degraded) (pool, disks, OS medium, or
+    backups), C(unknown) (not installed by the collection), C(recovery), C(nonsense), C(not asked), C(failed),
+    C(no answer).
   - What a host should run is what its variable C(upgrade_version) says; C(report_repository), C(upgrade_repository) or
     C(nanozfs_repository) of it are asked once for each of them. A repository that cannot be reached is a remark, and
     no failure, unless O(fail_on) has V(behind).
@@ -50,8 +51,8 @@ options:
     description:
       - A file on the controller to write the whole report to, as JSON - C(format) (1), when it was made, C(counts) of
         hosts by condition, C(sites), C(targets) (what hosts should run), and C(hosts), each with C(name), C(site),
-        C(condition), C(findings), C(remarks), C(wants), C(runs), C(other), C(pool), C(disks), C(transaction) and
-        C(bad).
+        C(condition), C(findings), C(remarks), C(wants), C(runs), C(other), C(pool), C(disks), C(transaction),
+        C(backups) and C(bad).
     type: path
     version_added: 1.1.0
   html:
@@ -105,6 +106,13 @@ options:
     description: Until when each FreeBSD release has support, as V(13.2-RELEASE) to V(2024-06-30).
     type: dict
     default: {}
+    version_added: 1.1.0
+  backup_max_age:
+    description:
+      - How old the last good backup of a host may be, in hours; a host without one that is young enough is C(degraded).
+        With V(0) the age of backups is shown, and not judged.
+    type: int
+    default: 0
     version_added: 1.1.0
   signers:
     description: Whose signatures count for what hosts should run, as lines of an allowed_signers file.

@@ -169,6 +169,25 @@ host:
       description: The journal of upgrades and rollbacks, null when there is none.
       type: dict
       returned: always
+    backups:
+      description:
+        - How the last backup by each backup host went, by its label (since 1.1.0) - C(result) (V(ok), V(partial),
+          V(failed), empty where there was none yet), C(method), C(begun) and C(ended), C(bytes) and C(files) that it
+          holds, C(sent) over the line, C(seconds) that it took, C(trial) (of a host on trial), C(why), C(good) (when
+          the last good one began, 0 for never), C(verified) (how the last look into it went, with C(at), C(result),
+          C(files), C(seed) and C(kind); null where there was none), C(running) and C(since) (whether it is read now,
+          and since when), C(problem) (why that cannot be told). Times are in seconds since the epoch, by the host's
+          clock.
+      type: dict
+      returned: always
+      sample:
+        vault:
+          result: ok
+          method: rsnapshot
+          begun: 1796000000
+          good: 1796000000
+          bytes: 734003200
+          running: false
     warnings:
       description: What could not be told or looks wrong.
       type: list

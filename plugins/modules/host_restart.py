@@ -13,6 +13,7 @@ description:
   - Restarts the host, and waits until the kernel says that it is another start (C(kern.boot_id)).
   - A restart that the host refuses is told at once, with the reason - as FreeBSD 15 does where C(/var/run/noshutdown)
     is (C(precious_machine) of C(rc.conf)). So is one that was accepted and does not happen.
+  - A host of which a backup is being read is not restarted.
   - Without its action, which does the waiting, it only begins it.
 extends_documentation_fragment:
   - nanozfs.fleet.common
@@ -67,6 +68,7 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import refuse_at_work
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import restart
@@ -76,6 +78,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     if module.params["state"] == "seen":
         return restart.look(runner)
+    refuse_at_work(runner, "the restart", "", 0)
     return {"changed": True, "boot_id": restart.begin(runner), "refused": ""}
 
 

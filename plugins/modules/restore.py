@@ -86,6 +86,10 @@ options:
   port:
     description: For the action of this module, the port of its ssh.
     type: int
+  bandwidth:
+    description: For the action of this module, the most to send in a second, in bytes; 0 for no limit.
+    type: int
+    default: 0
   known_hosts:
     description:
       - For the action of this module, whether the ssh of the controller shall know the key that a whole host comes back
@@ -331,6 +335,7 @@ FOR_ACTION = {
     "vault": {"type": "str"},
     "address": {"type": "str"},
     "port": {"type": "int"},
+    "bandwidth": {"type": "int", "default": 0},
     "known_hosts": {"type": "bool", "default": True},
 }
 

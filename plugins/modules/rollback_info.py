@@ -92,6 +92,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     LOOKING,
     check_positive,
     limits_of,
+    waits_for_backup,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
@@ -121,6 +122,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     wish = preflight.rollback_wish(here, running, params["trial_timeout"], params["data"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
     restarts = plan.step in transaction.BEFORE_TRIAL
+    waits = waits_for_backup(runner, params, "rollback") if restarts else []
     aside = puts_cfg_aside(params["data"], params["datasets"])
     loss = look_ahead(runner, PLACES, params["unsaved"], "rollback", restarts, aside)
     inside = preflight.other_image(here, wish, plan.step, restarts)
@@ -133,7 +135,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         todo=dict(plan.todo(False), write=False),
         says=loss.added(words.rollback_would(plan.step, here, running, wish), params["unsaved"]),
         boot_id=leases.moment(runner).boot,
-        warnings=warnings + loss.warnings(),
+        warnings=waits + warnings + loss.warnings(),
     )
 
 

@@ -149,6 +149,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     image_of,
     limits_of,
     play_of,
+    waits_for_backup,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
@@ -194,6 +195,7 @@ def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     )
     plan = preflight.plan(here, wish, limits, params["datasets"])
     if plan.step in transaction.BEFORE_TRIAL:
+        waits_for_backup(runner, params, params["kind"])
         aside = params["kind"] == ROLLBACK and puts_cfg_aside(params["data"], params["datasets"])
         before_restart(runner, PLACES, params["unsaved"], params["kind"], restores=aside)
     if params["kind"] == ROLLBACK:

@@ -77,6 +77,13 @@ options:
     description: Seconds that one restart may take.
     type: int
     default: 900
+  backup_wait:
+    description:
+      - For how many seconds to wait for the end of a backup that is being read from the host, before the restart that
+        would cut it off. V(0) refuses to restart then, V(-1) restarts all the same.
+    type: int
+    default: 0
+    version_added: 1.1.0
   commit:
     description: With V(manual), leave the host on trial when it has passed its checks.
     type: str
@@ -167,16 +174,19 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     check_positive,
     play_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import refuse_at_work
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import attempt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import attempt, operations
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.attempt import Attempt
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import Checks, words_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, Journal, puts_cfg_aside
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Keep
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import look
 
 #: where the trees of the host are
 PLACES = Places()
@@ -215,13 +225,23 @@ def settle(runner: Runner, params: Dict[str, Any], journal: Journal) -> List[str
     return before_restart(runner, PLACES, params["unsaved"], kind, journal.staged, aside).warnings()
 
 
+def waiting(runner: Runner, params: Dict[str, Any], why: str) -> Dict[str, Any]:
+    """Let go on what would be cut off, and keep the play's lease meanwhile; the action asks again."""
+    with leases.locked():
+        operations.hold(look(runner, params["pool"]), play_of(params))
+    return {"changed": False, "waits": why}
+
+
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
     params = module.params
     check_positive(params, "trial_timeout", "boot_timeout", "retries", "keep_snapshots", "keep_failed")
     trial = attempt_of(runner, params)
     if params["step"] == attempt.BEGIN:
-        return trial.begin()
+        waits = refuse_at_work(
+            runner, "the restart", "upgrade_backup_wait (rollback_backup_wait)", params["backup_wait"]
+        )
+        return waiting(runner, params, waits[0]) if waits else trial.begin()
     if params["step"] == attempt.LOOK:
         return trial.look(params["boot_id"] or "", params["wait"])
     if params["step"] == attempt.ADOPT:
@@ -247,6 +267,7 @@ def main() -> None:
             trial_timeout={"type": "int", "default": 600},
             **UNSAVED,
             boot_timeout={"type": "int", "default": 900},
+            backup_wait={"type": "int", "default": 0},
             commit={"type": "str", "choices": ["auto", "manual"], "default": "auto"},
             keep_snapshots={"type": "int", "default": 2},
             keep_failed={"type": "int", "default": 3},

@@ -140,6 +140,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     limits_of,
     passes,
     repository_of,
+    waits_for_backup,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
@@ -216,6 +217,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     wish = Wish(UPGRADE, running, target, params["trial_timeout"], params["allow_bad"])
     plan = preflight.plan(here, wish, limits, params["datasets"])
     notes = judged(params, here, trusted, plan.step)
+    if plan.step in transaction.BEFORE_TRIAL:
+        notes += waits_for_backup(runner, params, "upgrade")
     if not module.check_mode:
         notes += trusted.word.remember(Memory())
     loss = look_ahead(runner, PLACES, params["unsaved"], "upgrade", plan.step in transaction.BEFORE_TRIAL)

@@ -18,7 +18,10 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import Line
 BEGIN, LOOK, ADOPT, CHECK, REVERT, WAIT, END = "begin", "look", "adopt", "check", "revert", "wait", "end"
 
 #: what a host does meanwhile, for the screen
-RESTARTING, CHECKING, REVERTING = "restarting", "checking", "reverting"
+RESTARTING, CHECKING, REVERTING, WAITING = "restarting", "checking", "reverting", "waiting"
+
+#: seconds between two looks whether a backup is at its end
+PAUSE = 15.0
 
 #: how long a look at a host that is about to restart waits there (seconds): few calls, and the restart itself ends it
 LONG_POLL = 25
@@ -48,6 +51,34 @@ class Times:
     def patience(self) -> float:
         """How long a host may give no answer: it tries the new system, goes back by its timer, starts the old one."""
         return self.trial + 2 * self.boot
+
+
+def patient(
+    ask: Callable[..., Answer],
+    seconds: float,
+    say: Callable[[str, str], None],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Callable[..., Answer]:
+    """Ask a host to begin, and again for as long as a backup is being read from it; each time renews the lease.
+
+    :param ask: as of :class:`Follow`.
+    :param seconds: how long to wait for the end of a backup. At the end of it the host refuses.
+    """
+    until = clock() + seconds
+
+    def asked(step: str, **more: Any) -> Answer:
+        if step != BEGIN or seconds <= 0:
+            return ask(step, **more)
+        while True:
+            left = max(0, int(until - clock()))
+            answer = ask(step, backup_wait=left, **more)
+            if not answer.get("waits"):
+                return answer
+            say(WAITING, str(answer["waits"]))
+            sleep(min(PAUSE, left))
+
+    return asked
 
 
 class Follow:

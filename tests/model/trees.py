@@ -90,7 +90,7 @@ def alike(name: str, first: Catalogue, second: Catalogue, copied: int) -> bool:
 
 
 def copy(source: str, target: str) -> None:
-    """Make *target*, which is empty or not there yet, the same as *source*: links, modes, owners and times too."""
+    """Make *target*, which is empty or not there yet, the same as *source*: links, owners, attributes and times too."""
     _copy_directory(source, target, {})
 
 
@@ -102,7 +102,7 @@ def _copy_directory(source: str, target: str, linked: Dict[Tuple[int, int], str]
             _copy_entry(os.path.join(source, name), os.path.join(target, name), linked)
         except FileNotFoundError:
             continue
-    _take_over(status, target)
+    _take_over(source, status, target)
 
 
 def _copy_entry(source: str, target: str, linked: Dict[Tuple[int, int], str]) -> None:
@@ -121,15 +121,18 @@ def _copy_entry(source: str, target: str, linked: Dict[Tuple[int, int], str]) ->
         copy_sparse(source, target)
     else:
         os.mknod(target, status.st_mode, status.st_rdev)
-    _take_over(status, target)
+    _take_over(source, status, target)
 
 
-def _take_over(status: os.stat_result, target: str) -> None:
-    """Give *target* owner, mode and times. The owner comes first: changing it takes setuid bits away."""
+def _take_over(source: str, status: os.stat_result, target: str) -> None:
+    """Give *target* owner, mode, attributes and times. The owner comes first: changing it takes setuid bits away."""
     if os.geteuid() == 0:
         os.lchown(target, status.st_uid, status.st_gid)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(target, stat.S_IMODE(status.st_mode))
+        for name in os.listxattr(source):
+            if name.startswith("user."):
+                os.setxattr(target, name, os.getxattr(source, name))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 

@@ -114,12 +114,16 @@ class BackedUp:
     def exposing(self, label: str = "vault") -> Exposing:
         return Exposing(self.runner, label, lambda: self.now)
 
-    def run(self, *argv: str, stdin: str = "") -> Answer:
-        """Run the command."""
+    def agent(self, *argv: str, stdin: str = "") -> Answer:
+        """Run the agent."""
         out, err = io.StringIO(), io.StringIO()
         screen = Screen(io.StringIO(stdin), out, err)
-        rc = cli.main(["backup", *argv], self.host.machine.execute, screen, clock=lambda: self.now)
+        rc = cli.main(argv, self.host.machine.execute, screen, clock=lambda: self.now)
         return Answer(rc, out.getvalue(), err.getvalue())
+
+    def run(self, *argv: str, stdin: str = "") -> Answer:
+        """Run the command."""
+        return self.agent("backup", *argv, stdin=stdin)
 
     def ask(self, command: Optional[str], stdin: Any = "", label: str = "vault") -> Answer:
         """What the key of a backup host gives it."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, gate, records
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import Exposing
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import gate as receiving
@@ -22,6 +23,14 @@ SERVE, PRUNE = "serve", "prune"
 
 #: what the command does; all but :data:`PRUNE` for one backup host
 ACTIONS = (SERVE, gate.BEGIN, gate.END, gate.STATUS, gate.VERIFIED, PRUNE)
+
+
+def left_over(runner: Runner, clock: Callable[[], float]) -> List[str]:
+    """Take away the snapshots of pulls that a restart has ended; what was done. That it cannot be stops nothing."""
+    try:
+        return exposure.prune(runner, clock)
+    except FleetError as error:
+        return ["snapshots of backups stay: {0}".format(error.what)]
 
 
 class Backups:

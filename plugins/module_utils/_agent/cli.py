@@ -17,7 +17,7 @@ import time
 from typing import Callable, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, metrics, status, trial
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.backups import ACTIONS, PRUNE, Backups
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.backups import ACTIONS, PRUNE, Backups, left_over
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
@@ -119,6 +119,9 @@ class Agent:
         done = trial.reconcile(runner, self.clock)
         if done or not given.quiet:
             self.screen.say(done or "there is nothing to finish")
+        if kenv(runner, "nanozfs.state") == NORMAL:
+            for line in left_over(runner, self.clock):
+                self.screen.say(line)
         return FINE
 
     def diff(self, given: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import RESULTS, VERIFICATIONS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS, SILENT, summary
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import preflight
@@ -86,6 +87,7 @@ def metrics(status: Mapping[str, Any], now: float) -> List[Metric]:
         _one("write_ratio", "How far the write of an image is.", _ratio(write.get("percent")) if write else None),
         *_pool(host, status["hung"]),
         *_disks(host["disks"]),
+        *_backups(host["backups"]),
         _one(
             "failed_states", "Failed states that are kept on the pool.", len(host["failed"]) if host["pool"] else None
         ),
@@ -172,6 +174,38 @@ def _disks(disks: Optional[Mapping[str, Any]]) -> List[Metric]:
         _one("disks", "Data disks of the system pool that are there.", found.get("found")),
         _one("disks_expected", "Data disks that the system pool should have.", found.get("expected")),
         Metric("disk_errors", "Errors of a disk since they were last cleared; disks without have no sample.", samples),
+    ]
+
+
+def _backups(backups: Mapping[str, Mapping[str, Any]]) -> List[Metric]:
+    """The last backup by each backup host. What was never so has no sample."""
+    known = {label: each for label, each in sorted(backups.items()) if each["result"]}
+
+    def samples(key: str, of: Mapping[str, Mapping[str, Any]] = known) -> List[Tuple[Labels, float]]:
+        return [({"backup_host": label}, float(each[key])) for label, each in of.items()]
+
+    good = {label: each for label, each in known.items() if each["good"]}
+    verified = {label: each["verified"] for label, each in known.items() if each["verified"]}
+    results = [
+        ({"backup_host": label, "result": word}, float(each["result"] == word))
+        for label, each in known.items()
+        for word in RESULTS
+    ]
+    looks = [
+        ({"backup_host": label, "result": word}, float(each["result"] == word))
+        for label, each in verified.items()
+        for word in VERIFICATIONS
+    ]
+    return [
+        Metric("backup_last_success_timestamp_seconds", "When the last good backup began.", samples("good", good)),
+        Metric("backup_last_timestamp_seconds", "When the last backup ended.", samples("ended")),
+        Metric("backup_last_result", "How the last backup went.", results),
+        Metric("backup_duration_seconds", "How long the last backup took.", samples("seconds")),
+        Metric("backup_bytes", "What the last backup holds.", samples("bytes")),
+        Metric("backup_sent_bytes", "What of the last backup came over the line.", samples("sent")),
+        Metric("backup_running", "Whether a backup host reads now.", samples("running", dict(sorted(backups.items())))),
+        Metric("backup_verified_result", "How the last look into a backup went.", looks),
+        Metric("backup_verified_timestamp_seconds", "When that was.", samples("at", verified)),
     ]
 
 

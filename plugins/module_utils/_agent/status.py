@@ -17,13 +17,14 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import records
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import PUBLIC_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, notes, unsaved
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import STARTED, import_hung, survey
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, RECOVERY, TRIAL
 
@@ -107,6 +108,7 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         "unsaved": None,
         "ssh_key": fingerprint(places),
         "write": written(_dig(host, "medium", "inactive")),
+        "backups": _backup_words(host, now),
     }
     if host["state"] in (NORMAL, TRIAL):
         changes, problem = unsaved(places)
@@ -274,6 +276,33 @@ def _unsaved_words(status: Status) -> str:
     return "{0} in /etc changed and not saved: {1}".format(len(files), first_of(files, _NAMED))
 
 
+def _backup_words(host: Dict[str, Any], now: float) -> List[str]:
+    """How the last backup by each backup host went; ages are by the host's own clock."""
+    lines = []
+    for label, each in sorted(host["backups"].items()):
+        words = []
+        if each["running"]:
+            words.append("is read now")
+        if each["result"]:
+            words.append("the last one {0} {1}".format(_RESULTS[each["result"]], _ago(now - each["begun"])))
+            if each["result"] != records.OK:
+                words.append(each["why"])
+                words.append("the last good one " + (_ago(now - each["good"]) if each["good"] else "was never"))
+        if words:
+            lines.append("{0}: {1}".format(label, ", ".join(word for word in words if word)))
+    return lines
+
+
+_RESULTS = {records.OK: "good", records.PARTIAL: "not whole", records.FAILED: "failed"}
+
+
+def _ago(seconds: float) -> str:
+    for length, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return "{0} ago".format(counted(int(seconds // length), unit))
+    return "just now" if seconds > -60 else "in the future"
+
+
 def render(status: Status) -> List[str]:
     """The status as lines for a terminal of 80 columns."""
     host = status["host"]
@@ -296,6 +325,7 @@ def render(status: Status) -> List[str]:
         ("WRITE", _write_words(status)),
         ("", _dig(host, "journal", "reason") or ""),
         _other_slice(host),
+        *(("BACKUP" if number == 0 else "", each) for number, each in enumerate(status["backups"])),
         ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),
         ("UNSAVED", _unsaved_words(status)),
         ("SSH KEY", status["ssh_key"]),

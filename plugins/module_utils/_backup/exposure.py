@@ -24,7 +24,7 @@ import os
 import re
 import secrets
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import facts
@@ -171,10 +171,15 @@ class Exposure:
     trial: bool
     txn: str
     datasets: Tuple[Part, ...]
+    left: Tuple[Left, ...] = ()
 
     def as_dict(self) -> Dict[str, Any]:
         """As it is kept."""
-        return dict(asdict(self), datasets=[part._asdict() for part in self.datasets])
+        return dict(
+            self.__dict__,
+            datasets=[part._asdict() for part in self.datasets],
+            left=[each._asdict() for each in self.left],
+        )
 
 
 def _parse(text: str) -> Optional[Exposure]:
@@ -182,6 +187,7 @@ def _parse(text: str) -> Optional[Exposure]:
     try:
         values = json.loads(text)
         values["datasets"] = tuple(Part(**each) for each in values["datasets"])
+        values["left"] = tuple(Left(**each) for each in values.get("left", ()))
         found = Exposure(**values)
         numbers = (found.begun, found.since, found.touched, found.heard)
         return found if all(isinstance(each, (int, float)) for each in numbers) else None
@@ -196,7 +202,6 @@ class Begun:
     exposure: Exposure
     root: str
     resumed: bool
-    left: Sequence[Left]
     notes: Sequence[str]
     host: Mapping[str, str]
 
@@ -208,7 +213,7 @@ class Begun:
             "begun": self.exposure.begun,
             "resumed": self.resumed,
             "trial": self.exposure.trial,
-            "left_out": [{"dataset": each.dataset, "why": each.why} for each in self.left if each.told],
+            "left_out": [{"dataset": each.dataset, "why": each.why} for each in self.exposure.left if each.told],
             "notes": list(self.notes),
             "host": dict(self.host),
         }
@@ -244,8 +249,7 @@ class Exposing:
 
     def _keep(self, exposure: Exposure) -> None:
         try:
-            with arriving(self._at(STATE)) as (partial, file):
-                os.chmod(partial, 0o600)
+            with arriving(self._at(STATE)) as (_partial, file):
                 file.write(json.dumps(exposure.as_dict()).encode("ascii"))
         except OSError as error:
             raise FleetError("{0} cannot be written: {1}".format(self._at(STATE), error.strerror))
@@ -375,11 +379,11 @@ class Exposing:
             if old is not None:
                 why = self.problem(old)
                 if not why:
-                    return Begun(self.touch(old), self.root, True, (), self._coming(here), host)
+                    return Begun(self.touch(old), self.root, True, self._coming(here), host)
                 notes.append("what was begun before cannot be gone on with: {0}".format(why))
             notes += self.close(here.pool)
-            exposure, left = self._show(here, notes)
-        return Begun(exposure, self.root, False, left, [*notes, *self._coming(here)], host)
+            exposure = self._show(here, notes)
+        return Begun(exposure, self.root, False, [*notes, *self._coming(here)], host)
 
     @staticmethod
     def _coming(here: Situation) -> List[str]:
@@ -389,8 +393,11 @@ class Exposing:
         words = "{0} {1} is in phase {2}: the host may restart, and the pull begin anew"
         return [words.format(here.journal.kind, here.journal.txn, here.journal.phase)]
 
-    def _show(self, here: Situation, notes: List[str]) -> Tuple[Exposure, List[Left]]:
-        """Take the snapshot and mount it."""
+    def _show(self, here: Situation, notes: List[str]) -> Exposure:
+        """Take the snapshot and mount it.
+
+        :param notes: what else the backup host should know; more is added.
+        """
         every = self.zfs.datasets(here.pool)
         names = [each.name for each in every]
         table = self.zfs.table(["-r", "-t", "filesystem,volume"], (POLICY,), names, here.pool)
@@ -426,13 +433,14 @@ class Exposing:
                 trial=on_trial,
                 txn=(here.journal.txn or "") if on_trial else "",
                 datasets=tuple(shown),
+                left=tuple(left),
             )
             self._keep(exposure)
         except FleetError:
             with contextlib.suppress(FleetError):  # what failed first is what counts
                 self.close(here.pool)
             raise
-        return exposure, left
+        return exposure
 
     def _mount(self, parts: Sequence[Part], tag: str) -> Tuple[List[Part], List[Left]]:
         """Mount snapshots as one tree, parents first."""
@@ -548,11 +556,15 @@ def _clear(top: str) -> None:
 
 @dataclass(frozen=True)
 class Pull:
-    """A pull that is at work."""
+    """A pull that was begun.
+
+    :param age: seconds since then.
+    """
 
     label: str
     begun: int
-    quiet: float
+    at_work: bool
+    age: float
 
 
 def at_work(runner: Runner) -> List[Pull]:
@@ -560,6 +572,11 @@ def at_work(runner: Runner) -> List[Pull]:
 
     Asks nothing of the pool.
     """
+    return [pull for pull in _pulls(runner) if pull.at_work]
+
+
+def _pulls(runner: Runner) -> List[Pull]:
+    """What was begun since the start of the host, and not ended."""
     try:
         labels = sorted(os.listdir(place()))
     except OSError:
@@ -574,10 +591,49 @@ def at_work(runner: Runner) -> List[Pull]:
         if exposure is None:
             continue
         now = now or lease.moment(runner)
-        quiet = max(0.0, now.uptime - exposure.heard)
-        if exposure.boot == now.boot and (exposing.reading() or quiet < FRESH):
-            found.append(Pull(label, exposure.begun, quiet))
+        if exposure.boot == now.boot:
+            quiet = max(0.0, now.uptime - exposure.heard)
+            at_work_now = exposing.reading() or quiet < FRESH
+            found.append(Pull(label, exposure.begun, at_work_now, now.uptime - exposure.since))
     return found
+
+
+def forgotten(runner: Runner) -> List[str]:
+    """What was begun and is held for a backup host that did not come back, a line each."""
+    words = "a snapshot for the backup host {0} is held since {1} and not read: `nanozfs backup prune` ends that"
+    return [
+        words.format(pull.label, _moment(pull.begun))
+        for pull in _pulls(runner)
+        if not pull.at_work and pull.age > RESUME
+    ]
+
+
+def refuse_at_work(runner: Runner, what: str, option: str, wait: int) -> List[str]:
+    """Refuse to cut a pull off by a restart.
+
+    :param what: what would do that, for the message: ``an upgrade``.
+    :param option: the variable that says how long to wait for the end of a pull; empty where nobody can.
+    :param wait: its value (seconds); 0 refuses, and less than that restarts all the same.
+    :returns: who reads and for how long that is waited for, where it is.
+    :raises Refused: with who that is, and since when.
+    """
+    found = at_work(runner) if wait >= 0 else []
+    if not found:
+        return []
+    who = " and ".join("{0} (since {1})".format(pull.label, _moment(pull.begun)) for pull in found)
+    if wait:
+        return ["a backup of this host is being read by {0}: its end is waited for, {1} s at most".format(who, wait)]
+    todo = "wait for its end, or stop it on the backup host"
+    more = "; {0}=7200 waits for up to two hours, {0}=-1 restarts all the same, and the backup begins anew"
+    raise Refused(
+        "a backup of this host is being read by {0}, and {1} would cut it off".format(who, what),
+        safe="{0}; a pull of which nothing is heard counts for {1} minutes".format(_NOTHING, FRESH // 60),
+        todo=todo + (more.format(option) if option else ""),
+    )
+
+
+def _moment(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def prune(runner: Runner, clock: Callable[[], float] = time.time) -> List[str]:

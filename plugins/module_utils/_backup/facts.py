@@ -33,9 +33,9 @@ FORMAT = 1
 #: what of the collection's own properties belongs to the data, and not to the journal
 _KEPT = (POLICY, datasets.POLICY, datasets.MADE_BY)
 
-#: st_flags of chflags(2) that say nothing: ZFS sets UF_ARCHIVE on whatever was written (sys/stat.h; XAT_ARCHIVE in
-#: zfs_vnops_os.c of OpenZFS), and UF_SPARSE and UF_OFFLINE nobody can set
-_NOTHING = 0x00000800 | 0x00000100 | 0x00000200
+#: UF_ARCHIVE of chflags(2), which says nothing: ZFS sets it on whatever was written (``zfs_tstamp_update_setup()`` of
+#: OpenZFS's ``zfs_znode.c``)
+_NOTHING = 0x00000800
 
 #: how many files with flags are named
 MOST = 100000
@@ -223,8 +223,7 @@ def write(path: str, found: Mapping[str, Any]) -> None:
     :raises FleetError: when it cannot be written.
     """
     try:
-        with arriving(path) as (partial, file):
-            os.chmod(partial, 0o600)
+        with arriving(path) as (_partial, file):  # in a folder that is root's alone until it has its mode
             file.write(json.dumps(found, indent=1, sort_keys=True).encode("ascii"))
         os.chmod(path, 0o600)
     except OSError as error:

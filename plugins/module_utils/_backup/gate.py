@@ -168,9 +168,7 @@ def _read(words: Sequence[str]) -> Asked:
 
     :param words: what follows ``rsync --server --sender``.
     """
-    if "." not in words:
-        raise _refused("there is no path")
-    dot = list(words).index(".")
+    dot = list(words).index(".") if "." in words else len(words)
     options, paths = words[:dot], words[dot + 1 :]
     for word in options:
         _judge(word)

@@ -56,6 +56,7 @@ def _parser(places: Places) -> argparse.ArgumentParser:
     sending.add_argument("--address", default="", help="where the machine is now")
     sending.add_argument("--port", type=int, default=0, help="of its ssh")
     sending.add_argument("--host-key", default="", metavar="KEY", help="what the machine is known by to ssh now")
+    sending.add_argument("--bandwidth", type=int, default=0, metavar="BYTES", help="the most to send in a second")
     sending.add_argument("--check", action="store_true", help="say what would be sent, as JSON, and send nothing")
     sending.add_argument("--json", action="store_true", help="how it went as JSON, without a word before")
     verbs.add_parser("check", help="judge the configuration, and what it needs of this machine")
@@ -105,7 +106,8 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
-    fleet, hosts = vault.fleet, {}
+    fleet = vault.fleet
+    hosts: Dict[str, Dict[str, Any]] = {}
     for name, host in sorted(fleet.hosts.items()):
         known = vault.known(host)
         waits: Optional[str] = None
@@ -187,6 +189,7 @@ def _send(fleet: Fleet, places: Places, options: argparse.Namespace, out: TextIO
         options.address,
         options.port,
         " ".join(options.host_key.split()[:2]),
+        options.bandwidth,
     )
     sender = send.Sender(fleet, places)
     if options.check:

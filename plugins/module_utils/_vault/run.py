@@ -40,6 +40,9 @@ WAITS, REFUSED = "waits", "refused"
 #: how far the clocks of the two may be apart (seconds) to be told; and to expire nothing by one of them
 APART, JUMPED = 300, 86400
 
+#: how often a host is told how it went; a line that does not answer takes half a minute each time (ConnectTimeout)
+TELLINGS = 3
+
 #: after how many looks at its workers, of about a second each, a run looks for others that are due
 LOOK = 60
 
@@ -105,7 +108,9 @@ class Vault:
         """
         known, now = self.known(host), self._clock()
         found = when.opening(host.hours, host.zone, now)
-        return when.waits(found, known.good.begun if known.good else None, known.tried, known.failures, now)
+        # by the clock here, not by that of the host, which may be hours off
+        good = known.good.ended - known.good.seconds if known.good else None
+        return when.waits(found, good, known.tried, known.failures, now)
 
     def _until(self, host: Host) -> Optional[float]:
         """When its window closes; ``None`` where it has none."""
@@ -358,11 +363,16 @@ class Vault:
         }
         if keep:
             result["keep"] = True
-        try:
-            self.gate(host).end(result)
-        except FleetError as error:
-            return "the host could not be told ({0})".format(error.what)
-        return ""
+        why = ""
+        for _attempt in range(TELLINGS):  # to a host it is the same answer again
+            try:
+                self.gate(host).end(result)
+                return ""
+            except Refused as error:
+                return "the host says otherwise ({0})".format(error.what)
+            except FleetError as error:
+                why = error.what
+        return "the host could not be told ({0})".format(why)
 
 
 def said(pull: Pull, resumed: bool, notes: Sequence[str]) -> str:

@@ -79,6 +79,7 @@ class Order:
     :param to: the folder on the host.
     :param address: where the machine is now; where the host always is, if empty.
     :param host_key: what the machine is known by to ssh now; what the host always is, if empty.
+    :param bandwidth: the most to send in a second, in bytes; 0 for no limit. That of backups does not count.
     """
 
     set: str = NEWEST
@@ -89,6 +90,7 @@ class Order:
     address: str = ""
     port: int = 0
     host_key: str = ""
+    bandwidth: int = 0
 
 
 class Found(NamedTuple):
@@ -241,6 +243,8 @@ def rsync_argv(ssh: Sequence[str], host: str, order: Order, source: str, xattrs:
     options = ["-aHXS" if xattrs else "-aHS", "--numeric-ids", "--partial", "--stats", "--no-h", "--info=progress2"]
     # what an rsync that was killed has left, under names of its own, must not stay
     options += ["--delete", "--timeout={0}".format(SILENCE)]
+    if order.bandwidth > 0:  # in KiB/s; 0 would be no limit
+        options.append("--bwlimit={0}".format(max(1, order.bandwidth // 1024)))
     options += ["--exclude=/" + DESCRIPTION] if source == "./" else []
     options += ["--exclude={0}/".format(each) for each in order.excludes]
     end = "/" if order.contents and not source.endswith("/") else ""

@@ -123,6 +123,43 @@ class Transaction:
 
 
 @dataclass(frozen=True)
+class Verified:
+    """How the last look into a backup went."""
+
+    at: int
+    result: str
+    files: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Backup:
+    """The last backup of a host by one backup host; all is 0 or empty where there was none yet.
+
+    Times in seconds since the epoch by the host's clock, sizes in bytes.
+
+    :param good: when the last good one began; 0 for never.
+    :param since: since when it is read now; ``None`` where it is not.
+    """
+
+    label: str
+    result: str
+    method: str
+    begun: int
+    ended: int
+    good: int
+    bytes: int
+    files: int
+    sent: int
+    seconds: int
+    trial: bool
+    why: str
+    verified: Optional[Verified]
+    since: Optional[int]
+    problem: str
+
+
+@dataclass(frozen=True)
 class Known:
     """What a host says of itself."""
 
@@ -139,6 +176,7 @@ class Known:
     importable: Tuple[Tuple[str, str], ...]
     disks: Optional[Disks]
     transaction: Optional[Transaction]
+    backups: Tuple[Backup, ...]
     bad: Tuple[str, ...]
     remarks: Tuple[str, ...]
     findings: Tuple[Finding, ...]
@@ -219,6 +257,9 @@ def read(host: Mapping[str, Any]) -> Known:
         importable=tuple((plain(each["name"]), plain(each["state"])) for each in (host.get("importable") or [])[:MANY]),
         disks=_disks(host["disks"]) if host.get("disks") else None,
         transaction=_transaction(journal) if journal else None,
+        backups=tuple(
+            _backup(plain(label), each) for label, each in sorted(dict(host.get("backups") or {}).items())[:MANY]
+        ),
         bad=tuple(plain(each) for each in _texts((journal or {}).get("bad") or [])[:64]),
         remarks=tuple(_remarks(host, journal or {})),
         findings=tuple(Finding(each.condition, plain(each.reason)) for each in findings(host)[: 2 * MANY]),
@@ -311,6 +352,29 @@ def _transaction(journal: Mapping[str, Any]) -> Transaction:
         reason=plain(journal.get("reason") or ""),
         fetched=_number(journal.get("fetched")),
         times=tuple(times),
+    )
+
+
+def _backup(label: str, backup: Mapping[str, Any]) -> Backup:
+    verified = backup.get("verified")
+    numbers = {key: _number(backup.get(key)) for key in ("begun", "ended", "good", "bytes", "files", "sent", "seconds")}
+    return Backup(
+        label=label,
+        result=plain(backup["result"]),
+        method=plain(backup.get("method") or ""),
+        trial=bool(backup.get("trial")),
+        why=plain(backup.get("why") or ""),
+        verified=Verified(
+            _number(verified["at"]),
+            plain(verified["result"]),
+            _number(verified.get("files")),
+            plain(verified.get("kind") or ""),
+        )
+        if verified
+        else None,
+        since=_number(backup.get("since")) if backup.get("running") else None,
+        problem=plain(backup.get("problem") or ""),
+        **numbers,
     )
 
 

@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import (
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Answer, Image, Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, judge
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import moment, plain
@@ -75,14 +76,26 @@ class Host:
         return any(at_least(each.condition, named) for each in self.findings or (Finding(NORMAL, ""),))
 
 
-def host_of(name: str, site: str, answer: Answer, target: Optional[Target], remarks: Sequence[str] = ()) -> Host:
-    """A host, judged."""
+def host_of(
+    name: str,
+    site: str,
+    answer: Answer,
+    target: Optional[Target],
+    remarks: Sequence[str] = (),
+    terms: backups.Terms = backups.Terms(0),  # noqa: B008 - it cannot be changed
+) -> Host:
+    """A host, judged.
+
+    :param terms: of its backups.
+    """
     if answer.known is None:
         return Host(name, plain(site), answer, target, (Finding(answer.silent, answer.reason),), tuple(remarks))
     found = list(answer.known.findings)
     behind = judge(answer.known, target)
     found += [behind] if behind else []
-    return Host(name, plain(site), answer, target, tuple(found), answer.known.remarks + tuple(remarks))
+    found += backups.judge(answer.known, terms)
+    told = [*answer.known.remarks, *remarks, *(backups.remarks(answer.known, terms) if terms.at else ())]
+    return Host(name, plain(site), answer, target, tuple(found), tuple(told))
 
 
 @dataclass(frozen=True)
@@ -92,11 +105,23 @@ class Fleet:
     :param hosts: in the order of their names.
     :param remarks: what there is to say that belongs to no single host.
     :param at: when, in seconds since the epoch.
+    :param backup_hours: how old a backup may be; 0 where nobody wants to know.
     """
 
     hosts: Tuple[Host, ...]
     remarks: Tuple[str, ...]
     at: float
+    backup_hours: int = 0
+
+    @property
+    def terms(self) -> backups.Terms:
+        """How backups are judged."""
+        return backups.Terms(self.at, self.backup_hours)
+
+    @property
+    def has_backups(self) -> bool:
+        """Whether there is anything to say of backups."""
+        return bool(self.backup_hours) or any(host.known and host.known.backups for host in self.hosts)
 
     @property
     def counts(self) -> Dict[str, int]:
@@ -150,10 +175,10 @@ def natural(name: str) -> Tuple[Any, ...]:
     return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in _DIGITS.split(name)), name
 
 
-def fleet_of(hosts: Sequence[Host], remarks: Sequence[str], at: float) -> Fleet:
+def fleet_of(hosts: Sequence[Host], remarks: Sequence[str], at: float, backup_hours: int = 0) -> Fleet:
     """The report on some hosts."""
     ordered = sorted(hosts, key=lambda host: natural(host.name))
-    return Fleet(tuple(ordered), tuple(plain(each) for each in remarks), at)
+    return Fleet(tuple(ordered), tuple(plain(each) for each in remarks), at, backup_hours)
 
 
 def totals(fleet: Sequence[Host]) -> str:
@@ -176,8 +201,11 @@ def _target(target: Optional[Target]) -> Optional[Dict[str, Any]]:
     return dict(values, wanted=target.wish.wanted, name=target.wish.name)
 
 
-def entry(host: Host) -> Dict[str, Any]:
-    """One host in the document."""
+def entry(host: Host, at: float) -> Dict[str, Any]:
+    """One host in the document.
+
+    :param at: now, in seconds since the epoch.
+    """
     known = host.known
     values: Dict[str, Any] = {
         "name": host.name,
@@ -192,6 +220,7 @@ def entry(host: Host) -> Dict[str, Any]:
     for key in ("state", "hostname", "arch", "release", "runs", "other", "pool", "disks", "transaction"):
         values[key] = None
     values["bad"] = []
+    values["backups"] = []
     if known is None:
         return values
     transaction = known.transaction
@@ -205,6 +234,7 @@ def entry(host: Host) -> Dict[str, Any]:
         pool=dict(known.pool.__dict__) if known.pool else None,
         disks=_disks(known),
         bad=list(known.bad),
+        backups=[backups.entry(each, at) for each in known.backups],
         transaction=dict(
             transaction.__dict__,
             times=[{"phase": phase, "at": at} for phase, at in transaction.times],
@@ -250,7 +280,7 @@ def document(fleet: Fleet) -> Dict[str, Any]:
             )
             for target, hosts in fleet.targets
         ],
-        "hosts": [entry(host) for host in fleet.hosts],
+        "hosts": [entry(host, fleet.at) for host in fleet.hosts],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, facts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.backups import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of, host_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Find, Target, Wish, problems, target_of
@@ -73,13 +74,20 @@ def _support_remark(known: Known, support: Support, today: datetime.date) -> str
 
 
 def assemble(
-    sources: Mapping[str, Source], resolve: Resolve, find: Find, plan: addresses.Plan, support: Support, at: float
+    sources: Mapping[str, Source],
+    resolve: Resolve,
+    find: Find,
+    plan: addresses.Plan,
+    support: Support,
+    at: float,
+    backup_hours: int = 0,
 ) -> Fleet:
     """The report.
 
     :param resolve: a variable of a host as text, empty where it is not set.
     :param find: what a wish means, see :func:`rings.finder`.
     :param at: now, in seconds since the epoch.
+    :param backup_hours: how old the last good backup of a host may be; 0 where nobody wants to know.
     """
     today = datetime.datetime.fromtimestamp(at, datetime.timezone.utc).date()
     sites = {name: _site(each.variables, resolve) for name, each in sources.items()}
@@ -95,9 +103,9 @@ def assemble(
         remarks = list(said[name])
         if answer.known:
             remarks += filter(None, [_support_remark(answer.known, support, today)])
-        hosts.append(host_of(name, sites[name], answer, target, remarks))
+        hosts.append(host_of(name, sites[name], answer, target, remarks, Terms(at, backup_hours)))
     targets: Dict[str, Optional[Target]] = {host.name: host.target for host in hosts}
-    return fleet_of(hosts, [*common, *problems(targets.values())], at)
+    return fleet_of(hosts, [*common, *problems(targets.values())], at, backup_hours)
 
 
 def _site(variables: Mapping[str, Any], resolve: Resolve) -> str:

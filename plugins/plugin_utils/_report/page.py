@@ -18,9 +18,10 @@ from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import jinja2
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import plots
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, plots
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Transaction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.history import History
@@ -193,6 +194,36 @@ def _facts(known: Known, support: Support, today: datetime.date) -> Dict[str, An
     }
 
 
+def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
+    """The backups of all hosts, a line for each backup host; those that somebody should see to come first."""
+    found = []
+    for host in fleet.hosts:
+        if host.known is None:
+            continue
+        shown: Dict[str, Any] = {"key": keys[host.name], "host": plain(host.name)}
+        for each in host.known.backups:
+            old = backups.age(each, fleet.at)
+            stale = old is None or (bool(fleet.backup_hours) and old > fleet.backup_hours * 3600)
+            verified = each.verified.result if each.verified else ""
+            found.append(
+                dict(
+                    shown,
+                    backup=each,
+                    result=backups.WORDS.get(each.result, "?"),
+                    age=duration(old) if old is not None else "never",
+                    took=duration(each.seconds),
+                    stale=stale,
+                    verified=verified or "never",
+                    verified_at=moment(each.verified.at) if each.verified else "",
+                    css="bad" if verified == FAILED else "" if verified else "warn",
+                    rank=(verified == FAILED, stale, each.result != OK, not verified),
+                )
+            )
+        if fleet.backup_hours and not host.known.backups:
+            found.append(dict(shown, backup=None, rank=(False, True, True, True)))
+    return sorted(found, key=lambda each: each["rank"], reverse=True)
+
+
 def _targets(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
     found = []
     for target, hosts in fleet.targets:
@@ -254,6 +285,7 @@ def render(fleet: Fleet, past: History, support: Support, title: str) -> str:
         ],
         targets=_targets(fleet, keys),
         images=_images(fleet, support, today),
+        backups=_backups(fleet, keys),
         remarks=fleet.remarks,
         plots=plots.over_time(past, names, fleet.at) + plots.of_upgrades(past, names, fleet.at),
         canvas=plots,

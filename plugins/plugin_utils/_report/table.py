@@ -11,11 +11,13 @@ from typing import Dict, List, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.backups import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Origin
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host, totals
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import NAMED, plain
 
-TITLES = ("HOST", "STATE", "SITE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL")
+TITLES = ("HOST", "STATE", "SITE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL", "BACKUP")
 
 #: characters of a cell; the name of a host may be longer
 CELL = 32
@@ -51,12 +53,16 @@ def _journal(known: Known) -> str:
     return transaction.phase + (" " + transaction.txn if transaction.is_open and transaction.txn else "")
 
 
-def row(host: Host) -> List[str]:
-    """One line of the table, as cells."""
+def row(host: Host, terms: Terms) -> List[str]:
+    """One line of the table, as cells.
+
+    :param terms: of backups.
+    """
     known = host.known
-    facts = ["-"] * 5
+    facts = ["-"] * 6
     if known is not None:
         facts = [known.running.title, known.running.slice, _other(known), _pool(known), _journal(known)]
+        facts.append(backups.cell(known, terms))
     cells = [plain(each) for each in [host.condition, host.site or "-", *facts]]
     return [plain(host.name)] + [each if len(each) <= CELL else each[: CELL - 1] + "…" for each in cells]
 
@@ -161,8 +167,10 @@ def table(fleet: Fleet, packages: bool = False) -> List[str]:
 
     :param packages: list the packages of the images.
     """
-    rows = [list(TITLES)] + [row(host) for host in fleet.hosts]
-    shown = [number for number in range(len(TITLES)) if number != 2 or any(each[2] != "-" for each in rows[1:])]
+    rows = [list(TITLES)] + [row(host, fleet.terms) for host in fleet.hosts]
+    left = set() if any(each[2] != "-" for each in rows[1:]) else {TITLES.index("SITE")}
+    left |= set() if fleet.has_backups else {TITLES.index("BACKUP")}
+    shown = [number for number in range(len(TITLES)) if number not in left]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
     lines = ["  ".join(cells[number].ljust(widths[number]) for number in shown).rstrip() for cells in rows]
     lines += remarks(fleet.hosts)

@@ -92,7 +92,7 @@ def test_the_command_for_the_backup_host() -> None:
     assert result["send"] == [
         *("/usr/local/sbin/nanozfs-backup", "send", "old-1", "--set", "20261130T021011Z", "--path", "/var/db"),
         *("--contents", "--exclude", "/c", "--to", "/x", "--address", "10.77.0.11", "--port", "2222"),
-        *("--host-key", "ssh-ed25519 BBBB"),
+        *("--host-key", "ssh-ed25519 BBBB", "--bandwidth", "0"),
     ]
     action, _result = run({"dataset": "var/db", "state": "open", "source": "old-1"}, answer)
     assert action.sent[0]["other_host"] is True, "somebody has said that it is of another host"

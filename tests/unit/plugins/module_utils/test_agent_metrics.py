@@ -18,6 +18,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import metrics
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import records
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import disks_with_errors, parse_import
@@ -178,6 +179,15 @@ def known_metrics() -> Set[str]:
             "medium": None,
             "failed": [],
             "warnings": [],
+            "backups": {
+                "vault": dict(
+                    records.nothing(),
+                    result="ok",
+                    good=5,
+                    running=False,
+                    verified={"at": 6, "result": "ok", "files": 1, "seed": "", "kind": "sample"},
+                )
+            },
             "pool": {
                 "name": "tank",
                 "health": "ONLINE",
@@ -232,8 +242,13 @@ def test_the_examples_ask_for_what_there_is() -> None:
         names = set(re.findall(r"\bnanozfs_\w+", text))
         assert names and names <= known, title
         asked |= names
-        for label, word in re.findall(r'\b(condition|phase|health)="([^"]+)"', text):
-            words = {"condition": metrics.CONDITIONS_HERE, "phase": PHASES, "health": metrics.HEALTH}[label]
+        for label, word in re.findall(r'\b(condition|phase|health|result)="([^"]+)"', text):
+            words = {
+                "condition": metrics.CONDITIONS_HERE,
+                "phase": PHASES,
+                "health": metrics.HEALTH,
+                "result": records.RESULTS,
+            }[label]
             assert word in words, (title, word)
         assert text.count("(") == text.count(")") and text.count("{") == text.count("}")
     assert len(asked) > 10

@@ -15,7 +15,10 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils import _condition
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import metrics, status
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, facts, gate, records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import identity
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Dataset, Value
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
@@ -210,6 +213,7 @@ class TestPull:
         found = backed_up.facts(backed_up.begin()["root"])
         assert found["format"] == 1 and found["host"] == "web-1" and found["trial"] is False
         assert found["pool"]["name"] == "tank" and found["pool"]["guid"].isdigit()
+        assert found["pool"]["properties"] == {"cachefile": "none"}
         assert found["image"]["version"] == "1.0" and found["image"]["slice"] == "nz-a"
         assert set(found["slices"]) == {"nz-a", "nz-b", "nz-recovery"} and found["slices"]["nz-b"]["image"] is None
         every = {each["name"]: each for each in found["datasets"]}
@@ -334,6 +338,8 @@ class TestPull:
             pass
         begun = backed_up.begin()
         assert begun["left_out"] == [{"dataset": ROOT + "/var/db", "why": "what is above it has no folder for it"}]
+        again = backed_up.begin()
+        assert again["resumed"] is True and again["left_out"] == begun["left_out"]
         backed_up.end()
         assert backed_up.snapshots() == []
 
@@ -415,6 +421,28 @@ class TestPrune:
         assert destroyed == [] and sorted(kept) == sorted(backed_up.snapshots())
         assert all("held" in why for why in kept.values())
 
+    def test_a_start_ends_what_it_has_cut_off(self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(identity, "remember", lambda _runner, _places: "")
+        assert backed_up.agent("reconcile", "--quiet").out == ""
+        backed_up.begin()
+        assert "can still go on" in backed_up.agent("reconcile", "--quiet").out and len(backed_up.snapshots()) == 4
+        backed_up.restart()
+        assert backed_up.agent("reconcile", "--quiet").out == "vault: 4 snapshots destroyed\n"
+        assert backed_up.snapshots() == []
+
+    def test_one_that_does_not_come_back_is_spoken_of(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        backed_up.later(exposure.RESUME - 10)
+        assert exposure.forgotten(backed_up.runner) == []
+        backed_up.later(20)
+        (words,) = backed_up.host.ok("host_info", digest=False)["host"]["warnings"]
+        assert words.startswith("a snapshot for the backup host vault is held since 2026-11-23 08:01 UTC")
+        reader = backed_up.exposing().reader()
+        assert exposure.forgotten(backed_up.runner) == []
+        os.close(reader)
+        backed_up.ok_prune()
+        assert exposure.forgotten(backed_up.runner) == [] and backed_up.snapshots() == []
+
 
 class TestAtWork:
     def test_who_reads(self, backed_up: BackedUp) -> None:
@@ -471,8 +499,13 @@ class TestGate:
         ],
     )  # fmt: skip
     def test_options_that_are_not_allowed(self, options: str) -> None:
-        with pytest.raises(Refused, match="rsync: "):
+        with pytest.raises(Refused, match=r"rsync: .* allowed"):
             gate.asked("rsync --server --sender -r {0} . /x".format(options))
+
+    def test_one_that_hides_the_rest_is_told_how_not_to(self) -> None:
+        with pytest.raises(Refused) as refused:
+            gate.asked("rsync --server --sender -s")  # as rsync --secluded-args asks, with all else on its input
+        assert "--no-secluded-args" in str(refused.value)
 
     @pytest.mark.parametrize(
         "options",
@@ -597,3 +630,70 @@ class TestUpgrades:
         backed_up.host.machine.running["pools"] = pools
         backed_up.host.machine.save()
         assert backed_up.begin()["trial"] is True
+
+
+class TestTold:
+    """What whoever looks at the host is told."""
+
+    def look(self, backed_up: BackedUp) -> Dict[str, Any]:
+        return dict(backed_up.host.ok("host_info", digest=False)["host"])
+
+    def metrics(self, host: Dict[str, Any]) -> List[str]:
+        lines = metrics.render(metrics._backups(host["backups"])).splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
+
+    def test_never(self, backed_up: BackedUp) -> None:
+        host = self.look(backed_up)
+        assert host["backups"] == {} and self.metrics(host) == [] and status._backup_words(host, backed_up.now) == []
+
+    def test_while_it_is_read(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        host = self.look(backed_up)
+        assert (host["backups"]["vault"]["running"], host["backups"]["vault"]["since"]) == (True, 1795420900)
+        assert host["backups"]["vault"]["result"] == "" and host["warnings"] == []
+        assert self.metrics(host) == ['nanozfs_backup_running{backup_host="vault"} 1']
+        assert status._backup_words(host, backed_up.now) == ["vault: is read now"]
+
+    def test_afterwards(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        backed_up.end()
+        backed_up.later(2 * 86400)
+        backed_up.begin()
+        backed_up.end(result="failed", why="no room")
+        host = self.look(backed_up)
+        backup = host["backups"]["vault"]
+        assert (backup["result"], backup["why"], backup["good"]) == ("failed", "no room", 1795420900)
+        assert (backup["running"], backup["since"]) == (False, None)
+        told = self.metrics(host)
+        for line in (
+            'last_success_timestamp_seconds{backup_host="vault"} 1795420900',
+            'last_result{backup_host="vault",result="failed"} 1',
+            'last_result{backup_host="vault",result="ok"} 0',
+            'bytes{backup_host="vault"} 1000',
+            'duration_seconds{backup_host="vault"} 5',
+            'running{backup_host="vault"} 0',
+        ):
+            assert "nanozfs_backup_" + line in told
+        assert not any("verified" in line for line in told)
+        assert status._backup_words(host, backed_up.now + 7200) == [
+            "vault: the last one failed 2 hours ago, no room, the last good one 2 days ago"
+        ]
+        assert _condition.findings(host) == []
+
+    def test_a_look_that_found_something_else(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        backed_up.end(verified={"at": 5, "result": "failed", "files": 3, "kind": "sample"})
+        host = self.look(backed_up)
+        assert _condition.summary(host) == (
+            "degraded",
+            [("degraded", "what was looked at in its backup by vault is not what the host had (sample)")],
+        )
+        assert 'nanozfs_backup_verified_result{backup_host="vault",result="failed"} 1' in self.metrics(host)
+
+    def test_a_record_that_makes_no_sense(self, backed_up: BackedUp) -> None:
+        backed_up.host.command("zfs", "set", "nanozfs:backup:vault={", ROOT)
+        host = self.look(backed_up)
+        assert host["warnings"] == ["the record of vault cannot be read: its record makes no sense"]
+        assert self.metrics(host) == ['nanozfs_backup_running{backup_host="vault"} 0']
+        backed_up.begin()
+        assert backed_up.end()["record"]["result"] == "ok" and self.look(backed_up)["warnings"] == []

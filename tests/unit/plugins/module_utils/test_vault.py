@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -32,7 +33,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     when,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import FAILED, OK, REFUSED, WAITS, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK
 from ansible_collections.nanozfs.fleet.tests.unit.vault import NOW, Machine, said
 
 HOUR, DAY = 3600, 86400
@@ -396,6 +398,14 @@ def test_a_night_and_the_next(tmp_path: Any) -> None:
     assert call[call.index("--expire") + 1] == "+7 days"
 
 
+def test_a_host_whose_clock_is_behind_is_pulled_once_a_night(tmp_path: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    machine.open["web-1"] = {"tag": "t", "begun": NOW - 5 * HOUR}
+    assert [each.result for each in night(machine)] == [OK]
+    machine.now += 900
+    assert [each.result for each in night(machine)] == [WAITS]
+
+
 def night(machine: Machine, lines: Optional[List[str]] = None, *names: str, now: bool = False) -> Any:
     """One run."""
     kept = [] if lines is None else lines
@@ -486,6 +496,30 @@ def test_a_key_that_changed_stops_that_host_and_no_other(tmp_path: Any) -> None:
         assert file.read().startswith("20261130T223000Z web-1: the ssh key")
 
 
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([(255, "no route"), (255, "no route")], ""),
+        ([(255, "no route")] * 3, "the host could not be told"),
+        ([(3, "that pull is gone")], "the host says otherwise (web-1 refuses: that pull is gone)"),
+    ],
+)
+def test_the_host_is_told_again_and_the_set_is_good_all_the_same(tmp_path: Any, answers: List[Any], words: str) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    real, left = machine.run, list(answers)
+
+    def run(argv: Any, stdin: Any, seconds: Any, more: Any) -> Any:
+        if argv[-1] == "nanozfs-backup end" and left:
+            rc, err = left.pop(0)
+            return rc, "", err
+        return real(argv, stdin, seconds, more)
+
+    machine.run = run  # type: ignore[method-assign]
+    (outcome,) = night(machine)
+    assert outcome.result == OK and left == []
+    assert words in outcome.says and bool(machine.ended) is (words == "")
+
+
 def test_one_host_at_a_time_of_a_site(tmp_path: Any) -> None:
     machine = Machine(str(tmp_path), web_1={}, web_2={}, web_3={"line": "site-b"})
     busy: Dict[str, int] = {}
@@ -504,7 +538,7 @@ def test_one_host_at_a_time_of_a_site(tmp_path: Any) -> None:
     machine.run = run  # type: ignore[method-assign]
     assert [each.result for each in night(machine)] == [OK, OK, OK]
     assert most == {"a": 1, "b": 1}
-    name = "line-" + __import__("hashlib").sha256(b"site-a").hexdigest()[:16]
+    name = "line-" + hashlib.sha256(b"site-a").hexdigest()[:16]
     with state.locked(machine.places.lock(name)) as free:
         assert free
         found = {each.host: each.says for each in night(machine, None, now=True)}
@@ -664,11 +698,11 @@ def test_real_rsnapshot_keeps_older_sets_as_they_were(tmp_path: Any) -> None:
     (tree / "skipped").mkdir(parents=True)
     names = [b"a\nb", b"quo'te\"", b"-rf", b"inva\xff\xfelid", b"sp ace"]
     for name in names:
-        with open(os.path.join(os.fsencode(str(tree)), name), "wb") as file:
-            file.write(name)
+        with open(os.path.join(os.fsencode(str(tree)), name), "wb") as hostile:
+            hostile.write(name)
     os.link(str(tree / "-rf"), str(tree / "link"))
-    with open(tree / "hole", "wb") as file:
-        file.truncate(1 << 24)
+    with open(tree / "hole", "wb") as hole:
+        hole.truncate(1 << 24)
     real = Places("Linux", str(tmp_path))
     for path, text in ((real.ssh, SSH.format(tree=tree)), (real.rsync, transfer.WRAPPER)):
         os.makedirs(os.path.dirname(path), exist_ok=True)

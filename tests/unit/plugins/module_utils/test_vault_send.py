@@ -98,13 +98,14 @@ def test_a_whole_set(vault: Vault) -> None:
         (Order(to=TO, path="/var/db/a\nb"), "./var/db/a\nb"),
         (Order(to=TO, path="/-rf"), "./-rf"),
         (Order(to=TO, path="/var", contents=True, excludes=["/log"]), "./var/"),
-        (Order(to=TO, path="/var"), "./var"),
+        (Order(to=TO, path="/var", bandwidth=2048000), "./var"),
     ],
 )
 def test_a_part_of_it(vault: Vault, order: Order, source: str) -> None:
     vault.sender.send("web-1", order, lambda line: None)
     argv = vault.calls[0][0]
     assert argv[-2] == source and argv[-3] == "--"
+    assert ("--bwlimit=2000" in argv) == bool(order.bandwidth)
     assert [word for word in argv if word.startswith("--exclude")] == [
         "--exclude={0}/".format(x) for x in order.excludes
     ]

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _play
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._restart import NotThere
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._trial import Failed, Follow, Times, patient
 
 Reply = Union[Dict[str, Any], Exception]
 
@@ -170,3 +170,28 @@ def test_whether_the_host_may_have_begun_to_restart(replies: List[Reply], begun:
     with pytest.raises(Failed):
         host.follow()
     assert host.followed.begun is begun
+
+
+class TestPatience:
+    """A backup that is read is waited for, and no longer than was said."""
+
+    def ask(self, host: Host, seconds: float) -> Any:
+        return patient(host.ask, seconds, host.say, lambda: host.now, host.sleep)
+
+    def test_until_it_ends(self) -> None:
+        waits = {"waits": "vault reads"}
+        host = Host(waits, waits, RESTARTS)
+        assert self.ask(host, 100)("begin") == RESTARTS
+        assert host.asked == ["begin"] * 3 and host.said == ["vault reads"] * 2
+        assert [each["backup_wait"] for each in host.more] == [100, 84, 68]
+
+    def test_no_longer(self) -> None:
+        host = Host(*[{"waits": "vault reads"}] * 3, Failed("vault reads"))
+        with pytest.raises(Failed):
+            self.ask(host, 40)("begin")
+        assert [each["backup_wait"] for each in host.more] == [40, 24, 8, 0]
+
+    @pytest.mark.parametrize(("step", "seconds"), [("begin", 0), ("begin", -1), ("check", 100), ("revert", 100)])
+    def test_nothing_else_waits(self, step: str, seconds: float) -> None:
+        host = Host(COMMITTED)
+        assert self.ask(host, seconds)(step, reason="x") == COMMITTED and host.more == [{"reason": "x"}]

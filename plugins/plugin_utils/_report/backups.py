@@ -1,0 +1,103 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a host is backed up: how old its last good backup is, and what there is to say of backups."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, OK, PARTIAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import DEGRADED, Finding
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Backup, Known
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import duration, size
+
+#: how far ahead of this machine's clock that of a host may be (seconds)
+AHEAD = 3600
+
+WORDS = {OK: "ok", PARTIAL: "partial", FAILED: "failed", "": "never"}
+
+
+class Terms(NamedTuple):
+    """How a backup is judged.
+
+    :param at: now, in seconds since the epoch.
+    :param hours: how old the last good one may be; 0 where nobody wants to know.
+    """
+
+    at: float
+    hours: int = 0
+
+
+def _is_ahead(backup: Backup, at: float) -> bool:
+    """Whether it is said to have begun when it cannot have yet."""
+    return backup.good - at > AHEAD
+
+
+def age(backup: Backup, at: float) -> Optional[int]:
+    """How old the last good one is, in seconds; ``None`` where there was none, or nobody can tell."""
+    return None if not backup.good or _is_ahead(backup, at) else max(0, int(at - backup.good))
+
+
+def judge(known: Known, terms: Terms) -> List[Finding]:
+    """What of a host's backups is not as it should be, by their age.
+
+    One good backup that is young enough will do, whoever made it.
+    """
+    if not terms.hours:
+        return []
+    ages = [each for each in (age(backup, terms.at) for backup in known.backups) if each is not None]
+    if ages and min(ages) <= terms.hours * 3600:
+        return []
+    if ages:
+        words = "its last good backup is {0} old, and report_backup_max_age is {1} h".format(
+            duration(min(ages)), terms.hours
+        )
+    elif any(_is_ahead(backup, terms.at) for backup in known.backups):
+        words = "its last good backup is said to have begun in the future: a clock is wrong"
+    else:
+        words = "it was never backed up"
+    return [Finding(DEGRADED, words)]
+
+
+def remarks(known: Known, terms: Terms) -> List[str]:
+    """What else there is to say of them."""
+    found = []
+    for backup in known.backups:
+        if backup.result in (FAILED, PARTIAL):
+            how = "failed" if backup.result == FAILED else "is not whole"
+            found.append(
+                "its last backup by {0} {1}{2}".format(backup.label, how, ": " + backup.why if backup.why else "")
+            )
+        old = age(backup, terms.at)
+        if terms.hours and len(known.backups) > 1 and old is not None and old > terms.hours * 3600:
+            found.append("its last good backup by {0} is {1} old".format(backup.label, duration(old)))
+        if backup.good and backup.verified is None:
+            found.append("its backup by {0} was never verified".format(backup.label))
+        if backup.trial and backup.result:
+            found.append("its last backup by {0} is of a system on trial".format(backup.label))
+    return found
+
+
+def newest(backups: Sequence[Backup]) -> Optional[Backup]:
+    """The one that a line has room for: with the youngest good one."""
+    return max(backups, key=lambda each: (each.good, each.begun), default=None)
+
+
+def cell(known: Known, terms: Terms) -> str:
+    """Result, age, size and duration of a host's backup in a few characters."""
+    backup = newest(known.backups)
+    if backup is None:
+        return "never" if terms.hours else "-"
+    if not backup.result:
+        return "is read now" if backup.since is not None else "?"
+    old = age(backup, terms.at)
+    parts = [WORDS.get(backup.result, "?"), "none good" if old is None else duration(old)]
+    return ", ".join([*parts, size(backup.bytes), duration(backup.seconds)])
+
+
+def entry(backup: Backup, at: float) -> Dict[str, Any]:
+    """One in the document."""
+    verified = dict(backup.verified.__dict__) if backup.verified else None
+    return dict(backup.__dict__, verified=verified, age=age(backup, at))
