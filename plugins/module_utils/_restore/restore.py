@@ -103,8 +103,8 @@ class Wish:
 class Outcome:
     """What is to be done or was done, and what people should know.
 
-    ``source``, ``contents`` and ``excludes`` are what is to be sent, from the top of the backup; ``host_key`` is what the
-    host is known by to ssh right now, ``ssh_host_key`` what it will be known by as itself.
+    ``source``, ``contents`` and ``excludes`` are what is to be sent, from the top of the backup. ``host_key`` is what
+    the host is known by to ssh right now, ``ssh_host_key`` what it will be known by as itself.
     """
 
     id: str

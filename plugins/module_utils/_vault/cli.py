@@ -241,10 +241,17 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
         return NOT_DONE if isinstance(error, Refused) else SOME_FAILED
 
 
+def _ended(_number: int, _frame: Any) -> None:
+    """Somebody asks the program to end: a run tells the hosts so before, what is sent just goes on another time."""
+    if sys.argv[1:2] == ["send"]:
+        sys.exit(SOME_FAILED)
+    execute.stop()
+
+
 def main() -> int:
     """Entry point."""
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: execute.stop())
+    signal.signal(signal.SIGTERM, _ended)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -409,7 +409,11 @@ class Sender:
         found = find(self.fleet, name, order)
         with state.locked(self.places.lock("send-" + name)) as free:
             if not free:
-                raise Refused("something is being sent to {0} already".format(name), safe="that goes on")
+                raise Refused(
+                    "something is being sent to {0} already".format(name),
+                    safe="that goes on",
+                    todo="wait for its end, or end it there (`pgrep -f 'send {0}'` says its process)".format(name),
+                )
             with self._ssh(host, order) as ssh:
                 return self._tries(host, order, found, ssh, says)
 

@@ -12,15 +12,16 @@ import shutil
 import stat
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, ClassVar, Dict, List, Sequence
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
-from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import description, fileflags, gate, grounds
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import bare, description, fileflags, gate, grounds
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.session import Session
+from ansible_collections.nanozfs.fleet.tests.unit.backups import BackedUp
 
 FOLDER = "/var/run/nanozfs/restore/0123abcd/into"
 OPEN = Session("0123abcd", "vault", FOLDER, 2000)
@@ -165,6 +166,43 @@ def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+class Started:
+    """An rsync that was begun, and does nothing."""
+
+    calls: ClassVar[List[List[str]]] = []
+    pid = 1 << 22
+
+    def __init__(self, argv: List[str], **more: Any) -> None:
+        assert more["cwd"] == "/" and set(more["env"]) == {"LC_ALL", "LANG", "PATH"}
+        self.calls.append(argv)
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_arguments: Any) -> None:
+        return None
+
+    def wait(self) -> int:
+        return 0
+
+
+def test_the_key_of_a_backup_host_leads_here_while_a_restore_is_open(
+    backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    Started.calls.clear()
+    sent = "rsync --server -lHogDtpXrSe.iLsfxCIvu --partial . {0}/"
+    assert "this key is for backups" in backed_up.ask(sent.format(FOLDER)).err
+    sessions.write(Session("0123abcd", "vault", FOLDER, 1 << 40))
+    answer = backed_up.ask(sent.format("/etc"))
+    assert answer.rc == 3 and "is not the folder of the restore" in answer.err and not Started.calls
+    assert backed_up.ask(sent.format(FOLDER)).rc == 0
+    assert Started.calls == [[*sent.split()[:-1], FOLDER + "/"]]
+    found = sessions.read()
+    assert found is not None and found.complete
+    assert "is not for the backup host other" in backed_up.ask(sent.format(FOLDER), label="other").err
+
+
 # the session
 
 
@@ -255,6 +293,16 @@ BROKEN: List[Any] = [
 def test_what_makes_no_sense_is_refused(value: Any, words: Any) -> None:
     with pytest.raises(Refused, match=words):
         description.parse(value)
+
+
+def test_what_a_host_says_of_itself_is_understood(backed_up: BackedUp) -> None:
+    begun = backed_up.begin()
+    with open(os.path.join(begun["root"], description.NAME), encoding="utf-8") as file:
+        found = description.parse(json.load(file))
+    assert (found.host, found.pool, found.tag) == ("web-1", "tank", begun["tag"])
+    made = {each.member.name: each.holder for each in bare.items(found)}
+    assert made["nanozfs/cfg"] is False and made["nanozfs/failed"] is True and made["nanozfs/var/log"] is False
+    assert found.named("var/log").properties["nanozfs:rollback"] == "keep"
 
 
 def test_texts_of_a_backup_are_never_shown_raw() -> None:
