@@ -107,7 +107,12 @@ def act(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda _self, _tmp, _vars: {})
 
     def run(check_mode: bool = False, **args: Any) -> Tuple[Dict[str, Any], Action]:
-        given = {"label": "vault", "root": str(tmp_path / "srv"), "hosts": list(HOSTS), "found": "found"}
+        given: Dict[str, Any] = {
+            "label": "vault",
+            "root": str(tmp_path / "srv"),
+            "hosts": list(HOSTS),
+            "found": "found",
+        }
         given.update({"method": "rsnapshot", "retain": {"daily": 7, "weekly": 4}, "window": "22:00-05:00"}, **args)
         action = Action(str(tmp_path), given, check_mode)
         variables = {"inventory_hostname": "vault", "ansible_host": "192.0.2.5", "hostvars": Variables(HOSTS)}
