@@ -120,6 +120,11 @@ options:
     description: The name of the host in the inventory. The backup must be one of it.
     type: str
     default: ""
+  previous_names:
+    description: What the host was called before; backups of it under these names are its own.
+    type: list
+    elements: str
+    default: []
   other_host:
     description: Take a backup of a host of another name.
     type: bool
@@ -384,6 +389,7 @@ def main() -> None:
             "size": {"type": "int", "default": 0},
             "rate": {"type": "int", "default": 0},
             "hostname": {"type": "str", "default": ""},
+            "previous_names": {"type": "list", "elements": "str", "default": []},
             "other_host": {"type": "bool", "default": False},
             "unencrypted": {"type": "bool", "default": False},
             "vdevs": {"type": "list", "elements": "dict", "default": [], "options": pools.VDEV},

@@ -74,6 +74,7 @@ class Wish:
     :param size: bytes that come; 0 where nobody has counted.
     :param rate: bytes in a second of the last transfer; 0 where nobody knows.
     :param hostname: of the host as it is called in the inventory.
+    :param previous_names: what it was called before.
     :param key: the public key of the backup host.
     :param seconds: how long it may be filled.
     """
@@ -88,6 +89,7 @@ class Wish:
     size: int = 0
     rate: int = 0
     hostname: str = ""
+    previous_names: Sequence[str] = ()
     other_host: bool = False
     unencrypted: bool = False
     vdevs: Sequence[Mapping[str, Any]] = ()
@@ -308,21 +310,22 @@ class Restore:
             raise Refused(
                 "the host is in state {0} ({1})".format(host["state"], host["reason"] or "no reason known"),
                 safe=_SAFE,
-                todo="have it up first; a host whose pool is lost comes back as a whole (restore_kind: host)",
+                todo="have it up first; a host whose pool is lost comes back as a whole (restore_host: true)",
             )
         elif host["pool"] is None or host["pool"]["name"] != described.pool:
             raise Refused("the host has no pool {0}, of which the backup is".format(described.pool), safe=_SAFE)
-        names = {host["hostname"], host["hostname"].split(".")[0], self.wish.hostname} - {""}
+        wish = self.wish
+        names = {host["hostname"], host["hostname"].split(".")[0], wish.hostname, *wish.previous_names} - {""}
         mine = described.host in names or described.host.split(".")[0] in names
         same = self.wish.kind != HOST and described.hostid == "{0:x}".format(Zpool(self.runner).own_hostid())
-        if not (mine or same or self.wish.other_host):
+        if not (mine or same or wish.other_host):
             raise Refused(
                 "the backup is of {0}, and this is {1}".format(
-                    described.host, self.wish.hostname or host["hostname"] or "a host without a name"
+                    described.host, wish.hostname or host["hostname"] or "a host without a name"
                 ),
                 safe=_SAFE,
-                todo="choose a backup of this host; where it was renamed, or that is what you mean, say so "
-                "(restore_other_host: true)",
+                todo="choose a backup of this host. Where it was renamed, say what it was called "
+                "(backup_previous_names); to take one of another host, name that (restore_source)",
             )
 
     def _check_dead(self, host: Mapping[str, Any]) -> None:

@@ -319,6 +319,11 @@ def test_goes_on_after_a_cut_at_every_command(bare: Site) -> None:
     assert bare.value(ROOT + "/var/db", "quota") == "64M"
 
 
+def test_a_host_that_was_renamed(bare: Site) -> None:
+    assert "say what it was called" in bare.refused(hostname="web-9")
+    assert bare.call("planned", hostname="web-9", previous_names=["web-1"])["step"] == "open"
+
+
 def test_an_old_pool_without_a_host_is_used(bare: Site) -> None:
     bare.host.command("zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", "tank", "ada1", "ada2")
     bare.host.command("zfs", "create", "tank/other")
