@@ -15,11 +15,11 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, given, merged, pack
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _known_hosts as known_hosts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._known_hosts import introduce
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_files import folder_entries
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
@@ -43,21 +43,8 @@ class ActionModule(ModuleAction):
             arguments["packed"] = pack(merged(entries), more)
         result = self.module(arguments)
         if result.get("ssh_host_key") and boolean(arguments.get("known_hosts", True), strict=False):
-            self._introduce(str(result["ssh_host_key"]), result)
+            introduce(local_execute, self._connection, str(result["ssh_host_key"]), result)
         return result
-
-    def _introduce(self, key: str, result: Dict[str, Any]) -> None:
-        """Have ssh know the key that the host comes back with. What goes wrong is told, and stops no installation."""
-        argv = known_hosts.ssh_argv(self._connection)
-        if argv is None:
-            return
-        try:
-            place = known_hosts.place_of(local_execute, argv)
-            if place is not None and known_hosts.add(local_execute, place, key):
-                result["known_hosts"] = place.path
-        except FleetError as error:
-            said = "the key that the host comes back with was not added to those that ssh knows: {0}".format(error.what)
-            result["warnings"] = [*result.get("warnings", []), said]
 
     @staticmethod
     def _part(value: Any, key: str) -> Any:

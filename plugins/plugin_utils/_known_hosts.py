@@ -95,6 +95,24 @@ def _entry(place: Place, key: str) -> str:
     return "{0} {1}\n".format(name, key)
 
 
+def introduce(execute: Execute, connection: Any, public: str, result: Dict[str, Any]) -> None:
+    """Have ssh know the key that a host comes back with. What goes wrong is told, and stops nothing.
+
+    :param public: the line of its public key.
+    :param result: of the task; is told.
+    """
+    argv = ssh_argv(connection)
+    if argv is None:
+        return
+    try:
+        place = place_of(execute, argv)
+        if place is not None and add(execute, place, public):
+            result["known_hosts"] = place.path
+    except FleetError as error:
+        said = "the key that the host comes back with was not added to those that ssh knows: {0}".format(error.what)
+        result["warnings"] = [*result.get("warnings", []), said]
+
+
 def add(execute: Execute, place: Place, public: str) -> bool:
     """Add the key of a host, unless it is known.
 

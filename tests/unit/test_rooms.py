@@ -30,6 +30,7 @@ ROOMS = (
     "module_utils/_condition.py",
     "module_utils/_config/",
     "module_utils/_install/",
+    "module_utils/_restore/",
     "module_utils/_nanobsd/",
     "module_utils/_agent/",
     "module_utils/_vault/",

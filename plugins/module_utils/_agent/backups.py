@@ -16,6 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import gate as receiving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import look
 
 SERVE, PRUNE = "serve", "prune"
@@ -43,18 +44,24 @@ class Backups:
         self.screen = screen
         self.clock = clock
 
-    def run(self, action: str, label: Optional[str]) -> None:
+    def run(self, action: str, label: Optional[str]) -> int:
         """Do what is asked for on the host.
 
         :param label: of a backup host.
+        :returns: the exit status.
         :raises FleetError: when it is refused, or fails.
         """
+        asked = os.environ.get(gate.ASKED)
         if action == PRUNE:
             self.screen.say(*(exposure.prune(self.runner, self.clock) or ["there is nothing to prune"]))
         elif action == SERVE:
-            self._serve(records.check_label(label or ""), gate.asked(os.environ.get(gate.ASKED)))
+            coming = receiving.asked(asked)  # files that come back, see _restore/gate.py
+            if coming is not None:
+                return receiving.receive(coming, records.check_label(label or ""), self.clock)
+            self._serve(records.check_label(label or ""), gate.asked(asked))
         else:
             self._act(records.check_label(label or ""), action)
+        return 0
 
     def _act(self, label: str, verb: str) -> None:
         """One of the gate's verbs; what a backup host is told is JSON."""

@@ -178,8 +178,7 @@ class Agent:
 
     def backup(self, given: argparse.Namespace) -> int:
         """Show a backup host what there is, and record what it says of it."""
-        Backups(self.runner(), self.screen, self.clock).run(given.action, given.label)
-        return FINE
+        return Backups(self.runner(), self.screen, self.clock).run(given.action, given.label)
 
     def decode(self, given: argparse.Namespace) -> int:
         """What a code says; needs no host."""

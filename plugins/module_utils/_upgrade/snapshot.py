@@ -25,6 +25,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import 
 
 _SAFE = "nothing was changed"
 
+#: begins the name of what a restore has put aside, which is no state that failed: people take it away, and nobody else
+RESTORED = "restore-"
+
 #: longest time between two snapshots that is believed, in seconds
 LONGEST_GAP = 3 * 366 * 86400
 
@@ -287,7 +290,7 @@ def _failed_states(zfs: Zfs, folder: str) -> List[_Failed]:
     found = []
     for top in datasets:
         name = top.name[len(folder) + 1 :]
-        if not name or "/" in name:
+        if not name or "/" in name or name.startswith(RESTORED):
             continue
         below = [each for each in datasets if (each.name + "/").startswith(top.name + "/")]
         names = {each.name for each in below}

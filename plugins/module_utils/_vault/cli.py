@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Optional, Sequence, TextIO
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import dirvish, execute, install, root, sets
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import dirvish, execute, install, root, send, sets
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, Fleet, load
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places, here
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Outcome, Vault
@@ -46,6 +46,19 @@ def _parser(places: Places) -> argparse.ArgumentParser:
     status = verbs.add_parser("status", help="say how it stands with each host")
     for each in (listing, status):
         each.add_argument("--json", action="store_true", help="for programs")
+    sending = verbs.add_parser("send", help="send a set, or a part of it, back to a host that has opened a restore")
+    sending.add_argument("host", help="the host, as it is called in the inventory")
+    sending.add_argument("--set", default=send.NEWEST, help="which one, as `list` calls it; the newest good one")
+    sending.add_argument("--path", default="/", help="on the host; all of it by default")
+    sending.add_argument("--contents", action="store_true", help="what is in that folder, and not the folder itself")
+    sending.add_argument("--exclude", action="append", default=[], metavar="PATH", help="leave out, from there on")
+    sending.add_argument("--to", default="", metavar="FOLDER", help="the folder that the host has opened")
+    sending.add_argument("--address", default="", help="where the machine is now")
+    sending.add_argument("--port", type=int, default=0, help="of its ssh")
+    sending.add_argument("--host-key", default="", metavar="KEY", help="what the machine is known by to ssh now")
+    sending.add_argument("--bandwidth", type=int, default=0, metavar="BYTES", help="the most to send in a second")
+    sending.add_argument("--check", action="store_true", help="say what would be sent, as JSON, and send nothing")
+    sending.add_argument("--json", action="store_true", help="how it went as JSON, without a word before")
     verbs.add_parser("check", help="judge the configuration, and what it needs of this machine")
     return parser
 
@@ -167,6 +180,39 @@ def dirvish_problem(fleet: Fleet, places: Places) -> List[str]:
     return []
 
 
+def _send(fleet: Fleet, places: Places, options: argparse.Namespace, out: TextIO) -> int:
+    order = send.Order(
+        options.set,
+        options.path,
+        options.contents,
+        tuple(options.exclude),
+        options.to.rstrip("/"),
+        options.address,
+        options.port,
+        " ".join(options.host_key.split()[:2]),
+        options.bandwidth,
+    )
+    sender = send.Sender(fleet, places)
+    if options.check:
+        print(json.dumps(sender.plan(options.host, order), sort_keys=True), file=out)
+        return FINE
+
+    def says(line: str) -> None:
+        if not options.json:
+            print(printable(line), file=out, flush=True)
+
+    sent = sender.send(options.host, order, says)
+    if options.json:
+        print(json.dumps(sent._asdict(), sort_keys=True), file=out)
+        return FINE
+    for note in sent.notes:
+        print("{0}: not kept: {1}".format(options.host, note), file=out)
+    line = "{0}: all of it has arrived: {1} files, {2}, of which {3} came over the line in {4} seconds"
+    sizes = (root.shown_size(sent.bytes), root.shown_size(sent.sent))
+    print(line.format(options.host, sent.files, *sizes, sent.seconds), file=out)
+    return FINE
+
+
 def _check(fleet: Fleet, places: Places, out: TextIO) -> int:
     found = problems(fleet, places, execute.execute)
     for each in found:
@@ -188,20 +234,33 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
             return _list(fleet, options, out)
         if options.verb == "status":
             return _status(vault, options, out)
+        if options.verb == "send":
+            return _send(fleet, places, options, out)
         return _check(fleet, places, out)
     except FleetError as error:
         print("nanozfs-backup: {0}".format(printable(str(error))), file=err)
         return NOT_DONE if isinstance(error, Refused) else SOME_FAILED
 
 
+def _ended(_number: int, _frame: Any) -> None:
+    """Somebody asks the program to end: a run tells the hosts so before, what is sent just goes on another time."""
+    if sys.argv[1:2] == ["send"]:
+        sys.exit(SOME_FAILED)
+    execute.stop()
+
+
+def _listen() -> None:
+    """Be asked to end. What a run has begun is in sessions of its own, and would go on without it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) has it
+            signal.signal(number, _ended)
+
+
 def main() -> int:
     """Entry point."""
     os.umask(0o077)
-    if sys.argv[1:2] == ["run"]:
-        # what it has begun is in sessions of its own, and would go on without it
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) has it
-                signal.signal(number, lambda _number, _frame: execute.stop())
+    if sys.argv[1:2] in (["run"], ["send"]):
+        _listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

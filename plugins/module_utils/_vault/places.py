@@ -94,6 +94,10 @@ class Places(NamedTuple):
         """The folder with what a pull of this moment says."""
         return os.path.join(self.state, "run", host)
 
+    def sent(self, host: str) -> str:
+        """How fast files went back to a host."""
+        return os.path.join(self.state, "sent", host + ".json")
+
     def lock(self, name: str) -> str:
         return os.path.join(self.state, "locks", name)
 

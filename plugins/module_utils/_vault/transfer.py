@@ -106,15 +106,17 @@ class Pulled(NamedTuple):
     full: bool = False
 
 
-def ssh_argv(fleet: Fleet, host: Host, places: Places) -> List[str]:
+def ssh_argv(fleet: Fleet, host: Host, places: Places, known_hosts: str = "") -> List[str]:
     """How ssh is called for a host, up to the name. Its own settings and those of root here are left out.
 
     The key of the host is looked up by its name in the inventory, not by its address (HostKeyAlias, ssh_config(5)).
+
+    :param known_hosts: another file of known keys, for a machine that is not the host yet.
     """
     options = [
         "HostName=" + host.address.replace("%", "%%"),  # ssh_config(5), TOKENS; an address may have a scope
         "HostKeyAlias=" + host.name,
-        "UserKnownHostsFile=" + places.known_hosts,
+        "UserKnownHostsFile=" + (known_hosts or places.known_hosts),
         "GlobalKnownHostsFile=/dev/null",
         "StrictHostKeyChecking=yes",
         "UpdateHostKeys=no",

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import plan
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.snapshot import clock_problem, prune_failed
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
@@ -121,3 +121,9 @@ def test_only_a_dataset_is_destroyed(pooled: ModuleHost, name: str) -> None:
 )
 def test_clocks(creations: List[int], now: float, believed: bool) -> None:
     assert (clock_problem(creations, now) is None) == believed
+
+
+def test_what_a_restore_put_aside_is_no_state_that_failed(site: Site) -> None:
+    site.host.command("zfs", "create", "-o", MADE_BY + "=" + MAKER, FAILED + "/restore-0123abcd")
+    assert site.prune() == ([FAILED + "/0009-aaaaaaaa", FAILED + "/0010-bbbbbbbb"], {})
+    assert site.left() == ["0010-bbbbbbbb-undone", "restore-0123abcd"]

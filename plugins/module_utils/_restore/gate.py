@@ -1,0 +1,114 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The receiving half of the gate: what the key of a backup host may do while a restore is open on this host.
+
+It may run one command, ``rsync --server`` into the folder of the session, with options that were looked at one by one.
+Whatever else is asked for is refused. The options are those that rsync(1) hands to its other side (``server_options()``
+in its ``options.c``); none of those below names a file, runs a program or removes anything outside of the folder.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from typing import Callable, List, Optional, Sequence
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.gate import MOST
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+
+#: letters without arguments; after the e, what the other side's rsync is able to do
+_LETTERS = re.compile(r"-[vlHogDtpAXrSWxzcq]*(?:e\d*\.[A-Za-z]*)?\Z")
+
+#: options in full
+_PLAIN = ("--partial", "--numeric-ids", "--stats", "--delete", "--delete-during", "--new-compress", "--old-compress")
+_NUMBER = re.compile(r"--(?:bwlimit|timeout|checksum-seed)=\d{1,12}\Z")
+_WORD = re.compile(r"--(?:compress-choice|checksum-choice)=[a-z0-9,]{1,40}\Z")
+
+#: how to run it: argument list, environment; gives the exit status. ``begun`` gets the process
+Run = Callable[[Sequence[str], Callable[[int], None]], int]
+
+_SAFE = "nothing was written"
+
+
+def asked(command: Optional[str]) -> Optional[List[str]]:
+    """The words of a command that wants to write to this host, ``rsync --server`` without ``--sender``.
+
+    ``None`` for any other, and while no restore is open: what else the key may do, the gate for backups judges.
+
+    :param command: as sshd(8) left it.
+    """
+    if not command or len(command) > MOST or not command.isprintable():
+        return None
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    if words[:2] != ["rsync", "--server"] or "--sender" in words:
+        return None
+    return words if sessions.read() is not None else None
+
+
+def _refuse(what: str, todo: str = "") -> Refused:
+    return Refused(what, safe=_SAFE, todo=todo or "data comes back by the playbook restore alone")
+
+
+def check(words: Sequence[str], label: str, session: Optional[sessions.Session], now: float) -> List[str]:
+    """The command that may be run for one that was asked for.
+
+    :param words: what was asked for, taken apart.
+    :param label: of the backup host whose key it is.
+    :param now: seconds since the epoch.
+    :raises Refused: with the reason.
+    """
+    if list(words[:2]) != ["rsync", "--server"]:
+        raise _refuse("this is no command of a restore")
+    if session is None:
+        raise _refuse("no restore is open on this host", "open one: ansible-playbook nanozfs.fleet.restore")
+    if session.label != label:
+        raise _refuse("the restore that is open here is not for the backup host {0}".format(label))
+    if session.is_receiving:
+        raise _refuse("files are arriving already", "wait for that to end; one that was cut ends by itself in minutes")
+    if now >= session.until:
+        raise _refuse("the time of the restore is over", "run the playbook restore again, it goes on where it was")
+    options, rest = list(words[2:-2]), list(words[-2:])
+    if len(rest) < 2 or rest[0] != ".":
+        raise _refuse("the command is none that rsync gives")
+    for option in options:
+        if not (_LETTERS.match(option) or option in _PLAIN or _NUMBER.match(option) or _WORD.match(option)):
+            raise _refuse("rsync's option {0!r} is not let in here".format(printable(option)[:60]))
+    if rest[1].rstrip("/") != session.folder:
+        raise _refuse("{0!r} is not the folder of the restore".format(printable(rest[1])[:200]))
+    return ["rsync", "--server", *options, ".", session.folder + "/"]
+
+
+def _run(argv: Sequence[str], begun: Callable[[int], None]) -> int:
+    with subprocess.Popen(list(argv), cwd="/", env=dict(ENVIRONMENT)) as process:
+        begun(process.pid)
+        return process.wait()
+
+
+def receive(words: Sequence[str], label: str, clock: Callable[[], float] = time.time, run: Run = _run) -> int:
+    """Do what was asked for, if it may be, and note how it ended.
+
+    :returns: the exit status of rsync.
+    :raises Refused: with the reason.
+    """
+    session = sessions.read()
+    argv = check(words, label, session, clock())
+    assert session is not None
+    ident, seen = session.id, [0]
+
+    def begun(process: int) -> None:
+        seen[0] = process
+        sessions.begins(ident, process)
+
+    status = run(argv, begun)
+    sessions.ends(ident, seen[0], status)
+    return status
