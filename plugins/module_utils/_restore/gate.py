@@ -15,7 +15,7 @@ import re
 import shlex
 import subprocess
 import time
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence, cast
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.gate import MOST
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
@@ -100,9 +100,9 @@ def receive(words: Sequence[str], label: str, clock: Callable[[], float] = time.
     :returns: the exit status of rsync.
     :raises Refused: with the reason.
     """
-    session = sessions.read()
-    argv = check(words, label, session, clock())
-    assert session is not None
+    found = sessions.read()
+    argv = check(words, label, found, clock())
+    session = cast(sessions.Session, found)  # without one nothing may be done
     ident, seen = session.id, [0]
 
     def begun(process: int) -> None:

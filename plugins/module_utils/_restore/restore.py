@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union, cast
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import check_label
@@ -358,8 +358,7 @@ class Restore:
     # plans
 
     def _plan_host(self, host: Mapping[str, Any], found: Mapping[str, Record], outcome: Outcome) -> None:
-        what, described, wish = self.what, self.described, self.wish
-        assert isinstance(what, Bare)
+        what, described, wish = cast(Bare, self.what), self.described, self.wish
         outcome.losses = bare.losses(described, wish.unencrypted)
         if bare.encrypted(described) and not wish.unencrypted:
             raise Refused(
@@ -409,8 +408,7 @@ class Restore:
             bare.check_room(needed, room, "a pool of these disks")
 
     def _plan_dataset(self, host: Mapping[str, Any], found: Mapping[str, Record], outcome: Outcome) -> None:
-        what = self.what
-        assert isinstance(what, Single)
+        what = cast(Single, self.what)
         self._check_transaction(host)
         name = what.ours(found)
         if name is not None and found[name].swap:
@@ -445,8 +443,7 @@ class Restore:
             )
 
     def _plan_path(self, _host_now: Mapping[str, Any], _found: Mapping[str, Record], outcome: Outcome) -> None:
-        what = self.what
-        assert isinstance(what, Piece)
+        what = cast(Piece, self.what)
         step = pieces.state(what)
         outcome.step = {pieces.FILL: OPEN, pieces.PLACE: APPLY, pieces.DONE: DONE}[step]
         if step == pieces.DONE:
@@ -491,9 +488,8 @@ class Restore:
         if zpool.pool(pool) is None and pool in [each.name for each in zpool.candidates()]:
             wanted = pools.Wanted(pool, None, ImportOptions(), wish.force_hostid, "restore_force_hostid")
             pools.ensure_imported(zpool, wanted)
-            assert isinstance(self.what, Bare)
             if not self.runner.check_mode:
-                self.what.check(grounds.records(self.zfs, pool))
+                cast(Bare, self.what).check(grounds.records(self.zfs, pool))
         elif zpool.pool(pool) is None:
             kept = {
                 key: value
@@ -577,8 +573,7 @@ class Restore:
             os.unlink(self.folder)
 
     def _apply_host(self, outcome: Outcome) -> None:
-        what = self.what
-        assert isinstance(what, Bare)
+        what = cast(Bare, self.what)
         outcome.ssh_host_key = keys.public_key(os.path.join(self.folder, "cfg"))
         outcome.warnings += fileflags.again(self.folder, self.described.flags)
         host = _host.survey(self.runner, self.described.pool, True, ["running"])
@@ -599,8 +594,7 @@ class Restore:
             outcome.warnings += _state.tell(self.runner, self.described.pool, journal or Journal())
 
     def _apply_dataset(self, outcome: Outcome) -> None:
-        what = self.what
-        assert isinstance(what, Single)
+        what = cast(Single, self.what)
         flags = self.described.flags_below(str(what.what.member.path))
         found = grounds.records(self.zfs, self.described.pool)
         name = what.ours(found)
@@ -613,8 +607,7 @@ class Restore:
         return any(("/" + path + "/").startswith(each + "/") for each in self._excludes())
 
     def _apply_path(self, outcome: Outcome) -> None:
-        what = self.what
-        assert isinstance(what, Piece)
+        what = cast(Piece, self.what)
         if self.runner.check_mode:
             return
         if os.path.lexists(what.arrived):

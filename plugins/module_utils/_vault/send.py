@@ -266,8 +266,7 @@ def stream(argv: Sequence[str], folder: str, hear: Callable[[bytes], None]) -> T
         )
     except OSError as error:
         return 127, str(error)
-    assert process.stdout is not None and process.stderr is not None
-    output, errors = process.stdout.fileno(), process.stderr.fileno()
+    output, errors = (stream.fileno() for stream in (process.stdout, process.stderr) if stream)
 
     def drain() -> None:
         for piece in iter(lambda: os.read(errors, 1 << 16), b""):
