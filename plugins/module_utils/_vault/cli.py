@@ -63,6 +63,12 @@ def _parser(places: Places) -> argparse.ArgumentParser:
     return parser
 
 
+def _say(where: TextIO, line: str) -> None:
+    """Show a line, at once."""
+    where.write(line + "\n")
+    where.flush()
+
+
 def _moment(seconds: Optional[int]) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "never"
 
@@ -70,7 +76,7 @@ def _moment(seconds: Optional[int]) -> str:
 def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
     def says(outcome: Outcome) -> None:
         if not options.json and not (options.quiet and outcome.result in (OK, WAITS)):
-            print(outcome.line, file=out, flush=True)
+            _say(out, outcome.line)
 
     outcomes = vault.run(options.host, options.now, says)
     if options.json:
@@ -78,7 +84,7 @@ def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
             {"host": each.host, "result": each.result, "says": printable(each.says)}
             for each in sorted(outcomes, key=lambda each: each.host)
         ]
-        print(json.dumps(rows, indent=1), file=out)
+        _say(out, json.dumps(rows, indent=1))
     # one that waits is no failure, unless somebody has asked for it now
     bad = [each for each in outcomes if each.result not in (OK, *(() if options.now else (WAITS,)))]
     if bad and all(each.result in (REFUSED, WAITS) for each in bad):
@@ -93,16 +99,16 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
     root.mounted(fleet)  # there are none to be seen in an empty mount point, which is no answer
     found = [each for name in names for each in sets.sets_of(fleet, name)]
     if options.json:
-        print(json.dumps([each.as_dict() for each in found], indent=1), file=out)
+        _say(out, json.dumps([each.as_dict() for each in found], indent=1))
         return FINE
     form = "{0:<16} {1:<17} {2:<17} {3:<10} {4:<11} {5:>10} {6:>10}  {7}"
-    print(form.format("HOST", "SET", "TAKEN", "METHOD", "KIND", "FILES", "SIZE", ""), file=out)
+    _say(out, form.format("HOST", "SET", "TAKEN", "METHOD", "KIND", "FILES", "SIZE", ""))
     for each in found:
         pull = each.pull
         remarks = [] if pull.result == OK else [pull.result.upper()]
         remarks += ["of a system on trial"] if pull.trial else []
         row = [pull.host, pull.id, _moment(pull.begun), pull.method, each.as_dict()["kind"], pull.files]
-        print(form.format(*row, root.shown_size(pull.bytes), ", ".join(remarks)).rstrip(), file=out)
+        _say(out, form.format(*row, root.shown_size(pull.bytes), ", ".join(remarks)).rstrip())
     return FINE
 
 
@@ -131,15 +137,15 @@ def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
     except OSError as error:
         said.update(free=None, size=None, broken=str(error.strerror))
     if options.json:
-        print(json.dumps(said, indent=1, sort_keys=True), file=out)
+        _say(out, json.dumps(said, indent=1, sort_keys=True))
         return FINE
     form = "{0:<16} {1:<10} {2:<17} {3:<17} {4}"
-    print(form.format("HOST", "METHOD", "LAST GOOD", "LAST TRY", ""), file=out)
+    _say(out, form.format("HOST", "METHOD", "LAST GOOD", "LAST TRY", ""))
     for name, each in hosts.items():
         good, last = each["good"] or {}, each["last"] or {}
         word = each["broken"] or (last.get("why") if last.get("result") != OK else "") or each["waits"] or "due"
         row = (name, each["method"], _moment(good.get("begun")), _moment(last.get("ended")))
-        print(form.format(*row, printable(str(word))).rstrip(), file=out)
+        _say(out, form.format(*row, printable(str(word))).rstrip())
     return FINE
 
 
@@ -194,31 +200,31 @@ def _send(fleet: Fleet, places: Places, options: argparse.Namespace, out: TextIO
     )
     sender = send.Sender(fleet, places)
     if options.check:
-        print(json.dumps(sender.plan(options.host, order), sort_keys=True), file=out)
+        _say(out, json.dumps(sender.plan(options.host, order), sort_keys=True))
         return FINE
 
     def says(line: str) -> None:
         if not options.json:
-            print(printable(line), file=out, flush=True)
+            _say(out, printable(line))
 
     sent = sender.send(options.host, order, says)
     if options.json:
-        print(json.dumps(sent._asdict(), sort_keys=True), file=out)
+        _say(out, json.dumps(sent._asdict(), sort_keys=True))
         return FINE
     for note in sent.notes:
-        print("{0}: not kept: {1}".format(options.host, note), file=out)
+        _say(out, "{0}: not kept: {1}".format(options.host, note))
     line = "{0}: all of it has arrived: {1} files, {2}, of which {3} came over the line in {4} seconds"
     sizes = (root.shown_size(sent.bytes), root.shown_size(sent.sent))
-    print(line.format(options.host, sent.files, *sizes, sent.seconds), file=out)
+    _say(out, line.format(options.host, sent.files, *sizes, sent.seconds))
     return FINE
 
 
 def _check(fleet: Fleet, places: Places, out: TextIO) -> int:
     found = problems(fleet, places, execute.execute)
     for each in found:
-        print(printable(each), file=out)
+        _say(out, printable(each))
     if not found:
-        print("all is well: {0} of {1}".format(len(fleet.hosts), dirvish.bank_of(fleet)[: -len("/dirvish")]), file=out)
+        _say(out, "all is well: {0} of {1}".format(len(fleet.hosts), dirvish.bank_of(fleet)[: -len("/dirvish")]))
     return SOME_FAILED if found else FINE
 
 
@@ -238,14 +244,14 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
             return _send(fleet, places, options, out)
         return _check(fleet, places, out)
     except FleetError as error:
-        print("nanozfs-backup: {0}".format(printable(str(error))), file=err)
+        _say(err, "nanozfs-backup: {0}".format(printable(str(error))))
         return NOT_DONE if isinstance(error, Refused) else SOME_FAILED
 
 
 def _ended(_number: int, _frame: Any) -> None:
     """Somebody asks the program to end: a run tells the hosts so before, what is sent just goes on another time."""
     if sys.argv[1:2] == ["send"]:
-        sys.exit(SOME_FAILED)
+        raise SystemExit(SOME_FAILED)
     execute.stop()
 
 
@@ -265,8 +271,6 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if os.geteuid() != 0:
-        print(
-            "nanozfs-backup: run it as root, or owners could not be kept. Safe now: nothing was done.", file=sys.stderr
-        )
+        _say(sys.stderr, "nanozfs-backup: run it as root, or owners could not be kept. Safe now: nothing was done.")
         return NOT_DONE
     return run(sys.argv[1:], here(), sys.stdout, sys.stderr)
