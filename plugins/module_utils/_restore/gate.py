@@ -20,6 +20,7 @@ from typing import Callable, List, Optional, Sequence, cast
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.gate import MOST
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import pieces
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
@@ -89,7 +90,8 @@ def check(words: Sequence[str], label: str, session: Optional[sessions.Session],
 
 
 def _run(argv: Sequence[str], begun: Callable[[int], None]) -> int:
-    with subprocess.Popen(list(argv), cwd="/", env=dict(ENVIRONMENT)) as process:
+    here = None if argv[-1] == "." else "/"
+    with subprocess.Popen(list(argv), cwd=here, env=dict(ENVIRONMENT)) as process:
         begun(process.pid)
         return process.wait()
 
@@ -109,6 +111,7 @@ def receive(words: Sequence[str], label: str, clock: Callable[[], float] = time.
         seen[0] = process
         sessions.begins(ident, process)
 
-    status = run(argv, begun)
+    with pieces.entered(session.folder) as folder:
+        status = run([*argv[:-1], folder], begun)
     sessions.ends(ident, seen[0], status)
     return status

@@ -610,10 +610,8 @@ class Restore:
         what = cast(Piece, self.what)
         if self.runner.check_mode:
             return
-        if os.path.lexists(what.arrived):
-            flags = self.described.flags_below(self.wish.name.lstrip("/"))
-            outcome.warnings += fileflags.again(what.arrived, flags)
-        outcome.done = pieces.place(what)
+        flags = self.described.flags_below(self.wish.name.lstrip("/"))
+        outcome.done = pieces.place(what, flags, outcome.warnings)
 
     def _discard(self, found: Mapping[str, Record]) -> List[str]:
         """Destroy what was made for this restore and never became anything; what is complete stays."""

@@ -17,6 +17,7 @@ from typing import Any, Callable, ClassVar, Dict, Optional, Sequence
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import fileflags, gate
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.modules import restore
@@ -625,7 +626,7 @@ def test_a_file_beside_the_live_one(file: Site) -> None:
     assert bring(file, "kept")["changed"]
     assert text(folder + "/kept") == "live" and text(folder + "/kept.restored-" + STAMP) == "restored"
     assert sorted(os.listdir(folder)) == ["kept", "kept.restored-" + STAMP], "nothing else is left"
-    assert file.flags == {os.path.join(folder, ".nanozfs-restore-" + planned["id"], "kept"): 2}
+    assert file.flags == {"kept.restored-" + STAMP: 2}, "an immutable file has its name before it is immutable"
     assert not file.call("applied")["changed"] and file.call("planned")["step"] == "done"
 
 
@@ -644,7 +645,7 @@ class Gone(BaseException):
     """The power fails."""
 
 
-@pytest.mark.parametrize("cut", range(4))
+@pytest.mark.parametrize("cut", range(5))
 @pytest.mark.parametrize("name", ["kept", "d"])
 def test_a_cut_while_it_is_put_in_place(file: Site, name: str, cut: int) -> None:
     """Before each of the calls that move something, of a file and of a folder."""
@@ -660,7 +661,7 @@ def test_a_cut_while_it_is_put_in_place(file: Site, name: str, cut: int) -> None
 
     def cutting(call: str) -> Callable[..., Any]:
         def cut_it(*arguments: Any, **more: Any) -> Any:
-            if str(arguments[0]).startswith(folder):
+            if str(arguments[0]).startswith(folder) or "src_dir_fd" in more:
                 left[0] -= 1
                 if left[0] < 0:
                     raise Gone
@@ -683,6 +684,60 @@ def test_a_cut_while_it_is_put_in_place(file: Site, name: str, cut: int) -> None
     file.call("applied", **wish)
     assert [text(path) for path in places] == ["restored", "live"]
     assert not [each for each in os.listdir(folder) if each.startswith(".nanozfs")]
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "before it is sent", "before it is put in place"])
+@pytest.mark.parametrize("by", ["link", "folder"])
+def test_a_user_who_puts_something_else_in_the_place_of_what_is_filled(
+    file: Site, tmp_path: Any, by: str, when: str
+) -> None:
+    """The folder of the live file is a user's own: what is in it can be renamed at any moment."""
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    (victim / "kept").write_text("secret")
+    staging = os.path.join(file.top, "var/db", ".nanozfs-restore-" + file.call("planned")["id"])
+
+    def attack() -> None:
+        if os.path.lexists(staging):
+            os.rename(staging, staging + ".away")
+        if by == "link":
+            os.symlink(str(victim), staging)
+        else:
+            os.mkdir(staging)
+            os.chmod(staging, 0o777)
+
+    if when == "before it is opened":
+        attack()
+        assert "cannot be made" in file.run("open")["msg"]
+        return
+    folder = file.call("open")["folder"]
+    if when == "before it is sent":
+        attack()
+        with pytest.raises(FleetError, match="cannot be filled"):
+            file.vault.send(folder, {"kept": "restored"})
+    else:
+        file.vault.send(folder, {"kept": "restored"})
+        attack()
+        assert "has not arrived" in file.run("applied")["msg"] or by == "link"
+        assert file.run("applied")["failed"]
+    assert (victim / "kept").read_text() == "secret" and os.listdir(str(victim)) == ["kept"]
+    assert not os.path.lexists(os.path.join(file.top, "var/db", "kept.restored-" + STAMP))
+
+
+def test_half_of_a_folder_is_never_put_in_place(file: Site) -> None:
+    """It was put in place once, and is gone; the second time the line is cut."""
+    folder = os.path.join(file.top, "var/db/d")
+    os.makedirs(folder)
+    wish: Dict[str, Any] = {"name": "/var/db/d", "in_place": True}
+    bring(file, "d/inner", **wish)
+    shutil.rmtree(folder)
+    file.vault.status = 12
+    opened = file.call("open", **wish)
+    assert opened["step"] == "open" and file.vault.send(opened["folder"], {"d/half": "x"}) == 12
+    sessions.remove()
+    assert file.call("planned", **wish)["step"] == "open"
+    assert "nothing was opened" in file.refused("applied", **wish)
+    assert not os.path.lexists(folder)
 
 
 PATH_REFUSALS = [
