@@ -24,8 +24,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import piec
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
-#: letters without arguments; after the e, what the other side's rsync is able to do
-_LETTERS = re.compile(r"-[vlHogDtpAXrSWxzcq]*(?:e\d*\.[A-Za-z]*)?\Z")
+#: letters without arguments, and not a lone dash, which rsync takes for a folder; after the e, what the other side's rsync is able to do
+_LETTERS = re.compile(r"-(?=.)[vlHogDtpAXrSWxzcq]*(?:e\d*\.[A-Za-z]*)?\Z")
 
 #: options in full
 _PLAIN = ("--partial", "--numeric-ids", "--stats", "--delete", "--delete-during", "--new-compress", "--old-compress")

@@ -575,7 +575,7 @@ class Restore:
     def _apply_host(self, outcome: Outcome) -> None:
         what = cast(Bare, self.what)
         outcome.ssh_host_key = keys.public_key(os.path.join(self.folder, "cfg"))
-        outcome.warnings += fileflags.again(self.folder, self.described.flags)
+        outcome.warnings += fileflags.again(self.folder, self.described.flags, alone=True)
         host = _host.survey(self.runner, self.described.pool, True, ["running"])
         running = host["running"]
         journal = Journal()

@@ -66,6 +66,7 @@ REFUSED = [
     ("-lre.iLsfxCIvu . {0}/inner", "is not the folder of the restore"),
     ("-lre.iLsfxCIvu . {0}/ /etc/", "the command is none that rsync gives"),
     ("-lre.iLsfxCIvu {0}/", "the command is none that rsync gives"),
+    ("- . {0}/", "'-' is not let in"),
     (". {0}/ -lr", "the command is none that rsync gives"),
     ("-lsre.iLsfxCIvu . {0}/", "'-lsre.iLsfxCIvu' is not let in"),
     ("-lKre.iLsfxCIvu . {0}/", "'-lKre.iLsfxCIvu' is not let in"),
@@ -128,11 +129,16 @@ def test_only_while_it_is_open(session: Any, label: str, now: int, words: str) -
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
-def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["a dataset", "a folder of a user"])
+def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any, linked: bool) -> None:
     """A real rsync sends: hostile names, modes, hard links and holes arrive; nothing lands elsewhere."""
     source, folder = str(tmp_path / "source"), sessions.folder_of("0123abcd")
     os.makedirs(source + "/d")
-    os.makedirs(folder)
+    os.makedirs(os.path.dirname(folder) if linked else folder)
+    if linked:
+        staging = str(tmp_path / ".nanozfs-restore-0123abcd")
+        os.mkdir(staging, 0o700)
+        os.symlink(staging, folder)
     hostile = [b"-rf", b"a\nb", b"q'\"\\", b"\xff\xfe", b" ", b"$(touch x)"]
     for name in hostile:
         with open(os.path.join(os.fsencode(source), b"d", name), "wb") as file:
@@ -258,6 +264,20 @@ def test_flags_are_set_from_the_inside_out(tmp_path: Any, monkeypatch: pytest.Mo
     problems = fileflags.again(str(tmp_path), {"": 4, "d": 1, "d/e/f": 2, "d/gone\n": 2, "d/e": 3})
     assert calls == ["d/e/f=2", "d/e=3", "d=1", ".=4"]
     assert len(problems) == 1 and "d/gone?" in problems[0]
+
+
+def test_flags_do_not_follow_a_link_that_came_with_the_files(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fileflags, "known", lambda: True)
+    found: Dict[str, int] = {}
+    monkeypatch.setattr(fileflags, "_set", found.__setitem__)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "top").mkdir()
+    for path in ("etc/passwd", "top/own"):
+        (tmp_path / path).write_text("")
+    os.symlink(str(tmp_path / "etc"), str(tmp_path / "top/link"))
+    said = fileflags.again(str(tmp_path / "top"), {"link/passwd": 2, "own": 2, "link": 2})
+    assert sorted(found) == [str(tmp_path / "top/link"), str(tmp_path / "top/own")]
+    assert "link/passwd (a link leads elsewhere)" in said[0]
 
 
 def test_a_system_without_flags_says_so(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
