@@ -11,10 +11,12 @@ in its ``options.c``); none of those below names a file, runs a program or remov
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import time
+from dataclasses import replace
 from typing import Callable, List, Optional, Sequence, cast
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.gate import MOST
@@ -24,7 +26,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import piec
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
-#: letters without arguments, and not a lone dash, which rsync takes for a folder; after the e, what the other side's rsync is able to do
+#: letters without arguments, and not a lone dash, which rsync takes for a folder; after the e, what the other side's
+#: rsync is able to do
 _LETTERS = re.compile(r"-(?=.)[vlHogDtpAXrSWxzcq]*(?:e\d*\.[A-Za-z]*)?\Z")
 
 #: options in full
@@ -102,16 +105,21 @@ def receive(words: Sequence[str], label: str, clock: Callable[[], float] = time.
     :returns: the exit status of rsync.
     :raises Refused: with the reason.
     """
-    found = sessions.read()
-    argv = check(words, label, found, clock())
-    session = cast(sessions.Session, found)  # without one nothing may be done
-    ident, seen = session.id, [0]
+    seen, status = [os.getpid()], 1
+    with sessions.locked():  # of two that ask at the same time, one is let in
+        found = sessions.read()
+        argv = check(words, label, found, clock())
+        session = cast(sessions.Session, found)  # without one nothing may be done
+        sessions.write(replace(session, running=seen[0], status=None))
+    ident = session.id
 
     def begun(process: int) -> None:
         seen[0] = process
         sessions.begins(ident, process)
 
-    with pieces.entered(session.folder) as folder:
-        status = run([*argv[:-1], folder], begun)
-    sessions.ends(ident, seen[0], status)
+    try:
+        with pieces.entered(session.folder) as folder:
+            status = run([*argv[:-1], folder], begun)
+    finally:
+        sessions.ends(ident, seen[0], status)
     return status

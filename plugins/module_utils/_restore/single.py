@@ -105,7 +105,7 @@ class Single:
         """
         there: Dict[str, Dataset] = {each.name: each for each in self.zfs.datasets(self.pool)}
         name = self.what.member.name
-        if self.in_place and name in ["{0}/{1}".format(ROOT, each) for each in _NEEDED]:
+        if self.in_place and name in [ROOT, *("{0}/{1}".format(ROOT, each) for each in _NEEDED)]:
             raise Refused(
                 "the host runs from {0}, which cannot be taken away from under it".format(self.what.live),
                 safe=_SAFE,

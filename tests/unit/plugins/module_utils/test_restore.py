@@ -239,6 +239,20 @@ def test_how_the_last_transfer_ended_is_noted(run_dir: str) -> None:
     assert sessions.read() is None
 
 
+def test_only_one_of_two_that_ask_at_the_same_time(run_dir: str) -> None:
+    """The second asks before rsync of the first has even been begun."""
+    sessions.write(OPEN)
+    words = SENT[0].format(FOLDER).split()
+
+    def first(argv: Sequence[str], begun: Callable[[int], None]) -> int:
+        with pytest.raises(Refused, match="files are arriving already"):
+            gate.receive(words, "vault", lambda: 1000, lambda *_arguments: 0)
+        return 23
+
+    assert gate.receive(words, "vault", lambda: 1000, first) == 23
+    assert not sessions.read().complete  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"v": 2}', "\xff"])
 def test_a_session_that_cannot_be_read_lets_nobody_in(run_dir: str, content: str) -> None:
     os.makedirs(run_dir)

@@ -391,6 +391,20 @@ def test_an_encrypted_dataset_comes_back_in_clear_when_that_is_agreed_to(bare: S
     assert bare.value("tank/srv", "encryption") == "off"
 
 
+@pytest.mark.parametrize("key", [{"encryption": "aes-256-gcm"}, {"keylocation": "prompt"}])
+@pytest.mark.parametrize(("of", "found"), [("srv", "tank/srv"), ("", "tank/nanozfs/cfg, tank/nanozfs/var, ")])
+def test_an_encrypted_host_is_known_by_its_keys(bare: Site, key: Dict[str, str], of: str, found: str) -> None:
+    """Zfs never says that ``encryption`` was set on a dataset; it says so of ``keylocation``, and of no child."""
+    datasets = copy.deepcopy(DESCRIPTION["datasets"])
+    for each in datasets:
+        if each["name"] == of:
+            each["properties"].update(key)
+    assert "the host had {0}".format(found) in bare.refused("open", description=dict(DESCRIPTION, datasets=datasets))
+    for each in datasets:
+        each["properties"].update({"keylocation": "none", "encryption": "off"})
+    assert bare.call("planned", description=dict(DESCRIPTION, datasets=datasets))["step"] == "open"
+
+
 def test_what_a_pool_cannot_is_left_out_and_said(bare: Site) -> None:
     properties = {"mountpoint": "/srv", "compression": "nosuch", "atime": "off"}
     result = bare.call("open", description=changed("datasets", 8, "properties", to=properties))
@@ -424,6 +438,19 @@ def test_nothing_that_has_not_arrived_is_put_in_place(bare: Site) -> None:
     assert "ended with status 23" in bare.refused("applied")
     sessions.begins(sessions.read().id, os.getpid())  # type: ignore[union-attr]
     assert "files are still arriving" in bare.refused("applied")
+
+
+def test_what_was_sent_into_a_folder_without_its_dataset_counts_for_nothing(bare: Site) -> None:
+    folder = bare.call("open")["folder"]
+    bare.host.command("umount", folder + "/var/log")
+    bare.vault.send(folder)
+    assert "tank/nanozfs-restoring/var/log is not mounted to be filled any more" in bare.refused("applied")
+    assert bare.host.run("restore", **dict(bare.wish, state="open"))["step"] == "open"
+
+
+def test_nobody_else_reaches_what_arrives(bare: Site) -> None:
+    folder = bare.call("open")["folder"]
+    assert os.stat(os.path.dirname(os.path.dirname(folder))).st_mode & 0o777 == 0o700
 
 
 def test_the_key_of_the_backup_host_is_let_in_for_the_time(bare: Site) -> None:
@@ -553,6 +580,14 @@ def test_a_dataset_that_is_gone_comes_back(db: Site) -> None:
 DATASET_REFUSALS = [
     ({"name": "var/nosuch"}, "the backup has no dataset var/nosuch"),
     ({"name": "failed"}, "the backup has no dataset failed (it is not mounted)"),
+    (
+        {"name": "tank/nanozfs", "description": changed("datasets", 1, "path", to="root")},
+        "the host runs from tank/nanozfs, which",
+    ),
+    (
+        {"description": changed("datasets", 6, "properties", to={"keylocation": "prompt"})},
+        "the host had tank/nanozfs/var/db encrypted",
+    ),
     ({"name": "var"}, "the host runs from tank/nanozfs/var"),
     ({"name": "tank/nanozfs/cfg"}, "the host runs from tank/nanozfs/cfg"),
     ({"size": 1 << 40}, "1048576 MiB come back, and the pool tank has "),
@@ -779,6 +814,24 @@ def test_what_is_given_up_is_taken_away(file: Site) -> None:
     file.vault.send(opened["folder"], {"kept": "half"})
     assert file.call("closed", discard=True)["changed"]
     assert os.listdir(os.path.join(file.top, "var/db")) == ["kept"]
+
+
+@pytest.mark.parametrize("label", ["vault", "other"])
+def test_the_key_of_an_earlier_one_that_nobody_has_closed_goes_too(file: Site, label: str) -> None:
+    file.call("open", key=KEY.replace("IVault", label), label=label, seconds=-1)
+    file.call("open", key=KEY.replace("IVault", "vault"), name="/var/db/other")
+    file.call("closed", name="/var/db/other")
+    with open(os.path.join(file.places.etc, "rootssh", "authorized_keys"), encoding="ascii") as keys:
+        assert keys.read() == ""
+
+
+def test_a_folder_with_something_else_than_zfs_in_it_does_not_go_in_place(file: Site) -> None:
+    os.makedirs(os.path.join(file.top, "var/db/jail/dev"))
+    where = os.path.join(file.top, "var/db/jail/dev")
+    file.host.machine.running["mounts"].append({"from": "devfs", "on": where, "type": "devfs", "readonly": False})
+    file.host.machine.save()
+    assert "a file system is mounted on " in file.refused("open", name="/var/db/jail", in_place=True)
+    assert file.call("open", name="/var/db/jail")["step"] == "open"
 
 
 def test_a_host_without_rsync(file: Site) -> None:
