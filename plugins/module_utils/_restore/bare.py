@@ -43,6 +43,9 @@ _SLOP = 32
 #: properties of a pool that are about what is done with it, and not about its disks
 POOL_PROPERTIES = ("autotrim", "autoexpand", "comment", "listsnapshots", "delegation")
 
+#: bytes that a file system without files takes at most
+_EMPTY = 512 << 10
+
 _NOWHERE = {"canmount": "off", "mountpoint": "none"}
 
 #: properties of a dataset with a key of its own, and what they are without one
@@ -235,6 +238,15 @@ class Bare:
                 "there is a dataset {0} that no restore has made".format(self.top),
                 safe=_SAFE,
                 todo="rename it, or destroy it by hand",
+            )
+        own = self.zfs.dataset(self.pool)
+        filled = [each for each in self.items if each.now == self.pool and not each.holder]
+        if filled and self.top not in there and own and (len(there) > 1 or own.referenced > _EMPTY):
+            raise Refused(
+                "the host had files in {0} itself, and so may this pool, which is not a new one".format(self.pool),
+                safe=_SAFE,
+                todo="restore to a new pool (restore_pool_vdevs), with this one detached: what is in it would be mixed "
+                "with what comes back, and lost",
             )
         foreign = [each.now for each in self.items if self._is_foreign(each.now, there, found)]
         if foreign:

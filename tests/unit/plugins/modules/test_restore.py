@@ -336,6 +336,19 @@ def test_an_old_pool_without_a_host_is_used(bare: Site) -> None:
     assert contents(bare) == Vault.FILES and "tank/other" in bare.host.names("filesystem")
 
 
+def test_files_in_the_dataset_of_an_old_pool_itself_are_not_overwritten(bare: Site) -> None:
+    """What is sent there is sent with --delete."""
+    wish: Dict[str, Any] = {"vdevs": [], "description": changed("datasets", 0, "path", to="tank")}
+    bare.host.command("zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", "tank", "ada1", "ada2")
+    assert bare.call("planned", **wish)["step"] == "open", "it is new"
+    bare.host.command("zfs", "create", "tank/other")
+    for state in ("planned", "open"):
+        assert "the host had files in tank itself, and so may this pool" in bare.refused(state, **wish)
+    bare.host.command("zpool", "export", "tank")
+    assert "the host had files in tank itself, and so may this pool" in bare.run("open", **wish)["msg"]
+    assert bare.host.names("filesystem") == ["tank", "tank/other"]
+
+
 BARE_REFUSALS = [
     ({"vdevs": []}, "no disks are named to make it of"),
     ({"vdevs": [{"type": "raidz", "disks": ["ada1", "ada9"]}]}, "there is no disk ada9"),
