@@ -438,6 +438,8 @@ class Restore:
         ]
         if self.wish.in_place:
             outcome.plan.append("what is live is kept as {0}".format(what.what.aside))
+            if self.zfs.dataset(what.what.live) is None:
+                outcome.plan.append("it is mounted on /{0}".format(printable(str(what.what.member.path))))
         outcome.losses = list(self.described.losses) + ["its snapshots"]
 
     def _check_transaction(self, host: Mapping[str, Any]) -> None:

@@ -601,6 +601,10 @@ DATASET_REFUSALS = [
         {"description": changed("datasets", 6, "properties", to={"keylocation": "prompt"})},
         "the host had tank/nanozfs/var/db encrypted",
     ),
+    (
+        {"description": changed("datasets", 6, "properties", to={"mountpoint": "/etc"})},
+        "and had /etc when it was backed up",
+    ),
     ({"name": "var"}, "the host runs from tank/nanozfs/var"),
     ({"name": "tank/nanozfs/cfg"}, "the host runs from tank/nanozfs/cfg"),
     ({"size": 1 << 40}, "1048576 MiB come back, and the pool tank has "),
