@@ -59,6 +59,19 @@ def asked(command: Optional[str]) -> Optional[List[str]]:
     return words if sessions.read() is not None else None
 
 
+def refuse_reading(label: str) -> None:
+    """Refuse to let a backup host read this host with a key that was only let in to bring it something.
+
+    :raises Refused: when that is so.
+    """
+    session = sessions.read()
+    if session is not None and session.key_added and session.label == label:
+        raise _refuse(
+            "the key of {0} was let in for a restore alone".format(label),
+            "to have this host backed up, run the playbook backup",
+        )
+
+
 def _refuse(what: str, todo: str = "") -> Refused:
     return Refused(what, safe=_SAFE, todo=todo or "data comes back by the playbook restore alone")
 

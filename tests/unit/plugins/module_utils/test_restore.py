@@ -209,6 +209,15 @@ def test_the_key_of_a_backup_host_leads_here_while_a_restore_is_open(
     assert "is not for the backup host other" in backed_up.ask(sent.format(FOLDER), label="other").err
 
 
+@pytest.mark.parametrize(("label", "added", "status"), [("vault", True, 3), ("vault", False, 0), ("other", True, 0)])
+def test_a_key_that_was_let_in_for_a_restore_reads_nothing(
+    backed_up: BackedUp, label: str, added: bool, status: int
+) -> None:
+    sessions.write(Session("0123abcd", label, FOLDER, 0, key_added=added))
+    answer = backed_up.ask("nanozfs-backup begin")
+    assert answer.rc == status and ("was let in for a restore alone" in answer.err) == bool(status)
+
+
 # the session
 
 
