@@ -571,7 +571,7 @@ class Restore:
             return
         places = self.what.places() if isinstance(self.what, Bare) else [(self.folder, self.what.what.new)]
         now = grounds.mounts(self.runner)
-        gone = [name for path, name in places if now.get(name) != path]
+        gone = [name for path, name in places if now.get(name) not in (path, os.path.realpath(path))]
         if gone:
             raise Refused(
                 "{0} is not mounted to be filled any more; nobody knows what has arrived in it".format(gone[0]),

@@ -157,7 +157,18 @@ def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any, linked: bool
     ssh = tmp_path / "ssh"
     ssh.write_text('#!/bin/sh\nexec {0} -c "{1}" "$@"\n'.format(sys.executable, program))
     ssh.chmod(0o755)
-    argv = ["rsync", "-aHXS", "--numeric-ids", "--partial", "-e", str(ssh), source + "/", "host:" + folder + "/"]
+    argv = [
+        "rsync",
+        "-aHXS",
+        "--numeric-ids",
+        "--partial",
+        "--delete",
+        "--stats",
+        "-e",
+        str(ssh),
+        source + "/",
+        "host:" + folder + "/",
+    ]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
