@@ -463,7 +463,8 @@ class Restore:
             ]
             return
         mounted = grounds.mounted(self.runner)
-        pieces.check(what, mounted, self._size())
+        begun = os.path.lexists(what.staging) or os.path.lexists(what.complete)  # and takes its room already
+        pieces.check(what, mounted, 0 if begun else self._size())
         outcome.plan = ["{0} comes back as {1}".format(printable(self.wish.name), printable(what.target))]
         if what.kept and os.path.lexists(what.target):
             outcome.plan.append("what is live is kept as {0}".format(printable(what.kept)))

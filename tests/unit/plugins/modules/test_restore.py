@@ -12,6 +12,7 @@ import contextlib
 import copy
 import os
 import shutil
+from types import SimpleNamespace
 from typing import Any, Callable, ClassVar, Dict, Optional, Sequence
 
 import pytest
@@ -831,6 +832,16 @@ def test_what_is_given_up_is_taken_away(file: Site) -> None:
     file.vault.send(opened["folder"], {"kept": "half"})
     assert file.call("closed", discard=True)["changed"]
     assert os.listdir(os.path.join(file.top, "var/db")) == ["kept"]
+
+
+def test_what_has_arrived_needs_no_room_again(file: Site) -> None:
+    """More comes than half of what is free."""
+    size = os.statvfs(file.top).f_bavail * os.statvfs(file.top).f_frsize // 2
+    opened = file.call("open", size=size)
+    file.vault.send(opened["folder"], {"kept": "restored"})
+    file.monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    assert file.call("applied", size=size)["changed"]
+    assert "MiB come back, and " in file.refused("open", size=size, name="/var/db/other")
 
 
 @pytest.mark.parametrize("label", ["vault", "other"])
