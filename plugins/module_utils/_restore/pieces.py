@@ -30,6 +30,9 @@ _SAFE = "nothing was changed"
 #: what can be done
 FILL, PLACE, DONE = "fill", "place", "done"
 
+#: bytes of a name (NAME_MAX)
+_LONGEST = 255
+
 #: what a folder that is filled is called, up to the id of the restore
 _PREFIX = ".nanozfs-restore-"
 
@@ -158,6 +161,12 @@ def check(what: Piece, mounted: Sequence[str], size: int) -> None:
             safe=_SAFE,
             todo="have it put elsewhere (restore_to: /var/tmp); what is in /cfg is changed in /etc, and saved with "
             "`nanozfs save`",
+        )
+    if any(len(os.fsencode(os.path.basename(each))) > _LONGEST for each in (what.target, what.kept)):
+        raise Refused(
+            "the name {0} is longer than a file system takes".format(printable(os.path.basename(what.target))[:80]),
+            safe=_SAFE,
+            todo="restore the folder that it is in",
         )
     inside = [each for each in mounted if (each + "/").startswith(what.path + "/")]
     if what.kept and inside:

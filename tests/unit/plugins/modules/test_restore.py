@@ -799,6 +799,8 @@ PATH_REFUSALS = [
     ({"name": "/"}, "is no path"),
     ({"name": "/var/nosuch/kept"}, "there is no folder "),
     ({"name": "/var/link/kept"}, "but a link of that name"),
+    ({"name": "/var/db/" + "x" * 230}, "is longer than a file system takes"),
+    ({"name": "/var/db/" + "x" * 240, "in_place": True}, "is longer than a file system"),
     ({"folder": "/nosuch"}, "there is no folder /nosuch"),
     ({"folder": "/tmp", "in_place": True}, "another folder is given"),
     ({"folder": "tmp"}, "it must begin with a /"),
