@@ -17,7 +17,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import packed
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of, printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._known_hosts import introduce
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
@@ -61,6 +61,8 @@ class ActionModule(ModuleAction):
         if result.get("failed"):
             return result
         if arguments.get("state", "planned") == "planned":
+            if isinstance(said, Mapping) and said.get("result", "ok") != "ok":
+                self.say("the backup {0} is not whole: files are missing in it".format(printable(arguments["set"])))
             self._announce(result)
         if result.get("host_key"):
             result["send"] = [

@@ -58,6 +58,7 @@ class Backups:
             coming = receiving.asked(asked)  # files that come back, see _restore/gate.py
             if coming is not None:
                 return receiving.receive(coming, records.check_label(label or ""), self.clock)
+            receiving.refuse_reading(records.check_label(label or ""))
             self._serve(records.check_label(label or ""), gate.asked(asked))
         else:
             self._act(records.check_label(label or ""), action)

@@ -43,7 +43,13 @@ _SLOP = 32
 #: properties of a pool that are about what is done with it, and not about its disks
 POOL_PROPERTIES = ("autotrim", "autoexpand", "comment", "listsnapshots", "delegation")
 
+#: bytes that a file system without files takes at most
+_EMPTY = 512 << 10
+
 _NOWHERE = {"canmount": "off", "mountpoint": "none"}
+
+#: properties of a dataset with a key of its own, and what they are without one
+_KEYED = (("encryption", "off"), ("keylocation", "none"))
 
 _SAFE = "nothing was changed"
 
@@ -125,12 +131,22 @@ def losses(description: Description, unencrypted: bool = False) -> List[str]:
 
 
 def encrypted(description: Description) -> List[str]:
-    """The datasets that were encrypted with a key of their own."""
+    """The datasets that were encrypted.
+
+    ``encryption`` is not among the properties that were set on a dataset: zfs says no source of it (``-``), as
+    ``dsl_dataset_crypt_stats()`` gives none. Where the key is (``keylocation``) is, on the dataset that has one, and
+    those below it have its key.
+    """
+    tops = [each.name for each in description.members if _has_key(each)]
     return [
         each.full(description.pool)
         for each in description.members
-        if each.path is not None and each.properties.get("encryption", "off") not in ("off", "-")
+        if each.path is not None and any(not top or (each.name + "/").startswith(top + "/") for top in tops)
     ]
+
+
+def _has_key(member: Member) -> bool:
+    return any(member.properties.get(key, "-") not in (none, "-", "") for key, none in _KEYED)
 
 
 def needed(description: Description) -> int:
@@ -223,6 +239,15 @@ class Bare:
                 safe=_SAFE,
                 todo="rename it, or destroy it by hand",
             )
+        own = self.zfs.dataset(self.pool)
+        filled = [each for each in self.items if each.now == self.pool and not each.holder]
+        if filled and self.top not in there and own and (len(there) > 1 or own.referenced > _EMPTY):
+            raise Refused(
+                "the host had files in {0} itself, and so may this pool, which is not a new one".format(self.pool),
+                safe=_SAFE,
+                todo="restore to a new pool (restore_pool_vdevs), with this one detached: what is in it would be mixed "
+                "with what comes back, and lost",
+            )
         foreign = [each.now for each in self.items if self._is_foreign(each.now, there, found)]
         if foreign:
             raise Refused(
@@ -255,11 +280,11 @@ class Bare:
         if not self.runner.check_mode:
             os.makedirs(self.tree, mode=0o700, exist_ok=True)
         now = grounds.mounts(self.runner)
-        for path, name in self._places():
+        for path, name in self.places():
             if now.get(name) != path:
                 grounds.mount(self.runner, name, path)
 
-    def _places(self) -> List[Tuple[str, str]]:
+    def places(self) -> List[Tuple[str, str]]:
         """Where the datasets are mounted, the outermost first, and what they are called."""
         found = [(each.member.path, each.now) for each in self.items if each.member.path is not None]
         return [
@@ -289,7 +314,7 @@ class Bare:
         """Let nothing mount what is there already: the end of an earlier run may have been near."""
         names = [each.now for each in self.items if each.now in there and each.now not in (self.top, self.pool)]
         now = grounds.mounts(self.runner)
-        right = {name: path for path, name in self._places()}
+        right = {name: path for path, name in self.places()}
         astray = [name for name in names if name in now and now[name] != right.get(name)]
         grounds.unmount_all(self.runner, astray)
         for name in names:

@@ -28,12 +28,19 @@ def _set(path: str, value: int) -> None:
     lchflags(path, value)
 
 
-def again(top: str, flags: Mapping[str, int]) -> List[str]:
+def _leads_elsewhere(top: str, path: str) -> bool:
+    """Whether a folder above a path is a link: it came with the files, and may lead out of what was restored."""
+    folder = os.path.dirname(path)
+    return os.path.realpath(os.path.join(top, folder)) != os.path.normpath(os.path.join(os.path.realpath(top), folder))
+
+
+def again(top: str, flags: Mapping[str, int], alone: bool = False) -> List[str]:
     """Set the flags of files that came back.
 
     What is in a folder comes before the folder: nothing in an immutable one can be changed any more.
 
     :param top: what the paths are below; the path of itself is empty.
+    :param alone: nothing but what is restored is there: a link leads to nothing that it could harm.
     :returns: what was not possible.
     """
     if not flags:
@@ -43,6 +50,9 @@ def again(top: str, flags: Mapping[str, int]) -> List[str]:
     failed = []
     for path in sorted(flags, key=lambda each: (-each.count("/") if each else 1, each)):
         full = os.path.join(top, path) if path else top
+        if not alone and _leads_elsewhere(top, path):
+            failed.append("{0} (a link leads elsewhere)".format(printable(full)))
+            continue
         try:
             if getattr(os.lstat(full), "st_flags", 0) != flags[path]:
                 _set(full, flags[path])

@@ -11,20 +11,24 @@ in its ``options.c``); none of those below names a file, runs a program or remov
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import time
+from dataclasses import replace
 from typing import Callable, List, Optional, Sequence, cast
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.gate import MOST
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import pieces
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
-#: letters without arguments; after the e, what the other side's rsync is able to do
-_LETTERS = re.compile(r"-[vlHogDtpAXrSWxzcq]*(?:e\d*\.[A-Za-z]*)?\Z")
+#: letters without arguments, and not a lone dash, which rsync takes for a folder; after the e, what the other side's
+#: rsync is able to do
+_LETTERS = re.compile(r"-(?=.)[vlHogDtpAXrSWxzcq]*(?:e\d*\.[A-Za-z]*)?\Z")
 
 #: options in full
 _PLAIN = ("--partial", "--numeric-ids", "--stats", "--delete", "--delete-during", "--new-compress", "--old-compress")
@@ -53,6 +57,19 @@ def asked(command: Optional[str]) -> Optional[List[str]]:
     if words[:2] != ["rsync", "--server"] or "--sender" in words:
         return None
     return words if sessions.read() is not None else None
+
+
+def refuse_reading(label: str) -> None:
+    """Refuse to let a backup host read this host with a key that was only let in to bring it something.
+
+    :raises Refused: when that is so.
+    """
+    session = sessions.read()
+    if session is not None and session.key_added and session.label == label:
+        raise _refuse(
+            "the key of {0} was let in for a restore alone".format(label),
+            "to have this host backed up, run the playbook backup",
+        )
 
 
 def _refuse(what: str, todo: str = "") -> Refused:
@@ -91,7 +108,7 @@ def check(words: Sequence[str], label: str, session: Optional[sessions.Session],
 def _run(argv: Sequence[str], begun: Callable[[int], None]) -> int:
     # the agent runs it, and no module
     process = subprocess.Popen(  # pylint: disable=ansible-bad-function
-        list(argv), cwd="/", env=dict(ENVIRONMENT)
+        list(argv), cwd=here, env=dict(ENVIRONMENT)
     )
     with process:
         begun(process.pid)
@@ -104,15 +121,21 @@ def receive(words: Sequence[str], label: str, clock: Callable[[], float] = time.
     :returns: the exit status of rsync.
     :raises Refused: with the reason.
     """
-    found = sessions.read()
-    argv = check(words, label, found, clock())
-    session = cast(sessions.Session, found)  # without one nothing may be done
-    ident, seen = session.id, [0]
+    seen, status = [os.getpid()], 1
+    with sessions.locked():  # of two that ask at the same time, one is let in
+        found = sessions.read()
+        argv = check(words, label, found, clock())
+        session = cast(sessions.Session, found)  # without one nothing may be done
+        sessions.write(replace(session, running=seen[0], status=None))
+    ident = session.id
 
     def begun(process: int) -> None:
         seen[0] = process
         sessions.begins(ident, process)
 
-    status = run(argv, begun)
-    sessions.ends(ident, seen[0], status)
+    try:
+        with pieces.entered(session.folder) as folder:
+            status = run([*argv[:-1], folder], begun)
+    finally:
+        sessions.ends(ident, seen[0], status)
     return status

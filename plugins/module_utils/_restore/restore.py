@@ -208,6 +208,8 @@ class Restore:
             if outcome.step != OPEN:
                 return outcome
             outcome.changed = True
+            if not self.runner.check_mode:
+                sessions.shelter()
             if isinstance(self.what, Bare):
                 self._have_pool(outcome)
                 if not self.runner.check_mode:
@@ -239,6 +241,7 @@ class Restore:
             if outcome.step == OPEN:
                 self._check_complete()
                 self._shut()
+                self._check_complete()  # something may have begun just before nothing was let in any more
             outcome.changed = True
             getattr(self, "_apply_" + self.wish.kind)(outcome)
             return outcome
@@ -360,14 +363,7 @@ class Restore:
     def _plan_host(self, host: Mapping[str, Any], found: Mapping[str, Record], outcome: Outcome) -> None:
         what, described, wish = cast(Bare, self.what), self.described, self.wish
         outcome.losses = bare.losses(described, wish.unencrypted)
-        if bare.encrypted(described) and not wish.unencrypted:
-            raise Refused(
-                "the host had {0} encrypted; nobody here has the key, so it would come back in clear".format(
-                    ", ".join(bare.encrypted(described))
-                ),
-                safe=_SAFE,
-                todo="agree to that (restore_unencrypted: true), or encrypt the disks below the pool (geli)",
-            )
+        self._check_clear(bare.encrypted(described))
         needed = bare.needed(described)
         if self._has_pool(host):
             if what.finished(found):
@@ -390,6 +386,16 @@ class Restore:
             for each in what.items
             if each.member.name
         ]
+
+    def _check_clear(self, encrypted: Sequence[str]) -> None:
+        if encrypted and not self.wish.unencrypted:
+            raise Refused(
+                "the host had {0} encrypted; nobody here has the key, so it would come back in clear".format(
+                    ", ".join(encrypted)
+                ),
+                safe=_SAFE,
+                todo="agree to that (restore_unencrypted: true), or encrypt the disks below the pool (geli)",
+            )
 
     def _is_importable(self, host: Mapping[str, Any]) -> bool:
         return self.described.pool in [each["name"] for each in host["importable"]]
@@ -426,11 +432,14 @@ class Restore:
             outcome.plan = ["{0} is there".format(what.what.new)]
             return
         what.check(found, self._size())
+        self._check_clear([each for each in bare.encrypted(self.described) if each == what.what.live])
         outcome.plan = [
             "{0} comes back as {1}".format(what.what.live, "itself" if self.wish.in_place else what.what.new)
         ]
         if self.wish.in_place:
             outcome.plan.append("what is live is kept as {0}".format(what.what.aside))
+            if self.zfs.dataset(what.what.live) is None:
+                outcome.plan.append("it is mounted on /{0}".format(printable(str(what.what.member.path))))
         outcome.losses = list(self.described.losses) + ["its snapshots"]
 
     def _check_transaction(self, host: Mapping[str, Any]) -> None:
@@ -453,8 +462,9 @@ class Restore:
                 )
             ]
             return
-        mounted = list(grounds.mounts(self.runner).values())
-        pieces.check(what, mounted, self._size())
+        mounted = grounds.mounted(self.runner)
+        begun = os.path.lexists(what.staging) or os.path.lexists(what.complete)  # and takes its room already
+        pieces.check(what, mounted, 0 if begun else self._size())
         outcome.plan = ["{0} comes back as {1}".format(printable(self.wish.name), printable(what.target))]
         if what.kept and os.path.lexists(what.target):
             outcome.plan.append("what is live is kept as {0}".format(printable(what.kept)))
@@ -522,6 +532,11 @@ class Restore:
         with sessions.locked():
             before = sessions.read()
             until = int(self.clock()) + wish.seconds
+            if before is not None and before.key_added:  # an earlier one that nobody has closed
+                if before.label == wish.label:
+                    added = True
+                else:
+                    keys.let_out(self.places, before.label)
             if before is not None and before.id == self.id:
                 sessions.write(replace(before, until=until, key_added=before.key_added or added))
             else:
@@ -546,6 +561,21 @@ class Restore:
                 "not everything has arrived: the last transfer {0}".format(
                     "was broken off" if session.status is None else "ended with status {0}".format(session.status)
                 ),
+                safe=_SAFE,
+                todo="run the playbook restore again, it goes on where it was",
+            )
+        self._check_mounted()
+
+    def _check_mounted(self) -> None:
+        """Refuse what has not arrived in the datasets that were made for it, but in a folder where they had been."""
+        if isinstance(self.what, Piece):
+            return
+        places = self.what.places() if isinstance(self.what, Bare) else [(self.folder, self.what.what.new)]
+        now = grounds.mounts(self.runner)
+        gone = [name for path, name in places if now.get(name) not in (path, os.path.realpath(path))]
+        if gone:
+            raise Refused(
+                "{0} is not mounted to be filled any more; nobody knows what has arrived in it".format(gone[0]),
                 safe=_SAFE,
                 todo="run the playbook restore again, it goes on where it was",
             )
@@ -575,7 +605,7 @@ class Restore:
     def _apply_host(self, outcome: Outcome) -> None:
         what = cast(Bare, self.what)
         outcome.ssh_host_key = keys.public_key(os.path.join(self.folder, "cfg"))
-        outcome.warnings += fileflags.again(self.folder, self.described.flags)
+        outcome.warnings += fileflags.again(self.folder, self.described.flags, alone=True)
         host = _host.survey(self.runner, self.described.pool, True, ["running"])
         running = host["running"]
         journal = Journal()
@@ -610,10 +640,8 @@ class Restore:
         what = cast(Piece, self.what)
         if self.runner.check_mode:
             return
-        if os.path.lexists(what.arrived):
-            flags = self.described.flags_below(self.wish.name.lstrip("/"))
-            outcome.warnings += fileflags.again(what.arrived, flags)
-        outcome.done = pieces.place(what)
+        flags = self.described.flags_below(self.wish.name.lstrip("/"))
+        outcome.done = pieces.place(what, flags, outcome.warnings)
 
     def _discard(self, found: Mapping[str, Record]) -> List[str]:
         """Destroy what was made for this restore and never became anything; what is complete stays."""

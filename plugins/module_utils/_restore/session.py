@@ -111,15 +111,35 @@ def _session(values: Mapping[str, Any]) -> Session:
     )
 
 
+def shelter() -> None:
+    """Make the folder that restores are filled below, for root alone.
+
+    Somebody who could reach into what arrives could put a link in the place of a folder of his own in it, and rsync
+    would write through that.
+
+    :raises FleetError: when that is not possible.
+    """
+    folder = os.path.join(job.RUN_DIR, FOLDER)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.chmod(folder, 0o700)
+    except OSError as error:
+        raise FleetError(
+            "{0} cannot be made: {1}".format(folder, error.strerror),
+            safe="nothing is let in",
+            todo="see that /var is mounted and has room",
+        )
+
+
 def write(session: Session) -> None:
     """Write it, for root alone.
 
     :raises FleetError: when that is not possible.
     """
     values: Dict[str, Any] = dict(session.__dict__, v=FORMAT)
+    shelter()
     before = os.umask(0o077)
     try:
-        os.makedirs(os.path.join(job.RUN_DIR, FOLDER), exist_ok=True)
         with arriving(path()) as (_partial, file):
             file.write(json.dumps(values, sort_keys=True).encode())
     except OSError as error:

@@ -28,6 +28,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import grounds
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import ROOT, Description, Member
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.grounds import RECORD, Record
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.plan import Step, decode, perform, unquote
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.snapshot import RESTORED
@@ -105,7 +106,7 @@ class Single:
         """
         there: Dict[str, Dataset] = {each.name: each for each in self.zfs.datasets(self.pool)}
         name = self.what.member.name
-        if self.in_place and name in ["{0}/{1}".format(ROOT, each) for each in _NEEDED]:
+        if self.in_place and name in [ROOT, *("{0}/{1}".format(ROOT, each) for each in _NEEDED)]:
             raise Refused(
                 "the host runs from {0}, which cannot be taken away from under it".format(self.what.live),
                 safe=_SAFE,
@@ -119,6 +120,7 @@ class Single:
                 safe=_SAFE,
                 todo="make that first, or have it put beside (restore_in_place=false)",
             )
+        self._check_place(there)
         if self.what.new in there and self.what.new not in found:
             raise Refused(
                 "there is {0} already".format(self.what.new),
@@ -133,6 +135,20 @@ class Single:
                 ),
                 safe=_SAFE,
                 todo="make room in the pool: `zfs list -o space -r {0}`".format(self.pool),
+            )
+
+    def _check_place(self, there: Mapping[str, Dataset]) -> None:
+        """Refuse to mount it elsewhere than what is live: what is there now would be hidden, ``/etc`` say."""
+        now = there.get(self.what.live)
+        wanted = self.what.member.properties.get("mountpoint")
+        if self.in_place and now is not None and wanted is not None and now.mountpoint != wanted:
+            raise Refused(
+                "{0} has the mountpoint {1}, and had {2} when it was backed up".format(
+                    now.name, now.mountpoint, printable(wanted)
+                ),
+                safe=_SAFE,
+                todo="if that is where it belongs, set it first (zfs set mountpoint=); or have it put beside "
+                "(restore_in_place=false)",
             )
 
     # doing

@@ -86,6 +86,12 @@ def test_it_is_said_before_it_is_done() -> None:
     assert run({"host": True, "state": "open"}, {"plan": ["x"]})[0].said == []
 
 
+def test_a_backup_that_is_not_whole_is_said() -> None:
+    told = dict(TOLD, set={"id": "20261130T021011Z", "result": "partial"})
+    action, _result = run({"host": True}, {"plan": ["x"]}, restore_found={"stdout": json.dumps(told)})
+    assert action.said == ["the backup 20261130T021011Z is not whole: files are missing in it", "x"]
+
+
 def test_the_command_for_the_backup_host() -> None:
     answer = {"host_key": "ssh-ed25519 BBBB", "source": "/var/db", "contents": True, "excludes": ["/c"], "folder": "/x"}
     _action, result = run({"dataset": "var/db", "state": "open", "source": "old-1", "port": 2222}, answer)

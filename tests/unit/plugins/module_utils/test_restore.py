@@ -66,6 +66,7 @@ REFUSED = [
     ("-lre.iLsfxCIvu . {0}/inner", "is not the folder of the restore"),
     ("-lre.iLsfxCIvu . {0}/ /etc/", "the command is none that rsync gives"),
     ("-lre.iLsfxCIvu {0}/", "the command is none that rsync gives"),
+    ("- . {0}/", "'-' is not let in"),
     (". {0}/ -lr", "the command is none that rsync gives"),
     ("-lsre.iLsfxCIvu . {0}/", "'-lsre.iLsfxCIvu' is not let in"),
     ("-lKre.iLsfxCIvu . {0}/", "'-lKre.iLsfxCIvu' is not let in"),
@@ -128,11 +129,16 @@ def test_only_while_it_is_open(session: Any, label: str, now: int, words: str) -
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
-def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["a dataset", "a folder of a user"])
+def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any, linked: bool) -> None:
     """A real rsync sends: hostile names, modes, hard links and holes arrive; nothing lands elsewhere."""
     source, folder = str(tmp_path / "source"), sessions.folder_of("0123abcd")
     os.makedirs(source + "/d")
-    os.makedirs(folder)
+    os.makedirs(os.path.dirname(folder) if linked else folder)
+    if linked:
+        staging = str(tmp_path / ".nanozfs-restore-0123abcd")
+        os.mkdir(staging, 0o700)
+        os.symlink(staging, folder)
     hostile = [b"-rf", b"a\nb", b"q'\"\\", b"\xff\xfe", b" ", b"$(touch x)"]
     for name in hostile:
         with open(os.path.join(os.fsencode(source), b"d", name), "wb") as file:
@@ -151,7 +157,18 @@ def test_rsync_itself_through_the_gate(run_dir: str, tmp_path: Any) -> None:
     ssh = tmp_path / "ssh"
     ssh.write_text('#!/bin/sh\nexec {0} -c "{1}" "$@"\n'.format(sys.executable, program))
     ssh.chmod(0o755)
-    argv = ["rsync", "-aHXS", "--numeric-ids", "--partial", "-e", str(ssh), source + "/", "host:" + folder + "/"]
+    argv = [
+        "rsync",
+        "-aHXS",
+        "--numeric-ids",
+        "--partial",
+        "--delete",
+        "--stats",
+        "-e",
+        str(ssh),
+        source + "/",
+        "host:" + folder + "/",
+    ]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
@@ -203,6 +220,15 @@ def test_the_key_of_a_backup_host_leads_here_while_a_restore_is_open(
     assert "is not for the backup host other" in backed_up.ask(sent.format(FOLDER), label="other").err
 
 
+@pytest.mark.parametrize(("label", "added", "status"), [("vault", True, 3), ("vault", False, 0), ("other", True, 0)])
+def test_a_key_that_was_let_in_for_a_restore_reads_nothing(
+    backed_up: BackedUp, label: str, added: bool, status: int
+) -> None:
+    sessions.write(Session("0123abcd", label, FOLDER, 0, key_added=added))
+    answer = backed_up.ask("nanozfs-backup begin")
+    assert answer.rc == status and ("was let in for a restore alone" in answer.err) == bool(status)
+
+
 # the session
 
 
@@ -233,6 +259,20 @@ def test_how_the_last_transfer_ended_is_noted(run_dir: str) -> None:
     assert sessions.read() is None
 
 
+def test_only_one_of_two_that_ask_at_the_same_time(run_dir: str) -> None:
+    """The second asks before rsync of the first has even been begun."""
+    sessions.write(OPEN)
+    words = SENT[0].format(FOLDER).split()
+
+    def first(argv: Sequence[str], begun: Callable[[int], None]) -> int:
+        with pytest.raises(Refused, match="files are arriving already"):
+            gate.receive(words, "vault", lambda: 1000, lambda *_arguments: 0)
+        return 23
+
+    assert gate.receive(words, "vault", lambda: 1000, first) == 23
+    assert not sessions.read().complete  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"v": 2}', "\xff"])
 def test_a_session_that_cannot_be_read_lets_nobody_in(run_dir: str, content: str) -> None:
     os.makedirs(run_dir)
@@ -258,6 +298,20 @@ def test_flags_are_set_from_the_inside_out(tmp_path: Any, monkeypatch: pytest.Mo
     problems = fileflags.again(str(tmp_path), {"": 4, "d": 1, "d/e/f": 2, "d/gone\n": 2, "d/e": 3})
     assert calls == ["d/e/f=2", "d/e=3", "d=1", ".=4"]
     assert len(problems) == 1 and "d/gone?" in problems[0]
+
+
+def test_flags_do_not_follow_a_link_that_came_with_the_files(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fileflags, "known", lambda: True)
+    found: Dict[str, int] = {}
+    monkeypatch.setattr(fileflags, "_set", found.__setitem__)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "top").mkdir()
+    for path in ("etc/passwd", "top/own"):
+        (tmp_path / path).write_text("")
+    os.symlink(str(tmp_path / "etc"), str(tmp_path / "top/link"))
+    said = fileflags.again(str(tmp_path / "top"), {"link/passwd": 2, "own": 2, "link": 2})
+    assert sorted(found) == [str(tmp_path / "top/link"), str(tmp_path / "top/own")]
+    assert "link/passwd (a link leads elsewhere)" in said[0]
 
 
 def test_a_system_without_flags_says_so(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ import contextlib
 import copy
 import os
 import shutil
+from types import SimpleNamespace
 from typing import Any, Callable, ClassVar, Dict, Optional, Sequence
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import fileflags, gate
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import session as sessions
 from ansible_collections.nanozfs.fleet.plugins.modules import restore
@@ -335,6 +337,19 @@ def test_an_old_pool_without_a_host_is_used(bare: Site) -> None:
     assert contents(bare) == Vault.FILES and "tank/other" in bare.host.names("filesystem")
 
 
+def test_files_in_the_dataset_of_an_old_pool_itself_are_not_overwritten(bare: Site) -> None:
+    """What is sent there is sent with --delete."""
+    wish: Dict[str, Any] = {"vdevs": [], "description": changed("datasets", 0, "path", to="tank")}
+    bare.host.command("zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", "tank", "ada1", "ada2")
+    assert bare.call("planned", **wish)["step"] == "open", "it is new"
+    bare.host.command("zfs", "create", "tank/other")
+    for state in ("planned", "open"):
+        assert "the host had files in tank itself, and so may this pool" in bare.refused(state, **wish)
+    bare.host.command("zpool", "export", "tank")
+    assert "the host had files in tank itself, and so may this pool" in bare.run("open", **wish)["msg"]
+    assert bare.host.names("filesystem") == ["tank", "tank/other"]
+
+
 BARE_REFUSALS = [
     ({"vdevs": []}, "no disks are named to make it of"),
     ({"vdevs": [{"type": "raidz", "disks": ["ada1", "ada9"]}]}, "there is no disk ada9"),
@@ -390,6 +405,20 @@ def test_an_encrypted_dataset_comes_back_in_clear_when_that_is_agreed_to(bare: S
     assert bare.value("tank/srv", "encryption") == "off"
 
 
+@pytest.mark.parametrize("key", [{"encryption": "aes-256-gcm"}, {"keylocation": "prompt"}])
+@pytest.mark.parametrize(("of", "found"), [("srv", "tank/srv"), ("", "tank/nanozfs/cfg, tank/nanozfs/var, ")])
+def test_an_encrypted_host_is_known_by_its_keys(bare: Site, key: Dict[str, str], of: str, found: str) -> None:
+    """Zfs never says that ``encryption`` was set on a dataset; it says so of ``keylocation``, and of no child."""
+    datasets = copy.deepcopy(DESCRIPTION["datasets"])
+    for each in datasets:
+        if each["name"] == of:
+            each["properties"].update(key)
+    assert "the host had {0}".format(found) in bare.refused("open", description=dict(DESCRIPTION, datasets=datasets))
+    for each in datasets:
+        each["properties"].update({"keylocation": "none", "encryption": "off"})
+    assert bare.call("planned", description=dict(DESCRIPTION, datasets=datasets))["step"] == "open"
+
+
 def test_what_a_pool_cannot_is_left_out_and_said(bare: Site) -> None:
     properties = {"mountpoint": "/srv", "compression": "nosuch", "atime": "off"}
     result = bare.call("open", description=changed("datasets", 8, "properties", to=properties))
@@ -423,6 +452,19 @@ def test_nothing_that_has_not_arrived_is_put_in_place(bare: Site) -> None:
     assert "ended with status 23" in bare.refused("applied")
     sessions.begins(sessions.read().id, os.getpid())  # type: ignore[union-attr]
     assert "files are still arriving" in bare.refused("applied")
+
+
+def test_what_was_sent_into_a_folder_without_its_dataset_counts_for_nothing(bare: Site) -> None:
+    folder = bare.call("open")["folder"]
+    bare.host.command("umount", folder + "/var/log")
+    bare.vault.send(folder)
+    assert "tank/nanozfs-restoring/var/log is not mounted to be filled any more" in bare.refused("applied")
+    assert bare.host.run("restore", **dict(bare.wish, state="open"))["step"] == "open"
+
+
+def test_nobody_else_reaches_what_arrives(bare: Site) -> None:
+    folder = bare.call("open")["folder"]
+    assert os.stat(os.path.dirname(os.path.dirname(folder))).st_mode & 0o777 == 0o700
 
 
 def test_the_key_of_the_backup_host_is_let_in_for_the_time(bare: Site) -> None:
@@ -552,6 +594,18 @@ def test_a_dataset_that_is_gone_comes_back(db: Site) -> None:
 DATASET_REFUSALS = [
     ({"name": "var/nosuch"}, "the backup has no dataset var/nosuch"),
     ({"name": "failed"}, "the backup has no dataset failed (it is not mounted)"),
+    (
+        {"name": "tank/nanozfs", "description": changed("datasets", 1, "path", to="root")},
+        "the host runs from tank/nanozfs, which",
+    ),
+    (
+        {"description": changed("datasets", 6, "properties", to={"keylocation": "prompt"})},
+        "the host had tank/nanozfs/var/db encrypted",
+    ),
+    (
+        {"description": changed("datasets", 6, "properties", to={"mountpoint": "/etc"})},
+        "and had /etc when it was backed up",
+    ),
     ({"name": "var"}, "the host runs from tank/nanozfs/var"),
     ({"name": "tank/nanozfs/cfg"}, "the host runs from tank/nanozfs/cfg"),
     ({"size": 1 << 40}, "1048576 MiB come back, and the pool tank has "),
@@ -625,7 +679,7 @@ def test_a_file_beside_the_live_one(file: Site) -> None:
     assert bring(file, "kept")["changed"]
     assert text(folder + "/kept") == "live" and text(folder + "/kept.restored-" + STAMP) == "restored"
     assert sorted(os.listdir(folder)) == ["kept", "kept.restored-" + STAMP], "nothing else is left"
-    assert file.flags == {os.path.join(folder, ".nanozfs-restore-" + planned["id"], "kept"): 2}
+    assert file.flags == {"kept.restored-" + STAMP: 2}, "an immutable file has its name before it is immutable"
     assert not file.call("applied")["changed"] and file.call("planned")["step"] == "done"
 
 
@@ -644,7 +698,7 @@ class Gone(BaseException):
     """The power fails."""
 
 
-@pytest.mark.parametrize("cut", range(4))
+@pytest.mark.parametrize("cut", range(5))
 @pytest.mark.parametrize("name", ["kept", "d"])
 def test_a_cut_while_it_is_put_in_place(file: Site, name: str, cut: int) -> None:
     """Before each of the calls that move something, of a file and of a folder."""
@@ -660,7 +714,7 @@ def test_a_cut_while_it_is_put_in_place(file: Site, name: str, cut: int) -> None
 
     def cutting(call: str) -> Callable[..., Any]:
         def cut_it(*arguments: Any, **more: Any) -> Any:
-            if str(arguments[0]).startswith(folder):
+            if str(arguments[0]).startswith(folder) or "src_dir_fd" in more:
                 left[0] -= 1
                 if left[0] < 0:
                     raise Gone
@@ -685,12 +739,68 @@ def test_a_cut_while_it_is_put_in_place(file: Site, name: str, cut: int) -> None
     assert not [each for each in os.listdir(folder) if each.startswith(".nanozfs")]
 
 
+@pytest.mark.parametrize("when", ["before it is opened", "before it is sent", "before it is put in place"])
+@pytest.mark.parametrize("by", ["link", "folder"])
+def test_a_user_who_puts_something_else_in_the_place_of_what_is_filled(
+    file: Site, tmp_path: Any, by: str, when: str
+) -> None:
+    """The folder of the live file is a user's own: what is in it can be renamed at any moment."""
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    (victim / "kept").write_text("secret")
+    staging = os.path.join(file.top, "var/db", ".nanozfs-restore-" + file.call("planned")["id"])
+
+    def attack() -> None:
+        if os.path.lexists(staging):
+            os.rename(staging, staging + ".away")
+        if by == "link":
+            os.symlink(str(victim), staging)
+        else:
+            os.mkdir(staging)
+            os.chmod(staging, 0o777)
+
+    if when == "before it is opened":
+        attack()
+        assert "cannot be made" in file.run("open")["msg"]
+        return
+    folder = file.call("open")["folder"]
+    if when == "before it is sent":
+        attack()
+        with pytest.raises(FleetError, match="cannot be filled"):
+            file.vault.send(folder, {"kept": "restored"})
+    else:
+        file.vault.send(folder, {"kept": "restored"})
+        attack()
+        assert "has not arrived" in file.run("applied")["msg"] or by == "link"
+        assert file.run("applied")["failed"]
+    assert (victim / "kept").read_text() == "secret" and os.listdir(str(victim)) == ["kept"]
+    assert not os.path.lexists(os.path.join(file.top, "var/db", "kept.restored-" + STAMP))
+
+
+def test_half_of_a_folder_is_never_put_in_place(file: Site) -> None:
+    """It was put in place once, and is gone; the second time the line is cut."""
+    folder = os.path.join(file.top, "var/db/d")
+    os.makedirs(folder)
+    wish: Dict[str, Any] = {"name": "/var/db/d", "in_place": True}
+    bring(file, "d/inner", **wish)
+    shutil.rmtree(folder)
+    file.vault.status = 12
+    opened = file.call("open", **wish)
+    assert opened["step"] == "open" and file.vault.send(opened["folder"], {"d/half": "x"}) == 12
+    sessions.remove()
+    assert file.call("planned", **wish)["step"] == "open"
+    assert "nothing was opened" in file.refused("applied", **wish)
+    assert not os.path.lexists(folder)
+
+
 PATH_REFUSALS = [
     ({"name": "var/db/kept"}, "is no path of a file"),
     ({"name": "/var/../etc/passwd"}, "is no path of a file"),
     ({"name": "/"}, "is no path"),
     ({"name": "/var/nosuch/kept"}, "there is no folder "),
     ({"name": "/var/link/kept"}, "but a link of that name"),
+    ({"name": "/var/db/" + "x" * 230}, "is longer than a file system takes"),
+    ({"name": "/var/db/" + "x" * 240, "in_place": True}, "is longer than a file system"),
     ({"folder": "/nosuch"}, "there is no folder /nosuch"),
     ({"folder": "/tmp", "in_place": True}, "another folder is given"),
     ({"folder": "tmp"}, "it must begin with a /"),
@@ -724,6 +834,34 @@ def test_what_is_given_up_is_taken_away(file: Site) -> None:
     file.vault.send(opened["folder"], {"kept": "half"})
     assert file.call("closed", discard=True)["changed"]
     assert os.listdir(os.path.join(file.top, "var/db")) == ["kept"]
+
+
+def test_what_has_arrived_needs_no_room_again(file: Site) -> None:
+    """More comes than half of what is free."""
+    size = os.statvfs(file.top).f_bavail * os.statvfs(file.top).f_frsize // 2
+    opened = file.call("open", size=size)
+    file.vault.send(opened["folder"], {"kept": "restored"})
+    file.monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    assert file.call("applied", size=size)["changed"]
+    assert "MiB come back, and " in file.refused("open", size=size, name="/var/db/other")
+
+
+@pytest.mark.parametrize("label", ["vault", "other"])
+def test_the_key_of_an_earlier_one_that_nobody_has_closed_goes_too(file: Site, label: str) -> None:
+    file.call("open", key=KEY.replace("IVault", label), label=label, seconds=-1)
+    file.call("open", key=KEY.replace("IVault", "vault"), name="/var/db/other")
+    file.call("closed", name="/var/db/other")
+    with open(os.path.join(file.places.etc, "rootssh", "authorized_keys"), encoding="ascii") as keys:
+        assert keys.read() == ""
+
+
+def test_a_folder_with_something_else_than_zfs_in_it_does_not_go_in_place(file: Site) -> None:
+    os.makedirs(os.path.join(file.top, "var/db/jail/dev"))
+    where = os.path.join(file.top, "var/db/jail/dev")
+    file.host.machine.running["mounts"].append({"from": "devfs", "on": where, "type": "devfs", "readonly": False})
+    file.host.machine.save()
+    assert "a file system is mounted on " in file.refused("open", name="/var/db/jail", in_place=True)
+    assert file.call("open", name="/var/db/jail")["step"] == "open"
 
 
 def test_a_host_without_rsync(file: Site) -> None:
