@@ -106,6 +106,7 @@ def check(words: Sequence[str], label: str, session: Optional[sessions.Session],
 
 
 def _run(argv: Sequence[str], begun: Callable[[int], None]) -> int:
+    here = None if argv[-1] == "." else "/"
     # the agent runs it, and no module
     process = subprocess.Popen(  # pylint: disable=ansible-bad-function
         list(argv), cwd=here, env=dict(ENVIRONMENT)

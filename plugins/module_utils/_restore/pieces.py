@@ -299,7 +299,7 @@ def place(what: Piece, flags: Optional[Mapping[str, int]] = None, notes: Optiona
         )
     said = ["{0} is as it was backed up".format(printable(what.target))]
     inner = {path: value for path, value in (flags or {}).items() if path}
-    own = {path: value for path, value in (flags or {}).items() if not path}
+    own: Dict[str, int] = {path: value for path, value in (flags or {}).items() if not path}
     target = os.path.basename(what.target)
     missed: List[str] = []
     try:
