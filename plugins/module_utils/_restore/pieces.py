@@ -19,7 +19,7 @@ import errno
 import os
 import shutil
 import stat
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore import fileflags
