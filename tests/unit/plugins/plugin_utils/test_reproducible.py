@@ -295,6 +295,7 @@ def test_cylinder_groups_as_they_are_made(tmp_path: Path, size: int, groups: int
         image.write(struct.pack("<h", -18176))
         with pytest.raises(ufs.MakefsError, match="check: cylinder group 0 has {0} inodes".format(inodes)):
             ufs.check_groups(image)
+    out.unlink()  # a temporary folder may be in memory, and stays until all tests are done
 
 
 def test_makefs_that_asks_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
