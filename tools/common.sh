@@ -87,7 +87,7 @@ use_venv() {
 memory() {
 	local free probe
 	free=$(df --output=avail -k /dev/shm 2> /dev/null | tail -n 1) || return 0
-	[ -w /dev/shm ] && [ "${free:-0}" -gt 4194304 ] || return 0
+	[ -w /dev/shm ] && [ "${free:-0}" -gt 9437184 ] || return 0
 	probe=$(mktemp /dev/shm/nanozfs-probe.XXXXXX) || return 0
 	printf '#!/bin/sh\n' > "$probe"
 	chmod 700 "$probe"
