@@ -163,6 +163,7 @@ class Story(RuleBasedStateMachine):
             "unsaved": "stop",
             "allow_degraded": False,
             "allow_mbr": False,
+            "backup_wait": 0,
             "lease": None,
             "holder": HOLDERS[name],
             "lease_seconds": 600,
