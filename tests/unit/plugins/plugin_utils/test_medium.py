@@ -256,7 +256,7 @@ def test_one_image_many_media(images: Images, tmp_path: Any) -> None:
     forms: List[Form] = [Form(efi=False), MBR]
     before = images.built["1.1"]
     terms = images.terms(output=str(tmp_path / "out"), deltas=0)
-    result = images.build("1.1", 11, sources=[str(source)], media=forms, terms=terms)
+    result = images.build("1.1", 11, sources=[str(source)], media=forms, terms=terms, size=3 * MIB)
     images.built["1.1"] = before
     names = {kind: os.path.basename(path) for kind, path in result["files"].items()}
     ident = result["image"]["id"]
@@ -264,5 +264,5 @@ def test_one_image_many_media(images: Images, tmp_path: Any) -> None:
     with lzma.open(result["files"]["medium-mbr"]) as file:
         disk = Disk(io.BytesIO(file.read()))
     assert len([each for each in disk.partitions if each.type == 7]) == 3
-    assert not images.build("1.1", 11, sources=[str(source)], media=forms, terms=terms)["changed"]
+    assert not images.build("1.1", 11, sources=[str(source)], media=forms, terms=terms, size=3 * MIB)["changed"]
     images.built["1.1"] = before
