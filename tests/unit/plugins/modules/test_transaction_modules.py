@@ -171,6 +171,7 @@ class TestUpgrade:
         now = lease.Moment("boot", 1.0)
         fleet.host.monkeypatch.setattr(lease, "moment", lambda runner: now)
         fleet.host.monkeypatch.setattr("time.strftime", lambda *arguments: "now")
+        fleet.host.monkeypatch.setattr("time.time", lambda: 1.8e9)  # the journal has when it was opened
         arguments: Dict[str, Any] = {"running": fleet.refs["1.0"], "target": fleet.refs["1.1"], "min_free": MIB}
         before = fleet.host.fingerprint()
         would = fleet.host.ok("transaction", check=True, state="opened", **arguments)
