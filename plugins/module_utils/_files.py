@@ -2,14 +2,21 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Files that get their name when they are complete."""
+"""Files that get their name when they are complete, and locks that end with their process."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
+import time
 from typing import BinaryIO, Iterator, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+
+#: seconds between two looks whether a lock is free
+PAUSE = 0.05
 
 
 @contextlib.contextmanager
@@ -35,3 +42,36 @@ def arriving(path: str) -> Iterator[Tuple[str, BinaryIO]]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(partial)
+
+
+@contextlib.contextmanager
+def waited_for(folder: str, name: str, mode: int, patience: float, busy: Refused) -> Iterator[None]:
+    """Hold a lock (flock(2)), which the kernel takes back when the process dies that has it.
+
+    :param folder: where its file is; it is made, with this mode, where it is not there.
+    :param patience: how long somebody else may keep it, in seconds.
+    :param busy: what is raised when that is over.
+    :raises FleetError: when its file cannot be made.
+    """
+    try:
+        os.makedirs(folder, mode=mode, exist_ok=True)
+        handle = os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FleetError(
+            "{0} cannot be used: {1}".format(folder, error.strerror),
+            safe="nothing was changed",
+            todo="see that /var is mounted and can be written",
+        )
+    until = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= until:
+                    raise busy
+                time.sleep(PAUSE)
+        yield
+    finally:
+        os.close(handle)

@@ -40,7 +40,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records impo
     check_label,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving, waited_for
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Dataset, Value, Zfs
@@ -275,32 +275,13 @@ class Exposing:
         if self.runner.check_mode:
             yield
             return
-        try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            handle = os.open(self._at(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise FleetError(
-                "{0} cannot be used: {1}".format(self.folder, error.strerror),
-                safe=_NOTHING,
-                todo="see that /var is mounted and can be written",
-            )
-        until = time.monotonic() + patience
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if time.monotonic() >= until:
-                        raise Refused(
-                            "another call of the backup host {0} is at work on this host".format(self.label),
-                            safe=_NOTHING,
-                            todo="wait for it (`fstat {0}` on the host says who it is)".format(self._at(LOCK)),
-                        )
-                    time.sleep(0.05)
+        busy = Refused(
+            "another call of the backup host {0} is at work on this host".format(self.label),
+            safe=_NOTHING,
+            todo="wait for it (`fstat {0}` on the host says who it is)".format(self._at(LOCK)),
+        )
+        with waited_for(self.folder, LOCK, 0o700, patience, busy):
             yield
-        finally:
-            os.close(handle)
 
     def reading(self) -> bool:
         """Whether an rsync of the backup host reads: it has a lock from its first moment to its last."""

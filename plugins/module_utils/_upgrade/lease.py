@@ -17,7 +17,6 @@ difference of the two is the time since the start.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -25,7 +24,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Dict, Iterator, Mapping, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import waited_for
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
@@ -171,31 +171,10 @@ def locked(check_mode: bool = False, patience: Optional[float] = None) -> Iterat
     if check_mode:
         yield
         return
-    try:
-        os.makedirs(job.RUN_DIR, mode=0o755, exist_ok=True)
-        handle = os.open(os.path.join(job.RUN_DIR, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise FleetError(
-            "{0} cannot be used: {1}".format(job.RUN_DIR, error.strerror),
-            safe=_NOTHING,
-            todo="see that /var is mounted and can be written",
-        )
-    until = time.monotonic() + (PATIENCE if patience is None else patience)
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() >= until:
-                    raise Refused(
-                        "another call is at work on this host's transaction, and does not end",
-                        safe=_NOTHING,
-                        todo="look for it on the host (`fstat {0}`), then run the play again".format(
-                            os.path.join(job.RUN_DIR, LOCK)
-                        ),
-                    )
-                time.sleep(0.05)
+    busy = Refused(
+        "another call is at work on this host's transaction, and does not end",
+        safe=_NOTHING,
+        todo="look for it on the host (`fstat {0}`), then run the play again".format(os.path.join(job.RUN_DIR, LOCK)),
+    )
+    with waited_for(job.RUN_DIR, LOCK, 0o755, PATIENCE if patience is None else patience, busy):
         yield
-    finally:
-        os.close(handle)
