@@ -126,6 +126,9 @@ def sh(*argv: str, check: bool = True, **more: Any) -> subprocess.CompletedProce
 class Host:
     """One host of the lab, seen from outside."""
 
+    #: the module of ``tests.lab`` that stands for the machine, and the signal that cuts its power
+    MODULE, POWER = "supervisor", signal.SIGTERM
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.home = os.path.join(paths.HOSTS, name)
@@ -190,7 +193,7 @@ class Host:
                 pid = int(file.read())
         except (OSError, ValueError):
             return None
-        return pid if command_of(pid, "supervisor").endswith(" " + self.name) else None
+        return pid if command_of(pid, self.MODULE).endswith(" " + self.name) else None
 
     @property
     def is_on(self) -> bool:
@@ -209,15 +212,23 @@ class Host:
                 file.write(str(fuse))
         elif os.path.exists(path):
             os.unlink(path)
-        console = open(os.path.join(self.home, "console.log"), "ab")  # noqa: SIM115 - the supervisor writes to it
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ansible_collections.nanozfs.fleet.tests.lab.supervisor", self.name],
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-            env=dict(os.environ, **paths.LAB.environment),
-        )
+        self._start([])
+
+    def _start(self, within: Sequence[str]) -> None:
+        """Start what stands for the machine.
+
+        :param within: the command that it runs under.
+        """
+        module = "ansible_collections.nanozfs.fleet.tests.lab." + self.MODULE
+        with open(os.path.join(self.home, "console.log"), "ab") as console:
+            process = subprocess.Popen(
+                [*within, sys.executable, "-m", module, self.name],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                env=dict(os.environ, **paths.LAB.environment),
+            )
         with open(os.path.join(self.home, "supervisor.pid"), "w", encoding="utf-8") as file:
             file.write(str(process.pid))
 
@@ -226,7 +237,7 @@ class Host:
         pid = self._pid()
         if pid is None:
             return
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, self.POWER)
         for _attempt in range(200):
             if self._pid() is None:
                 return

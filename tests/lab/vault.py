@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import List, NoReturn, Optional
 
 from ansible_collections.nanozfs.fleet.tests.lab import paths, syscalls
-from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError, command_of, sh
+from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError, sh
 from ansible_collections.nanozfs.fleet.tests.lab.supervisor import netns
 from ansible_collections.nanozfs.fleet.tests.lab.syscalls import mount
 
@@ -45,6 +45,9 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 class Vault(Host):
     """A backup host, seen from outside."""
+
+    # unshare(1) waits for the machine, has its command line, and takes it along when it is killed (--kill-child)
+    MODULE, POWER = "vault", signal.SIGKILL
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -75,33 +78,14 @@ class Vault(Host):
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", os.path.join(self.home, "ssh_key"))
         self.place(ADDRESSES[self.name])
 
-    def _pid(self) -> Optional[int]:
-        try:
-            with open(os.path.join(self.home, "supervisor.pid"), encoding="utf-8") as file:
-                pid = int(file.read())
-        except (OSError, ValueError):
-            return None
-        # unshare(1), which waits for the machine and has its command line
-        return pid if command_of(pid, "vault").endswith(" " + self.name) else None
-
     def on(self, fuse: Optional[int] = None) -> None:
         """Press the power button."""
         if self.is_on:
             return
-        argv = ["nsenter", "--net=/run/netns/" + netns(self.name), "unshare", "--mount", "--uts", "--ipc", "--pid"]
-        argv += ["--fork", "--kill-child", "--propagation", "private", sys.executable, "-m"]
-        argv += ["ansible_collections.nanozfs.fleet.tests.lab.vault", self.name]
-        with open(os.path.join(self.home, "console.log"), "ab") as console:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                start_new_session=True,
-                env=dict(os.environ, **paths.LAB.environment),
-            )
-        with open(os.path.join(self.home, "supervisor.pid"), "w", encoding="utf-8") as file:
-            file.write(str(process.pid))
+        namespaces = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+        self._start(
+            ["nsenter", "--net=/run/netns/" + netns(self.name), *namespaces, "--propagation", "private"],
+        )
 
     def wait(self, seconds: float = 30) -> None:
         """Wait until it can be logged in to."""
@@ -122,20 +106,6 @@ class Vault(Host):
         sh("ip", "netns", "del", netns(self.name), check=False)
         for folder in (self.home, os.path.join(paths.MEMORY, "vaults", self.name)):
             shutil.rmtree(folder, ignore_errors=True)
-
-    def cut(self) -> None:
-        """Cut the power: its process 1, and with that all others, is gone."""
-        pid = self._pid()
-        if pid is None:
-            return
-        os.kill(pid, signal.SIGKILL)  # --kill-child
-        for _attempt in range(200):
-            if self._pid() is None:
-                return
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            time.sleep(0.05)
-        raise LabError("{0} does not lose its power".format(self.name))
 
 
 def _write(path: str, text: str, mode: int = 0o644) -> None:
