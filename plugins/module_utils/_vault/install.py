@@ -377,14 +377,10 @@ def present(runner: Runner, places: Places, wish: Wish) -> Change:
             diff.append(_difference(file.path, before, file.text))
         if not runner.check_mode:
             _write(file.path, file.text.encode("utf-8"), file.mode)
-    for path in _unwanted(files, places):
-        changed = True
-        diff.append(_difference(path, _text_of(path), ""))
-        if path == places.timer:
-            runner.change(["systemctl", "disable", "--now", os.path.basename(path)], "stop the timer")
-        units |= path in (places.service, places.timer)
-        if not runner.check_mode:
-            os.unlink(path)
+    gone = _unwanted(files, places)
+    diff += _take_away(runner, gone, places)
+    changed |= bool(gone)
+    units |= _has_units(gone, places)
     if units or chosen(wish.schedule, places) == SYSTEMD:
         changed |= _systemd(runner, units, chosen(wish.schedule, places))
     return Change(changed, diff)
@@ -407,27 +403,39 @@ def _difference(path: str, before: str, after: str) -> Dict[str, str]:
     return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
-def absent(runner: Runner, places: Places) -> Change:
-    """Make it none any more: program, configuration, key and schedule go. Sets, and what is known of them, stay."""
-    changed, diff, units = False, [], False
-    files = [places.timer, places.service, places.cron, places.launcher]
-    if _text_of(places.dirvish_master).startswith(dirvish.MARK):
-        files.append(places.dirvish_master)
-    for path in files:
-        if not os.path.isfile(path):
-            continue
-        changed = True
+def _has_units(paths: Sequence[str], places: Places) -> bool:
+    """Whether one of these files is systemd's."""
+    return places.service in paths or places.timer in paths
+
+
+def _take_away(runner: Runner, paths: Sequence[str], places: Places) -> List[Dict[str, str]]:
+    """Take files away, a timer once it is stopped.
+
+    :returns: what that is, for a diff.
+    """
+    diff = []
+    for path in paths:
         diff.append(_difference(path, _text_of(path), ""))
         if path == places.timer:
             runner.change(["systemctl", "disable", "--now", os.path.basename(path)], "stop the timer")
-        units |= path in (places.timer, places.service)
         if not runner.check_mode:
             os.unlink(path)
+    return diff
+
+
+def absent(runner: Runner, places: Places) -> Change:
+    """Make it none any more: program, configuration, key and schedule go. Sets, and what is known of them, stay."""
+    files = [places.timer, places.service, places.cron, places.launcher]
+    if _text_of(places.dirvish_master).startswith(dirvish.MARK):
+        files.append(places.dirvish_master)
+    gone = [path for path in files if os.path.isfile(path)]
+    diff = _take_away(runner, gone, places)
+    changed = bool(gone)
     for folder in (places.library, places.conf):
         if os.path.isdir(folder):
             changed = True
             if not runner.check_mode:
                 shutil.rmtree(folder)
-    if units:
+    if _has_units(gone, places):
         _systemd(runner, True, NONE)
     return Change(changed, diff)
