@@ -20,10 +20,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arrivi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, Fleet, Host
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long, owner_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.method import LEFTOVERS, Method
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import days, kind_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.rsnapshot import LEFTOVERS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, Pull, write_json
 
 #: exit status that dirvish takes for the end of an image that is none, at once (``%RSYNC_CODES``, fatal)
@@ -66,20 +65,10 @@ def vault(fleet: Fleet, host: Host, places: Places, links: Sequence[str] = ()) -
     return "".join(line + "\n" for line in lines)
 
 
-class Dirvish:
+class Dirvish(Method):
     """Pulling one host with it."""
 
     name = DIRVISH
-
-    def __init__(self, fleet: Fleet, host: Host, places: Places, run: Long) -> None:
-        self._fleet = fleet
-        self._host = host
-        self._places = places
-        self._run = run
-        self._folder = sets.folder_of(fleet, DIRVISH, host.name)
-
-    def _remove(self, path: str) -> None:
-        self._run(["rm", "-rf", "--", path], None, None, {})
 
     def _image(self, pull: Pull) -> str:
         return os.path.join(self._folder, pull.id)
@@ -94,14 +83,8 @@ class Dirvish:
         os.makedirs(inner, mode=0o700, exist_ok=True)
         with arriving(os.path.join(inner, "default.conf")) as (_partial, file):
             file.write(vault(self._fleet, self._host, self._places).encode("utf-8"))
-        lock = os.path.join(inner, "lock_file")
-        pid = owner_of(lock, DIRVISH, self._run)
-        if pid:
-            raise FleetError(
-                "dirvish is at work on this host already (process {0})".format(pid), safe="nothing was pulled"
-            )
-        for path in sets.leftovers(self._folder, DIRVISH)[LEFTOVERS:]:
-            self._remove(path)
+        self._refuse_another(os.path.join(inner, "lock_file"))
+        self._forget(kept=LEFTOVERS)
 
     def pull(self, pull: Pull, seconds: Optional[float]) -> Tuple[transfer.Pulled, bool]:
         """Bring the files; as :meth:`rsnapshot.Rsnapshot.pull`."""
@@ -142,8 +125,7 @@ class Dirvish:
         good = [each for each in sets.sets_in(self._folder, DIRVISH) if each.pull.result == OK]
         pull = replace(pull, kind=self._kind(pull, good))
         write_json(os.path.join(self._image(pull), sets.RECORD), asdict(pull))
-        for path in sets.leftovers(self._folder, DIRVISH):
-            self._remove(path)
+        self._forget()
         if not trusted:
             return ["nothing was expired, as the clocks of this machine and of the host are far apart"]
         rc, out, err = self._run(["dirvish-expire", "--quiet", "--vault", self._host.name], None, None, {})
@@ -155,8 +137,8 @@ class Dirvish:
     def fail(self, pull: Pull, full: bool) -> None:
         """The image is marked as none; its files are there for the next try, unless they are in the way of others."""
         if full:
-            for path in {self._image(pull), *sets.leftovers(self._folder, DIRVISH)}:
-                self._remove(path)
+            self._remove([self._image(pull)])
+            self._forget()
             return
         if os.path.isdir(self._image(pull)):
             with contextlib.suppress(FleetError):

@@ -20,13 +20,11 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import KINDS, RSNAPSHOT, Fleet, Host
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long, owner_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.method import LEFTOVERS, Method
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import rotations
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, Pull, write_json
-
-#: from how many failed tries files are taken
-LEFTOVERS = 3
 
 #: exit status that rsnapshot takes for a warning, and keeps what has come
 _WARNING = "23"
@@ -62,17 +60,13 @@ def config(fleet: Fleet, host: Host, places: Places, links: Sequence[str] = ()) 
     return head + "".join("\t".join(line) + "\n" for line in lines)
 
 
-class Rsnapshot:
+class Rsnapshot(Method):
     """Pulling one host with it."""
 
     name = RSNAPSHOT
 
     def __init__(self, fleet: Fleet, host: Host, places: Places, run: Long) -> None:
-        self._fleet = fleet
-        self._host = host
-        self._places = places
-        self._run = run
-        self._folder = sets.folder_of(fleet, RSNAPSHOT, host.name)
+        super().__init__(fleet, host, places, run)
         self._sync = os.path.join(self._folder, SYNC)
 
     def _configure(self, links: Sequence[str] = ()) -> str:
@@ -89,9 +83,6 @@ class Rsnapshot:
         rc, out, err = self._run(["rsnapshot", "-c", config_file, word], None, seconds, variables)
         return rc, transfer.first_line(err) or transfer.first_line(out) or ""
 
-    def _remove(self, path: str) -> None:
-        self._run(["rm", "-rf", "--", path], None, None, {})
-
     def prepare(self, tag: str) -> None:
         """See to what earlier tries have left.
 
@@ -103,11 +94,7 @@ class Rsnapshot:
         :raises FleetError: when a rotation fails, or another rsnapshot is at work on it: one whose program was killed.
         :raises OSError: when there is no room.
         """
-        pid = owner_of(self._places.lock(self._host.name + ".rsnapshot"), RSNAPSHOT, self._run)
-        if pid:
-            raise FleetError(
-                "rsnapshot is at work on this host already (process {0})".format(pid), safe="nothing was pulled"
-            )
+        self._refuse_another(self._places.lock(self._host.name + ".rsnapshot"))
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if not os.path.isdir(self._sync):
             return
@@ -118,10 +105,9 @@ class Rsnapshot:
             stamp = record.id if record is not None else "00000000T000000Z"
             aside = os.path.join(self._folder, ".partial-" + stamp)
             if os.path.isdir(aside):
-                self._remove(aside)
+                self._remove([aside])
             os.rename(self._sync, aside)
-        for path in sets.leftovers(self._folder, RSNAPSHOT)[LEFTOVERS:]:
-            self._remove(path)
+        self._forget(kept=LEFTOVERS)
 
     def pull(self, pull: Pull, seconds: Optional[float]) -> Tuple[transfer.Pulled, bool]:
         """Bring the files.
@@ -155,15 +141,14 @@ class Rsnapshot:
         """
         write_json(os.path.join(self._sync, sets.RECORD), asdict(pull))
         self._rotate()
-        for path in sets.leftovers(self._folder, RSNAPSHOT):
-            self._remove(path)
+        self._forget()
         return []
 
     def fail(self, pull: Pull, full: bool) -> None:
         """What has come stays for the next try, unless it is in the way of all others."""
         if full:
-            for path in [self._sync, *sets.leftovers(self._folder, RSNAPSHOT)]:
-                self._remove(path)
+            self._remove([self._sync])
+            self._forget()
             return
         with contextlib.suppress(FleetError):
             write_json(os.path.join(self._sync, sets.RECORD), asdict(pull))
