@@ -11,9 +11,9 @@ from typing import Any, Dict, List, Mapping
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _vault_program as program
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._inventory import HostVariables, known_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._push import PushingAction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._vault_hosts import SETTINGS, addresses, keys_of, settings
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import HostVariables
 
 #: what only the action takes, besides the settings of hosts
 _TAKEN = ("hosts", "found", "addresses")
@@ -44,7 +44,7 @@ class ActionModule(PushingAction):
                 }
             return result
         found = str(taken["found"] or "")
-        keys = {name: keys_of(self._known(name).get(found)) for name in hosts}
+        keys = {name: keys_of(known_of(self._vars, name).get(found)) for name in hosts}
         arguments.update(hosts=hosts, known_hosts={name: each for name, each in keys.items() if each})
         arguments["program_digest"] = program.digest()
         result = self.module(arguments)
@@ -53,12 +53,6 @@ class ActionModule(PushingAction):
         with self.folder([("nanozfs-backup.pyz", program.pack())]) as folder:
             path = self._connection._shell.join_path(folder, "nanozfs-backup.pyz")
             return self.module({**arguments, "program": path})
-
-    def _known(self, host: str) -> Mapping[str, Any]:
-        """What was registered for a host, as it came: a host's words are no templates."""
-        every = self._vars["hostvars"]
-        found: Mapping[str, Any] = every.raw_get(host) if host in every else {}
-        return found
 
     def _hosts(self, names: List[str], usual: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
         """The settings of those that are backed up."""

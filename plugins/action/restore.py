@@ -19,10 +19,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import packed
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of, printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import ModuleAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._inventory import HostVariables
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._known_hosts import introduce
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._vault_hosts import addresses
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._wave_action import HostVariables
 
 PROGRAM = "/usr/local/sbin/nanozfs-backup"
 

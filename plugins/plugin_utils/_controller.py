@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._inventory import known_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 
 
@@ -51,10 +52,8 @@ class ControllerAction(ActionBase):
         return result
 
     def known_of(self, host: str) -> Mapping[str, Any]:
-        """The variables of a host and what was registered for it, as they came: a host's words are no templates."""
-        every = self._vars["hostvars"]
-        found: Mapping[str, Any] = every.raw_get(host) if host in every else {}
-        return found
+        """The variables of a host and what was registered for it; see :func:`_inventory.known_of`."""
+        return known_of(self._vars, host)
 
     @property
     def runner(self) -> Runner:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping
 
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
@@ -15,45 +15,13 @@ from ansible.utils.display import Display
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._inventory import HostVariables
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._waves.hosts import NAMES
 
 display = Display()
 
 #: the variable of ``localhost`` that plays keep their plans in. Not a fact: later runs would find it in a cache
 RUNS = "nanozfs_runs"
-
-
-class HostVariables(Mapping[str, Any]):
-    """The variables of a host, templated when one is asked for.
-
-    :param found: as the inventory has them, with what was set and registered since.
-    :param play: what the play says instead (``vars`` of an import_playbook): that holds for every host.
-    """
-
-    def __init__(self, name: str, found: Mapping[str, Any], play: Optional[Mapping[str, Any]] = None) -> None:
-        self._name = name
-        self._found = found
-        self._play = play or {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._play:
-            return self._play[name]
-        if name not in self._found:
-            raise KeyError(name)
-        try:
-            return self._found[name]
-        except AnsibleError as error:
-            raise Refused(
-                "{0} of {1} has no value: {2}".format(name, printable(self._name), printable(str(error))),
-                safe="nothing was changed",
-                todo="correct it in the inventory",
-            )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._found, **self._play})
-
-    def __len__(self) -> int:
-        return len(set(self._found) | set(self._play))
 
 
 class WaveAction(ControllerAction):
