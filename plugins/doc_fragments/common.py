@@ -48,7 +48,7 @@ author:
   - nanozfs.fleet contributors (@nanozfs)
 """
 
-    # what is done on the controller
+    # what is done on the controller, or on another machine that is no host
     CONTROLLER = r"""
 attributes:
   check_mode:
@@ -63,6 +63,31 @@ attributes:
     platforms: posix
 author:
   - nanozfs.fleet contributors (@nanozfs)
+"""
+
+    # a pool that is made, or taken over from a machine that is dead
+    NEWPOOL = r"""
+options:
+  vdevs:
+    description: The data vdevs to create the pool from, as in M(nanozfs.fleet.zpool_create), where there is none.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      type:
+        description: Kind of the vdev.
+        type: str
+        choices: [stripe, mirror, raidz, raidz1, raidz2, raidz3]
+        default: raidz
+      disks:
+        description: Its disks, as device names or GPT labels.
+        type: list
+        elements: str
+        required: true
+  force_hostid:
+    description:
+      - Hostid of the dead host that an existing pool may be taken over from, as in M(nanozfs.fleet.zpool_import).
+    type: str
 """
 
     # what only decides, on the controller

@@ -15,22 +15,14 @@ description:
   - Has the program started every quarter of an hour, by cron or systemd. It knows by itself who is due.
   - The key with which hosts are read is made on the backup host with O(state=key), and never leaves it.
   - No set is ever removed by this module, whatever is taken away.
+extends_documentation_fragment:
+  - nanozfs.fleet.common.controller
 attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
   diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
     support: full
-  platform:
-    description: Target operating systems.
-    support: full
-    platforms: posix
 requirements:
   - Debian 12 or later, or FreeBSD 13.2 or later, with a Python 3.8 or later
   - rsync, and rsnapshot or dirvish
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   state:
     description:

@@ -21,6 +21,7 @@ description:
   - Messages name the variables of the role P(nanozfs.fleet.deploy#role), which this is made for.
 extends_documentation_fragment:
   - nanozfs.fleet.common
+  - nanozfs.fleet.common.newpool
 attributes:
   diff_mode:
     details: What is in files is never shown, as it may be a secret.
@@ -41,22 +42,6 @@ options:
     description: Name of the host.
     type: str
     required: true
-  vdevs:
-    description: The data vdevs to create the pool from, as in M(nanozfs.fleet.zpool_create).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      type:
-        description: Kind of the vdev.
-        type: str
-        choices: [stripe, mirror, raidz, raidz1, raidz2, raidz3]
-        default: raidz
-      disks:
-        description: Its disks, as device names or GPT labels.
-        type: list
-        elements: str
-        required: true
   pool_properties:
     description: Pool properties for a pool that is created.
     type: dict
@@ -65,9 +50,6 @@ options:
     description: Properties of the root dataset for a pool that is created.
     type: dict
     default: {}
-  force_hostid:
-    description: Hostid of the dead host that a pool may be taken over from, as in M(nanozfs.fleet.zpool_import).
-    type: str
   datasets:
     description: Datasets below C(<pool>/nanozfs) besides those of the layout.
     type: list

@@ -18,22 +18,15 @@ description:
     published, has none and boots nowhere.
   - Runs wherever the disk is, on FreeBSD or on Linux. Nothing is staged in a file.
 extends_documentation_fragment:
+  - nanozfs.fleet.common.controller
   - nanozfs.fleet.common.trust
 attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
   diff_mode:
-    description: Will return details on what has changed (or would change in C(check_mode)), when in diff mode.
     support: full
   platform:
-    description: Target operating systems.
-    support: full
     platforms: freebsd, linux
 requirements:
   - Python 3.8 or later and C(ssh-keygen(1)); on Linux C(lsblk(8)) as well
-author:
-  - nanozfs.fleet contributors (@nanozfs)
 options:
   allow_bad:
     description: Also write an image that is on the publisher's list of bad images.

@@ -21,6 +21,7 @@ description:
   - Every call can be made again after it was broken off at any point, and goes on from there.
 extends_documentation_fragment:
   - nanozfs.fleet.common
+  - nanozfs.fleet.common.newpool
 attributes:
   diff_mode:
     details: It names datasets and paths, and shows the contents of none.
@@ -133,22 +134,6 @@ options:
     description: With O(kind=host), agree that datasets which were encrypted come back in clear.
     type: bool
     default: false
-  vdevs:
-    description: The data vdevs to create the pool from, as in M(nanozfs.fleet.zpool_create), where there is none.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      type:
-        description: Kind of the vdev.
-        type: str
-        choices: [stripe, mirror, raidz, raidz1, raidz2, raidz3]
-        default: raidz
-      disks:
-        description: Its disks, as device names or GPT labels.
-        type: list
-        elements: str
-        required: true
   pool_properties:
     description: Pool properties for a pool that is created, besides what the backup says of how the old one was used.
     type: dict
@@ -157,9 +142,6 @@ options:
     description: Properties of the root dataset for a pool that is created; those of the old one count more.
     type: dict
     default: {}
-  force_hostid:
-    description: Hostid of the dead host that an existing pool may be taken over from.
-    type: str
   key:
     description: The public key of the backup host. In recovery mode the host does not know it, and lets it in for this.
     type: str
