@@ -111,18 +111,16 @@ def _names(top: str, wish: Wish) -> Iterator[str]:
 
     for folder, folders, files in os.walk(top, onerror=fail):
         below = os.path.relpath(folder, top)
-        kept = []
+        if folder != top and not folders and not files:
+            yield below
+        kept = {}
         for name in sorted(folders + files):
             relative = os.path.normpath(os.path.join(below, name))
             if not _is_left(os.path.join(folder, name), relative, wish):
-                kept.append(name)
-                if (
-                    name in files
-                    or os.path.islink(os.path.join(folder, name))
-                    or not os.listdir(os.path.join(folder, name))
-                ):
-                    yield relative
-        folders[:] = [name for name in sorted(folders) if name in kept]
+                kept[name] = relative
+        folders[:] = [name for name in folders if name in kept]
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]  # os.walk() goes into none
+        yield from (kept[name] for name in [*links, *files] if name in kept)
 
 
 def _read(path: str, name: str, tree: str) -> Optional[Member]:
