@@ -201,13 +201,11 @@ def with_backup_hosts(files: Sequence[File], there: str) -> List[File]:
 
     :param there: where /cfg is to be seen.
     """
-    before = _content(os.path.join(there, KEYS))
-    if before is None:
-        return list(files)
+    before = (_content(os.path.join(there, KEYS)) or b"").decode("utf-8", "surrogateescape")
 
     def kept(file: File) -> File:
-        wanted, now = (each.decode("utf-8", "surrogateescape") for each in (file.content, before or b""))
-        return file._replace(content=keys.kept(wanted, now).encode("utf-8", "surrogateescape"))
+        wanted = file.content.decode("utf-8", "surrogateescape")
+        return file._replace(content=keys.kept(wanted, before).encode("utf-8", "surrogateescape"))
 
     return [kept(file) if file.path == KEYS else file for file in files]
 

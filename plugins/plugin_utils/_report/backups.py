@@ -40,6 +40,11 @@ def age(backup: Backup, at: float) -> Optional[int]:
     return None if not backup.good or _is_ahead(backup, at) else max(0, int(at - backup.good))
 
 
+def is_too_old(old: Optional[int], terms: Terms) -> bool:
+    """Whether a good backup of this age is older than it may be; of one that nobody can tell that is not said."""
+    return old is not None and bool(terms.hours) and old > terms.hours * 3600
+
+
 def judge(known: Known, terms: Terms) -> List[Finding]:
     """What of a host's backups is not as it should be, by their age.
 
@@ -48,7 +53,7 @@ def judge(known: Known, terms: Terms) -> List[Finding]:
     if not terms.hours:
         return []
     ages = [each for each in (age(backup, terms.at) for backup in known.backups) if each is not None]
-    if ages and min(ages) <= terms.hours * 3600:
+    if ages and not is_too_old(min(ages), terms):
         return []
     if ages:
         words = "its last good backup is {0} old, and report_backup_max_age is {1} h".format(
@@ -71,7 +76,7 @@ def remarks(known: Known, terms: Terms) -> List[str]:
                 "its last backup by {0} {1}{2}".format(backup.label, how, ": " + backup.why if backup.why else "")
             )
         old = age(backup, terms.at)
-        if terms.hours and len(known.backups) > 1 and old is not None and old > terms.hours * 3600:
+        if len(known.backups) > 1 and old is not None and is_too_old(old, terms):
             found.append("its last good backup by {0} is {1} old".format(backup.label, duration(old)))
         if backup.good and backup.verified is None:
             found.append("its backup by {0} was never verified".format(backup.label))

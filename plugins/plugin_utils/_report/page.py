@@ -203,7 +203,7 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
         shown: Dict[str, Any] = {"key": keys[host.name], "host": plain(host.name)}
         for each in host.known.backups:
             old = backups.age(each, fleet.at)
-            stale = old is None or (bool(fleet.backup_hours) and old > fleet.backup_hours * 3600)
+            stale = old is None or backups.is_too_old(old, fleet.terms)
             verified = each.verified.result if each.verified else ""
             found.append(
                 dict(
