@@ -12,7 +12,7 @@ What is left behind by a restart or a hand is found by what the system says, and
 place, snapshots by their name. Everything is per backup host (its *label*), so two of them never meet.
 
 Sources: mount(8), ``-t zfs`` with a snapshot; ``zfs_domount()`` of OpenZFS's ``module/os/freebsd/zfs/zfs_vfsops.c``: a
-snapshot is mounted read-only and without a ``.zfs`` folder of its own; ``prmount()`` of ``sbin/mount/mount.c``.
+snapshot is mounted read-only and without a ``.zfs`` folder of its own.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving, waited_for
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.mounts import mounts as listed
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Dataset, Value, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
@@ -64,7 +65,6 @@ PATIENCE = 30.0
 STATE, LOCK, READER, TREE = "exposure.json", "lock", "reader.lock", "tree"
 
 _TAG = re.compile(re.escape(PREFIX) + r"(?P<label>[a-z0-9][a-z0-9._-]{0,39})-\d{8}T\d{6}Z-[0-9a-f]{4}\Z")
-_MOUNTED = re.compile(r"(?P<what>.+?) on (?P<where>/.*) \(zfs[,)]")
 
 #: the journal is between two systems: the host may restart any minute
 _RESTARTING = (journals.ARMED, journals.REVERTING)
@@ -98,16 +98,8 @@ def place() -> str:
 
 
 def mounts(runner: Runner) -> List[Tuple[str, str]]:
-    """What of ZFS is mounted where, in the order in which it was mounted.
-
-    Not by ``mount -p``, whose fields cannot be told apart where names have blanks (``putfsent()`` of ``mount.c``).
-    """
-    found = []
-    for line in runner.ask(["mount", "-t", "zfs"], "list the mounted file systems").lines():
-        match = _MOUNTED.match(line)
-        if match:
-            found.append((match.group("what"), match.group("where")))
-    return found
+    """What of ZFS is mounted where, in the order in which it was mounted."""
+    return [(each.what, each.where) for each in listed(runner, "zfs")]
 
 
 def choose(

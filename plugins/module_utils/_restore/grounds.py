@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import delegation
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import mounts as _mounts
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Zfs, same_value
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import Member
@@ -44,9 +43,6 @@ LIMITS = ("quota", "refquota", "filesystem_limit", "snapshot_limit", "reservatio
 
 #: these would stand in the way of what fills it, or make it be mounted
 LAST = ("readonly", "jailed", "sharenfs", "sharesmb", "canmount")
-
-#: a line of mount(8): what, where, and of which kind
-_MOUNTED = re.compile(r".+? on (?P<where>/.*) \([a-z0-9]+[,)]")
 
 _SAFE = "what the host had is as it was"
 
@@ -114,13 +110,12 @@ def records(zfs: Zfs, pool: str) -> Dict[str, Record]:
 
 def mounts(runner: Runner) -> Dict[str, str]:
     """Where file systems of ZFS are mounted, by their names."""
-    return dict(exposure.mounts(runner))
+    return {each.what: each.where for each in _mounts.mounts(runner, "zfs")}
 
 
 def mounted(runner: Runner) -> List[str]:
     """Where anything is mounted, of whatever kind: nullfs, devfs and tmpfs as well."""
-    found = (_MOUNTED.match(line) for line in runner.ask(["mount"], "list the mounted file systems").lines())
-    return [match.group("where") for match in found if match]
+    return [each.where for each in _mounts.mounts(runner)]
 
 
 def mount(runner: Runner, dataset: str, path: str) -> None:
