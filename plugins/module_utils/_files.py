@@ -11,7 +11,7 @@ import fcntl
 import os
 import tempfile
 import time
-from typing import BinaryIO, Iterator, Tuple
+from typing import BinaryIO, Iterator, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 
@@ -20,13 +20,14 @@ PAUSE = 0.05
 
 
 @contextlib.contextmanager
-def arriving(path: str) -> Iterator[Tuple[str, BinaryIO]]:
+def arriving(path: str, mode: Optional[int] = None) -> Iterator[Tuple[str, BinaryIO]]:
     """The path of a new file, and the file, open for writing: beside *path*, which it is called when the block ends
     well; it is gone otherwise.
 
     It has a random name, and is made by whoever writes it (mkstemp(3)): nobody else who may write to the folder can
     have put a file or a link there before. A link of the name is replaced, and not followed.
 
+    :param mode: what it has before it gets its name; by default as open(2) makes one. Until then it is its maker's.
     :raises OSError: when it cannot be written.
     """
     handle, partial = tempfile.mkstemp(prefix=".", suffix=".part", dir=os.path.dirname(os.path.abspath(path)))
@@ -34,9 +35,11 @@ def arriving(path: str) -> Iterator[Tuple[str, BinaryIO]]:
         with os.fdopen(handle, "wb") as file:
             yield partial, file
             file.flush()
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(file.fileno(), 0o666 & ~mask)  # as open(2) makes one
+            if mode is None:
+                mask = os.umask(0)
+                os.umask(mask)
+                mode = 0o666 & ~mask
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:

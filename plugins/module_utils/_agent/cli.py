@@ -81,9 +81,8 @@ class Agent:
         if not given.write:
             self.screen.say(text.rstrip("\n"))
             return FINE
-        before = os.umask(0o022)  # whoever collects them is another user
         try:
-            with arriving(given.write) as (_partial, file):
+            with arriving(given.write, 0o644) as (_partial, file):  # whoever collects them is another user
                 file.write(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise FleetError(
@@ -91,8 +90,6 @@ class Agent:
                 safe="what was there is as it was",
                 todo="name a file in a folder that is there and can be written to",
             )
-        finally:
-            os.umask(before)
         return FINE
 
     def commit(self, given: argparse.Namespace) -> int:

@@ -229,8 +229,7 @@ def write(path: str, found: Mapping[str, Any]) -> None:
     :raises FleetError: when it cannot be written.
     """
     try:
-        with arriving(path) as (_partial, file):  # in a folder that is root's alone until it has its mode
+        with arriving(path, 0o600) as (_partial, file):
             file.write(json.dumps(found, indent=1, sort_keys=True).encode("ascii"))
-        os.chmod(path, 0o600)
     except OSError as error:
         raise FleetError("{0} cannot be written: {1}".format(path, error.strerror), todo="see that /var has room")

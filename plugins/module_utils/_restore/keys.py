@@ -37,10 +37,8 @@ def _lines(path: str) -> List[str]:
 def _write(path: str, lines: Sequence[str]) -> None:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with arriving(path) as (partial, file):
-            os.chmod(partial, 0o600)
+        with arriving(path, 0o600) as (_partial, file):
             file.write("".join(each + "\n" for each in lines).encode("utf-8", "surrogateescape"))
-        os.chmod(path, 0o600)
     except OSError as error:
         raise FleetError(
             "{0} cannot be written: {1}".format(path, error.strerror), safe="who could log in can do so still"

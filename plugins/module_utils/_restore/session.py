@@ -138,9 +138,8 @@ def write(session: Session) -> None:
     """
     values: Dict[str, Any] = dict(session.__dict__, v=FORMAT)
     shelter()
-    before = os.umask(0o077)
     try:
-        with arriving(path()) as (_partial, file):
+        with arriving(path(), 0o600) as (_partial, file):
             file.write(json.dumps(values, sort_keys=True).encode())
     except OSError as error:
         raise FleetError(
@@ -148,8 +147,6 @@ def write(session: Session) -> None:
             safe="nothing is let in",
             todo="see that /var is mounted and has room",
         )
-    finally:
-        os.umask(before)
 
 
 def remove() -> None:

@@ -219,9 +219,8 @@ def _unwanted(wanted_files: Sequence[File], places: Places) -> List[str]:
 def _write(path: str, data: bytes, mode: int) -> None:
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with arriving(path) as (_partial, file):
+        with arriving(path, mode) as (_partial, file):
             file.write(data)
-        os.chmod(path, mode)
     except OSError as error:
         raise FleetError("{0} cannot be written: {1}".format(path, error.strerror), todo="make room, or see why")
 

@@ -151,9 +151,8 @@ def write(
     secret = _secret(passphrase)
     texts = {LIST: json.dumps(dict(description, format=FORMAT, made=made), indent=1, sort_keys=True), README: readme}
     raw = VaultLib().encrypt(_archive(members, texts, made), secret=secret, vault_id=_ID)
-    before = os.umask(0o077)  # it is nobody else's, encrypted or not
     try:
-        with arriving(path) as (partial, file):
+        with arriving(path, 0o600) as (partial, file):
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -167,6 +166,4 @@ def write(
                 len(raw) // 1000000 + 1
             ),
         )
-    finally:
-        os.umask(before)
     return len(raw)
