@@ -215,8 +215,10 @@ def lacking(members: Sequence[Member], wish: Wish) -> List[str]:
         said.append("no key that signs images is named (image_signing_key): nothing can be published with it")
     if not any(what == "login" for what, _path in wish.named):
         said.append("no ssh key is named (kit_ssh_keys, ansible_ssh_private_key_file): with it alone nobody can log in")
-    protected = [each.source for each in members if each.kind == FILE and each.content.startswith(b"$ANSIBLE_VAULT;")]
-    inline = [each.source for each in members if each.kind == FILE and b"!vault" in each.content]
+    # the collection speaks of vaults, and has none
+    files = [each for each in members if each.kind == FILE and not each.name.startswith(COLLECTIONS + "/")]
+    protected = [each.source for each in files if each.content.startswith(b"$ANSIBLE_VAULT;")]
+    inline = [each.source for each in files if b"!vault" in each.content]
     if (protected or inline) and not wish.vaults:
         said.append(
             "there are vaults ({0}), and this play was run without their password: nobody could open them".format(

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._kit import bundle, contents
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._kit.contents import FILE, FOLDER, LINK, Member, Wish
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import COLLECTION
 
 PASSPHRASE = "a passphrase of some length"
 
@@ -86,6 +87,14 @@ def test_vaults_have_harmless_names(site: Path) -> None:
     found = contents.gather(Wish([str(site)], vaults={"../../etc/x": b"one", "default": b"two"}))
     vaults = {each.name: each.content for each in found if each.name.startswith("vault/")}
     assert vaults == {"vault/_.._etc_x": b"one\n", "vault/default": b"two\n"}
+
+
+def test_a_collection_that_speaks_of_vaults_has_none(site: Path) -> None:
+    """This one does, in the very code that looks for them."""
+    wish = Wish([str(site)], named=[("signing", "/k"), ("login", "/l")], collection=COLLECTION)
+    members = contents.gather(wish._replace(named=[]))
+    assert any(b"!vault" in each.content for each in members)
+    assert contents.lacking(members, wish) == []
 
 
 def test_what_is_lacking(site: Path) -> None:
