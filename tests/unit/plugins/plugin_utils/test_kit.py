@@ -90,7 +90,7 @@ def test_vaults_have_harmless_names(site: Path) -> None:
 
 
 def test_a_collection_that_speaks_of_vaults_has_none(site: Path) -> None:
-    """This one does, in the very code that looks for them."""
+    """Ours does, in the very code that looks for them."""
     wish = Wish([str(site)], named=[("signing", "/k"), ("login", "/l")], collection=COLLECTION)
     members = contents.gather(wish._replace(named=[]))
     assert any(b"!vault" in each.content for each in members)
