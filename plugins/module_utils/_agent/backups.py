@@ -11,7 +11,7 @@ import os
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, gate, records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, gate, records, streams
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import Exposing
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Runner
@@ -22,7 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation i
 SERVE, PRUNE = "serve", "prune"
 
 #: what the command does; all but :data:`PRUNE` for one backup host
-ACTIONS = (SERVE, gate.BEGIN, gate.END, gate.STATUS, gate.VERIFIED, PRUNE)
+ACTIONS = (SERVE, gate.BEGIN, gate.END, gate.STATUS, gate.VERIFIED, gate.DATASETS, gate.SEND, PRUNE)
 
 
 def left_over(runner: Runner, clock: Callable[[], float]) -> List[str]:
@@ -76,6 +76,10 @@ class Backups:
             found = records.verification(self.screen.read(records.MOST))
             kept = records.Records(Zfs(self.runner), look(self.runner).pool)
             self._tell({"record": kept.verified(label, found).as_dict(), "notes": []})
+        elif verb == gate.DATASETS:
+            self._tell(streams.listed(exposing, exposing.shown()))
+        elif verb == gate.SEND:
+            self._read(exposing, gate.Asked(verb))
         else:
             self._tell(exposing.status())
 
@@ -84,12 +88,16 @@ class Backups:
         if asked.verb != gate.READ:
             self._act(label, asked.verb)
             return
-        exposing = Exposing(self.runner, label, self.clock)
+        self._read(Exposing(self.runner, label, self.clock), asked)
+
+    def _read(self, exposing: Exposing, asked: gate.Asked) -> None:
+        """Become what sends: rsync, or zfs send."""
+        wanted = streams.wanted(self.screen.read(records.MOST)) if asked.verb == gate.SEND else None
         with exposing.locked():
             shown = exposing.shown()
-            argv = gate.command(asked, exposing.root)
+            argv = gate.command(asked, exposing.root) if wanted is None else streams.command(exposing, shown, wanted)
             exposing.touch(shown)
-            exposing.reader()  # rsync has it from here on, and nobody takes the host for idle while it runs
+            exposing.reader()  # it has it from here on, and nobody takes the host for idle while it runs
         gate.execute(argv, ENVIRONMENT)
 
     def _tell(self, found: Dict[str, Any]) -> None:

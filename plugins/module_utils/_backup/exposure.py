@@ -44,7 +44,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arrivi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.mounts import mounts as listed
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Dataset, Value, Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Bookmark, Dataset, Value, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, snapshot
@@ -55,6 +55,10 @@ PREFIX = "nanozfs-backup-"
 
 #: a pull that was cut goes on with the same snapshot for so long (seconds since the start of the first)
 RESUME = 12 * 3600
+
+#: how many bookmarks of a dataset are kept for a backup host that has its snapshots in a pool: more than one, as it may
+#: not have been told that the last one was made
+MARKS = 3
 
 #: how long a pull of which nothing is heard is taken to be at work (seconds)
 FRESH = 600
@@ -463,6 +467,47 @@ class Exposing:
                     kept.append("{0} stays: {1}".format(each.name, error.what))
         return kept
 
+    def marks(self, pool: str) -> List[Bookmark]:
+        """The bookmarks that were made for the backup host, the newest of each dataset first."""
+        found = [each for each in self.zfs.bookmarks(pool, recursive=True) if label_of(each.tag) == self.label]
+        return sorted(found, key=lambda each: (each.dataset, -each.createtxg))
+
+    def mark(self, exposure: Exposure, arrived: Sequence[str]) -> List[str]:
+        """Bookmark the snapshots that the backup host has in its pool now: the next stream of each begins there, and
+        the snapshot itself need not stay. Those that are older than the last few of a dataset go.
+
+        :param arrived: guids of snapshots; those that are none of what is shown count for nothing.
+        :returns: what could not be bookmarked, and what follows from that.
+        """
+        if not arrived:
+            return []
+        notes = []
+        names = {
+            each.guid: each.name for each in self.zfs.snapshots(exposure.pool, recursive=True) if each.tag == exposure.tag
+        }
+        there = {each.name for each in self.marks(exposure.pool)}
+        for guid in arrived:
+            mark = names.get(guid, "").replace("@", "#", 1)
+            if not mark or mark in there:
+                continue
+            try:
+                self.zfs.bookmark(names[guid], mark)
+            except FleetError as error:
+                notes.append("the next stream of {0} begins further back: {1}".format(names[guid], error.what))
+        kept: Dict[str, int] = {}
+        for each in self.marks(exposure.pool):
+            kept[each.dataset] = kept.get(each.dataset, 0) + 1
+            if kept[each.dataset] > MARKS:
+                self.zfs.destroy_bookmark(each.name)
+        return notes
+
+    def forget_marks(self, pool: str) -> int:
+        """Take the bookmarks of a backup host away that is not wanted any more; how many there were."""
+        found = self.marks(pool)
+        for each in found:
+            self.zfs.destroy_bookmark(each.name)
+        return len(found)
+
     def end(self, told: Said) -> Tuple[Record, List[str]]:
         """Record how it went, and end what is shown.
 
@@ -478,12 +523,13 @@ class Exposing:
             if old is None or why:
                 return self._ended_late(told, records, why, self.close(here.pool), now)
             record = replace(told.record, begun=old.begun, ended=now, trial=old.trial)
+            notes = self.mark(old, told.arrived)
             if record.result == FAILED and told.keep:
                 self.touch(old)
-                return records.write(self.label, record), []
+                return records.write(self.label, record), notes
             # whatever comes between: what is over is never gone on with
             self._over()
-            return records.write(self.label, record), self.close(here.pool)
+            return records.write(self.label, record), [*notes, *self.close(here.pool)]
 
     def _ended_late(
         self, told: Said, records: Records, why: str, notes: List[str], now: int

@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What the key of a backup host may do on a host: begin, read by rsync, end, ask; nothing else.
+"""What the key of a backup host may do on a host: begin, read by rsync or zfs send, end, ask; nothing else.
 
 sshd(8) runs ``nanozfs backup serve LABEL`` whatever the backup host asks for (``command=`` in authorized_keys), and
 leaves what it asked for in SSH_ORIGINAL_COMMAND. That is a text which the other side made up: it never gets near a
@@ -33,7 +33,9 @@ ASKED = "SSH_ORIGINAL_COMMAND"
 
 COMMAND = "nanozfs-backup"
 BEGIN, END, STATUS, VERIFIED, READ = "begin", "end", "status", "verified", "read"
-VERBS = (BEGIN, END, STATUS, VERIFIED)
+#: for a backup host that keeps what it pulls in a pool of its own, see :mod:`streams`
+DATASETS, SEND = "datasets", "send"
+VERBS = (BEGIN, END, STATUS, VERIFIED, DATASETS, SEND)
 
 #: characters of what may be asked
 MOST = 4096

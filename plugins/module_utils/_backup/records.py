@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
@@ -52,6 +52,7 @@ _LARGEST = (1 << 53) - 1
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
 _METHOD = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
+_GUID = re.compile(r"\d{1,20}\Z")
 _SEED = re.compile(r"[A-Za-z0-9._:-]{0,64}\Z")
 
 _NOTHING = "nothing was changed"
@@ -211,10 +212,13 @@ def decode(text: str) -> Record:
 
 
 class Said(NamedTuple):
-    """What a backup host says at the end of a backup; ``keep`` wants to go on later with what was begun."""
+    """What a backup host says at the end of a backup; ``keep`` wants to go on later with what was begun, ``arrived``
+    are the guids of the snapshots that it has in a pool of its own now (method ``send``).
+    """
 
     record: Record
     keep: bool
+    arrived: Tuple[str, ...] = ()
 
 
 def said(text: str) -> Said:
@@ -228,13 +232,16 @@ def said(text: str) -> Said:
         keep = values.get("keep", False) if isinstance(values, dict) else None
         if not isinstance(keep, bool):
             raise _Nonsense("keep")
+        arrived = values.get("arrived", []) if isinstance(values, dict) else None
+        if not isinstance(arrived, list) or not all(isinstance(each, str) and _GUID.match(each) for each in arrived):
+            raise _Nonsense("arrived")
     except _Nonsense as which:
         raise Refused(
             "what the backup host says of the backup makes no sense (its {0})".format(which),
             safe="nothing was recorded; what was being read is as it was",
             todo="see that the backup host runs the same version of nanozfs.fleet",
         )
-    return Said(record, keep)
+    return Said(record, keep, tuple(arrived))
 
 
 def verification(text: str) -> Verified:

@@ -78,6 +78,23 @@ class Snapshot:
         return self.name.split("@", 1)[1]
 
 
+class Bookmark(NamedTuple):
+    """A bookmark; ``guid`` and ``createtxg`` are those of the snapshot that it was made of."""
+
+    name: str
+    guid: str
+    createtxg: int
+
+    @property
+    def dataset(self) -> str:
+        return self.name.split("#", 1)[0]
+
+    @property
+    def tag(self) -> str:
+        """The part after the #."""
+        return self.name.split("#", 1)[1]
+
+
 class Hold(NamedTuple):
     """A user hold on a snapshot."""
 
@@ -232,10 +249,12 @@ class Zfs:
         """One snapshot by its full name, or ``None``."""
         return next((each for each in self.snapshots(name.split("@", 1)[0]) if each.name == name), None)
 
-    def bookmarks(self, dataset: str) -> List[Tuple[str, int]]:
-        """Name and createtxg of the bookmarks of a dataset."""
-        argv = ["zfs", "list", "-Hp", "-d", "1", "-t", "bookmark", "-o", "name,createtxg", dataset]
-        return [(row[0], _number(row[1])) for row in self.runner.ask(argv, "list bookmarks").rows()]
+    def bookmarks(self, root: str, recursive: bool = False) -> List[Bookmark]:
+        """The bookmarks of *root* (and below it)."""
+        scope = ["-r"] if recursive else ["-d", "1"]
+        argv = ["zfs", "list", "-Hp", *scope, "-t", "bookmark", "-o", "name,guid,createtxg", root]
+        rows = self.runner.ask(argv, "list the bookmarks of {0}".format(root)).rows()
+        return [Bookmark(row[0], row[1], _number(row[2])) for row in rows]
 
     def properties(self, dataset: str, sources: str = "all") -> Dict[str, str]:
         """Property values of one dataset; empty when it does not exist.
@@ -359,6 +378,16 @@ class Zfs:
         if names:
             argv = ["zfs", "hold"] + (["-r"] if recursive else []) + [tag]
             self.runner.change(argv + list(names), "hold {0}".format(", ".join(names)))
+
+    def bookmark(self, snapshot: str, name: str) -> None:
+        """Note a snapshot, so that a stream can begin there when it is gone (zfs-bookmark(8))."""
+        self.runner.change(["zfs", "bookmark", snapshot, name], "make the bookmark {0}".format(name))
+
+    def destroy_bookmark(self, name: str) -> None:
+        """Destroy exactly one bookmark."""
+        if "#" not in name:
+            raise FleetError("{0!r} does not name a bookmark".format(name))
+        self.runner.change(["zfs", "destroy", name], "destroy the bookmark {0}".format(name))
 
     def release(self, tag: str, name: str, recursive: bool = False) -> None:
         """Take a hold off a snapshot; one that is not there is fine."""

@@ -199,6 +199,7 @@ class Source:
             exposing = Exposing(self.runner, label)
             with exposing.locked():
                 found.warnings += exposing.close(self.here.pool)
+                found.changed |= bool(exposing.forget_marks(self.here.pool))
         return found
 
     def _become(self, pullers: Sequence[Puller], gone: Sequence[str], only: bool) -> Outcome:

@@ -78,7 +78,7 @@ def assess(zfs: Zfs, snapshot: Snapshot) -> Loss:
         snapshot=snapshot,
         dataset=dataset,
         snapshots=tuple(each.name for each in newer),
-        bookmarks=tuple(name for name, txg in zfs.bookmarks(dataset.name) if txg > snapshot.createtxg),
+        bookmarks=tuple(each.name for each in zfs.bookmarks(dataset.name) if each.createtxg > snapshot.createtxg),
         clones=tuple(sorted(_dependents(zfs, newer))),
         held=tuple(sorted(set(held))),
         written=zfs.written_since(dataset.name, snapshot.tag).get(dataset.name, 0),
