@@ -53,9 +53,11 @@ options:
     type: str
     default: ""
   method:
-    description: By what a host is pulled that does not say it, V(rsnapshot) or V(dirvish). V(none) for not at all.
+    description: >-
+      By what a host is pulled that does not say it - V(rsnapshot), V(dirvish), or V(send) for C(zfs send) into
+      O(dataset). V(none) for not at all.
     type: str
-    choices: [rsnapshot, dirvish, none]
+    choices: [rsnapshot, dirvish, send, none]
   retain:
     description: How many V(daily), V(weekly) and V(monthly) sets of a host are kept that does not say it.
     type: dict
@@ -75,8 +77,19 @@ options:
         C(ansible_host), where that is an address.
     type: list
     elements: str
+  dataset:
+    description:
+      - The dataset of this machine below which hosts with the method V(send) have theirs, such as V(tank/backups). It
+        is made where there is none, in a pool that is there, so that nothing below it is mounted or written to.
+    type: str
+    default: ""
+  user:
+    description:
+      - Who receives there. The user must be there, and is let do that and no more (C(zfs allow)). By default root does.
+    type: str
+    default: ""
   reserve:
-    description: Percent of the file system of O(root) that stay free.
+    description: Percent of the file system of O(root), or of the pool of O(dataset), that stay free.
     type: int
     default: 5
   lines:
@@ -194,7 +207,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import
 def _key(params: Dict[str, Any], runner: Runner) -> Dict[str, Any]:
     label = str(params["label"] or "")
     changed, public = install.make_key(runner, here(), label)
-    programs = ["rsync", *params["methods"]]
+    programs = ["rsync", *sorted(install.programs(params["methods"]) - {"zfs"})]
     missing = [name for name in programs if shutil.which(name, path=ENVIRONMENT["PATH"]) is None]
     return {"changed": changed, "label": label, "public_key": public, "packages": missing}
 
@@ -204,6 +217,7 @@ def _present(params: Dict[str, Any], runner: Runner) -> Dict[str, Any]:
     if not isinstance(params["hosts"], dict):
         raise Refused("hosts must be a mapping: the action of this module makes it one", safe="nothing was changed")
     said = {key: params[key] for key in ("label", "root", "reserve", "lines", "hosts")}
+    said.update({key: params[key] for key in ("dataset", "user") if params.get(key)})
     wish = install.Wish(
         said, params["known_hosts"], params["schedule"], params["program_digest"], params["program"] or ""
     )
@@ -251,12 +265,14 @@ def main() -> None:
             "root": {"type": "path"},
             "hosts": {"type": "raw", "default": {}},
             "found": {"type": "str", "default": ""},
-            "method": {"type": "str", "choices": ["rsnapshot", "dirvish", "none"]},
+            "method": {"type": "str", "choices": ["rsnapshot", "dirvish", "send", "none"]},
             "retain": {"type": "dict"},
             "window": {"type": "str"},
             "bandwidth": {"type": "int"},
             "excludes": {"type": "list", "elements": "str"},
             "addresses": {"type": "list", "elements": "str"},
+            "dataset": {"type": "str", "default": ""},
+            "user": {"type": "str", "default": ""},
             "reserve": {"type": "int", "default": 5},
             "lines": {"type": "int", "default": 4},
             "schedule": {"type": "str", "choices": list(install.SCHEDULES), "default": "auto"},

@@ -44,7 +44,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arrivi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.mounts import mounts as listed
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, MAKER, Bookmark, Dataset, Value, Zfs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import (
+    MADE_BY,
+    MAKER,
+    Bookmark,
+    Dataset,
+    Value,
+    Zfs,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import journal as journals
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, snapshot
@@ -483,7 +490,9 @@ class Exposing:
             return []
         notes = []
         names = {
-            each.guid: each.name for each in self.zfs.snapshots(exposure.pool, recursive=True) if each.tag == exposure.tag
+            each.guid: each.name
+            for each in self.zfs.snapshots(exposure.pool, recursive=True)
+            if each.tag == exposure.tag
         }
         there = {each.name for each in self.marks(exposure.pool)}
         for guid in arrived:

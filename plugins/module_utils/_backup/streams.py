@@ -35,7 +35,8 @@ PLAIN = ("-L", "-e", "-c")
 
 #: what a token may hold (``get_receive_resume_token_impl()`` of ``dsl_dataset.c``); the rest is of redacted streams and
 #: of what a host has received itself, and neither is anything that is shown
-_FIELDS = frozenset("fromguid object offset bytes toguid toname largeblockok embedok compressok rawok".split())
+_FIELDS = {"fromguid", "object", "offset", "bytes", "toguid", "toname"}
+_FIELDS |= {"largeblockok", "embedok", "compressok", "rawok"}
 
 #: version, checksum, length, and what is in it (``zfs_send_resume_token_to_nvlist()``)
 _TOKEN = re.compile(r"1-[0-9a-f]{1,16}-[0-9a-f]{1,16}-[0-9a-f]{2,20000}\Z")
@@ -145,15 +146,17 @@ def _judge(exposing: Exposing, shown: Exposure, part: Part, token: str) -> None:
     :raises Refused: when it is not; then nobody can go on with what it is for.
     """
     gone = Refused(
-        "what was begun cannot be gone on with: its token is not of the snapshot of {0} that is shown".format(part.dataset),
+        "what was begun cannot be gone on with: its token is not of the snapshot of {0} that is shown".format(
+            part.dataset
+        ),
         safe=_NOTHING,
         todo="drop what has come (`zfs receive -A`), and ask anew",
     )
     result = exposing.runner.query(["zfs", "send", "-nvP", "-t", token])
     if result.rc != 0:
         raise gone
-    pairs = [match.groups() for match in map(_FIELD.match, result.out.split("\n")) if match]
-    fields = dict(pairs)
+    pairs = [(match.group(1), match.group(2)) for match in map(_FIELD.match, result.out.split("\n")) if match]
+    fields: Dict[str, str] = dict(pairs)
     try:
         guid = str(int(fields.get("toguid", ""), 16))
     except ValueError:

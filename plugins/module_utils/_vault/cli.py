@@ -20,8 +20,16 @@ from typing import Any, Dict, List, Optional, Sequence, TextIO
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import dirvish, execute, install, root, send, sets
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, Fleet, load
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
+    dirvish,
+    execute,
+    install,
+    root,
+    send,
+    sets,
+    zfssend,
+)
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, SEND, Fleet, load
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places, here
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Outcome, Vault
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK
@@ -30,7 +38,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import 
 FINE, SOME_FAILED, NOT_DONE = 0, 1, 3
 
 _ABOUT = """Pulls the hosts of the fleet, as {0} says, which backup.yml on the controller writes. A host is asked for a
-snapshot, and rsnapshot or dirvish fetch the files of that. Exit status: 0 fine, 1 something failed, 3 refused."""
+snapshot, and rsnapshot, dirvish or zfs send fetch what is in it. Exit status: 0 fine, 1 something failed, 3 refused."""
 
 
 def _parser(places: Places) -> argparse.ArgumentParser:
@@ -154,7 +162,7 @@ def problems(fleet: Fleet, places: Places, run: execute.Long) -> List[str]:
     found = []
     methods = {host.method for host in fleet.hosts.values()}
     path = ENVIRONMENT["PATH"]
-    for name in sorted({"ssh", "rsync"} | methods):
+    for name in sorted({"ssh", "rsync"} | install.programs(methods)):
         if shutil.which(name, path=path) is None:
             found.append("{0} is not installed".format(name))
     try:
@@ -171,6 +179,8 @@ def problems(fleet: Fleet, places: Places, run: execute.Long) -> List[str]:
             rc, out, err = run(["rsnapshot", "-c", places.rsnapshot(name), "configtest"], None, 60, {})
             if rc != 0:
                 found.append("rsnapshot does not take its configuration of {0}: {1}".format(name, (err or out).strip()))
+    if SEND in methods:
+        found += zfssend.problems(fleet, run)
     if DIRVISH in methods:
         found += dirvish_problem(fleet, places)
     return found

@@ -19,8 +19,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printab
 
 FORMAT = 1
 
-RSNAPSHOT, DIRVISH, NONE = "rsnapshot", "dirvish", "none"
-METHODS = (RSNAPSHOT, DIRVISH)
+RSNAPSHOT, DIRVISH, SEND, NONE = "rsnapshot", "dirvish", "send", "none"
+METHODS = (RSNAPSHOT, DIRVISH, SEND)
 
 #: how long sets are kept: how many of each kind, the shortest first
 KINDS = ("daily", "weekly", "monthly")
@@ -35,6 +35,9 @@ _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9:._%-]{0,252}")
 #: no blank and nothing that a shell, rsnapshot or dirvish would read as anything but a path
 _PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+#: below a pool; a part of what ZFS takes, which needs no quotes anywhere
+_DATASET = re.compile(r"[A-Za-z][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 
 _SAFE = "nothing was changed"
@@ -86,6 +89,8 @@ class Fleet:
     :param root: the folder of all sets.
     :param reserve: percent of its file system that must stay free.
     :param lines: how many hosts are pulled at a time, of as many sites.
+    :param dataset: of this machine, below which the method ``send`` has its datasets; empty where no host has it.
+    :param user: who receives there; empty for root.
     """
 
     label: str
@@ -93,6 +98,8 @@ class Fleet:
     reserve: int
     lines: int
     hosts: Mapping[str, Host]
+    dataset: str = ""
+    user: str = ""
 
     @property
     def tree(self) -> str:
@@ -180,7 +187,7 @@ def host_of(name: str, said: Mapping[str, Any]) -> Host:
             said.get("method"),
             "backup_method of {0}".format(shown),
             METHODS.__contains__,
-            "method: " + " or ".join(METHODS),
+            "method: " + ", ".join(METHODS),
         ),
         _retain(said.get("retain", RETAIN), shown),
         str(window),
@@ -217,6 +224,14 @@ def fleet_of(said: Any) -> Fleet:
     for name in found:  # file systems that do not tell A from a are none of Debian's or FreeBSD's; people do not either
         if taken.setdefault(name.lower(), name) != name:
             raise _wrong("{0} and {1} cannot be told apart".format(taken[name.lower()], name))
+    dataset, user = said.get("dataset") or "", said.get("user") or ""
+    if dataset:
+        _text(dataset, "backup_dataset", _is_dataset, "dataset below a pool, as tank/backups (letters, digits, . _ -)")
+    if user:
+        _text(user, "backup_user", _USER.fullmatch, "name of a user")
+    sending = [name for name, host in found.items() if host.method == SEND]
+    if sending and not dataset:
+        raise _wrong("backup_method of {0} is send, and no backup_dataset is said for it".format(sending[0]))
     return Fleet(
         _text(said.get("label"), "the name of this backup host", is_label, "label (a-z, 0-9, . _ -; 40 at most)"),
         _text(
@@ -225,7 +240,13 @@ def fleet_of(said: Any) -> Fleet:
         _whole(said.get("reserve", 5), "backup_reserve", 0, 90),
         _whole(said.get("lines", 4), "backup_lines", 1, 64),
         found,
+        str(dataset),
+        str(user),
     )
+
+
+def _is_dataset(text: str) -> bool:
+    return len(text) <= 80 and bool(_DATASET.fullmatch(text))
 
 
 def _is_root(text: str) -> bool:

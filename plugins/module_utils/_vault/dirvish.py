@@ -19,7 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, Fleet, Host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, SEND, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.method import LEFTOVERS, Method
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import days, kind_of
@@ -92,7 +92,7 @@ class Dirvish(Method):
         links = [os.path.join(each, sets.TREE) for each in sets.leftovers(self._folder, DIRVISH)]
         links = [each for each in links if os.path.isdir(each)]  # dirvish itself may have taken it away
         other = sets.newest_good(self._fleet, self._host.name)
-        if other is not None and other.pull.method != DIRVISH:
+        if other is not None and other.pull.method not in (DIRVISH, SEND):
             links.append(other.path)
         folder = self._places.run(self._host.name)
         transfer.prepare(folder)

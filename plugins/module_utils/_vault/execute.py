@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import threading
-from typing import IO, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+import time
+from typing import IO, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, TIMED_OUT
 
@@ -153,3 +155,180 @@ def execute(
         reader.join(GRACE)
     texts = [b"".join(kept).decode("utf-8", "replace") for kept in (out, err)]
     return TIMED_OUT if late else process.returncode, texts[0], texts[1]
+
+
+class Order(NamedTuple):
+    """A stream from one command to another.
+
+    :param source: the command that gives it, and what is written to its standard input.
+    :param target: the command that takes it.
+    :param head: how many bytes are judged before the target is begun.
+    :param judge: says why a stream with such a head is not taken; an empty text where it is.
+    :param user: whom the target runs as; empty for this program's own.
+    :param limit: the most in a second, in bytes; 0 for no limit.
+    :param seconds: that all may take; ``None`` for any.
+    """
+
+    source: Sequence[str]
+    text: str
+    target: Sequence[str]
+    head: int
+    judge: Callable[[bytes], str]
+    user: str = ""
+    limit: int = 0
+    seconds: Optional[float] = None
+
+
+class Flowed(NamedTuple):
+    """How a stream went.
+
+    :param sent: bytes that came.
+    :param source: exit status of the command that gave it, and what it complained of.
+    :param target: the same of the one that took it; ``None`` where that was never begun.
+    :param wrong: why it was not taken.
+    :param late: its time was over.
+    """
+
+    sent: int
+    source: int
+    source_said: str
+    target: Optional[int] = None
+    target_said: str = ""
+    wrong: str = ""
+    late: bool = False
+
+
+#: carries out an :class:`Order`
+Flow = Callable[[Order], Flowed]
+
+#: bytes that are handed on at a time
+_PIECE = 1 << 17
+
+
+def _begin(argv: Sequence[str], user: str, **streams: Any) -> subprocess.Popen:
+    """Begin one side of a stream, in a session of its own.
+
+    :raises OSError: when it cannot be begun.
+    :raises KeyError: when there is no such user.
+    """
+    who: Dict[str, Any] = {}
+    if user:
+        who = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    environment = {**ENVIRONMENT, "HOME": "/"}
+    # a program of its own, and no module
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+        list(argv), env=environment, stderr=subprocess.PIPE, start_new_session=True, bufsize=0, **streams, **who
+    )
+    _PULLS[process.pid] = process
+    if _stopped.is_set():  # while it was begun
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    return process
+
+
+class _Side:
+    """One side of a stream; what it complains of is kept."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        self._said: List[bytes] = []
+        stderr: Any = process.stderr
+        self._reader = threading.Thread(target=_drain, args=(stderr, self._said), daemon=True)
+        self._reader.start()
+
+    def end(self) -> None:
+        """Ask it to end, and see that it does."""
+        if self.process.poll() is None:
+            _end(self.process)
+
+    def over(self) -> Tuple[int, str]:
+        """Its exit status and what it complained of, when it has ended."""
+        try:
+            status = self.process.wait()
+        finally:
+            _PULLS.pop(self.process.pid, None)
+        self._reader.join(GRACE)
+        return status, b"".join(self._said).decode("utf-8", "replace")
+
+
+def _head(stream: IO[bytes], size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        piece = stream.read(size - len(found))
+        if not piece:
+            break
+        found += piece
+    return found
+
+
+def _pump(source: IO[bytes], target: IO[bytes], head: bytes, limit: int) -> int:
+    """Hand a stream on, at most so fast, until one of the two has had enough; how many bytes came."""
+    began, sent, piece = time.monotonic(), 0, head
+    try:
+        while piece:
+            view = memoryview(piece)
+            while view:  # a pipe without a buffer may take a part
+                view = view[target.write(view) :]
+            sent += len(piece)
+            while limit and not _stopped.is_set() and sent / limit > time.monotonic() - began:
+                time.sleep(min(0.5, max(0.0, sent / limit - (time.monotonic() - began))))
+            piece = source.read(min(_PIECE, limit or _PIECE))
+    except BrokenPipeError:
+        sent += len(piece)
+    with contextlib.suppress(OSError):
+        target.close()
+    return sent
+
+
+def flow(order: Order) -> Flowed:
+    """See :class:`Order`. Neither command is a shell's, and nothing of the stream is kept here."""
+    try:
+        first = _Side(_begin(order.source, "", stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    except OSError as error:
+        return Flowed(0, 127, "{0}: {1}".format(order.source[0], error.strerror))
+    sides, late = [first], threading.Event()
+
+    def end() -> None:
+        late.set()
+        for side in list(sides):
+            side.end()
+
+    timer = threading.Timer(order.seconds, end) if order.seconds is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    gives: Any = first.process.stdout
+    takes: Any = first.process.stdin
+    sent, wrong, target, target_said = 0, "", None, ""
+    try:
+        with contextlib.suppress(OSError):  # it may have ended already
+            takes.write(order.text.encode("utf-8"))
+        with contextlib.suppress(OSError):
+            takes.close()
+        head = _head(gives, order.head)
+        sent = len(head)
+        if len(head) == order.head:
+            wrong = order.judge(head)
+            if not wrong:
+                try:
+                    second = _Side(_begin(order.target, order.user, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+                except (OSError, KeyError) as error:
+                    target, target_said = 127, "{0} cannot be run: {1}".format(order.target[0], error)
+                else:
+                    sides.append(second)
+                    into: Any = second.process.stdin
+                    sent = _pump(gives, into, head, order.limit)
+                    target, target_said = second.over()
+            if target != 0:
+                first.end()
+    except BaseException:  # Ctrl-C, or the end of this program: nobody else would end them
+        for side in sides:
+            side.end()
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            gives.close()
+        source, source_said = first.over()
+        if timer is not None:
+            timer.cancel()
+    return Flowed(sent, source, source_said, target, target_said, wrong, late.is_set())

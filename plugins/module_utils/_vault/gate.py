@@ -12,7 +12,10 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.transfer import first_line
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import Fleet, Host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.transfer import first_line, ssh_argv
 
 #: how long a host may take to make its tree, or to take it away (seconds)
 PATIENCE = 900
@@ -44,6 +47,66 @@ class Tree(NamedTuple):
     trial: bool
     notes: Tuple[str, ...]
     version: str
+
+
+class Stream(NamedTuple):
+    """A dataset of what a host lets be read, for a pool here.
+
+    :param path: where it is in the tree.
+    :param guid: of its snapshot.
+    :param raw: it is encrypted, and comes so.
+    :param bases: guids of snapshots from which on it can come.
+    """
+
+    dataset: str
+    path: str
+    guid: str
+    raw: bool
+    bases: Tuple[str, ...]
+
+
+_DATASET = re.compile(r"[A-Za-z][A-Za-z0-9._: -]*(/[A-Za-z0-9._: -]+)*")
+_GUID = re.compile(r"\d{1,20}")
+
+
+def streams_of(said: Any, tag: str) -> Tuple[Stream, ...]:
+    """What ``datasets`` answered, parents first.
+
+    :param tag: of the snapshot that was begun.
+    :raises FleetError: when it is no such answer.
+    """
+    wrong = FleetError(
+        "what the host said of its datasets is not what `nanozfs backup` says",
+        safe="nothing was pulled",
+        todo="see that its image is of a version that has the method send",
+    )
+    every = said.get("datasets") if isinstance(said, Mapping) else None
+    if not isinstance(every, list) or said.get("tag") != tag:
+        raise wrong
+    found = []
+    for each in every:
+        if not isinstance(each, Mapping) or not isinstance(each.get("raw"), bool):
+            raise wrong
+        texts = [each.get(key) for key in ("dataset", "path", "guid")]
+        bases = each.get("bases")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(bases, list):
+            raise wrong
+        dataset, path, guid = (str(text) for text in texts)
+        inner = path.split("/")
+        if len(dataset) > 255 or not _DATASET.fullmatch(dataset) or not _GUID.fullmatch(guid):
+            raise wrong
+        if "\0" in path or any(part in ("", ".", "..") for part in inner):
+            raise wrong
+        if not all(isinstance(base, str) and _GUID.fullmatch(base) for base in bases):
+            raise wrong
+        found.append(Stream(dataset, path, guid, bool(each["raw"]), tuple(bases)))
+    if (
+        not found
+        or len({each.dataset for each in found}) < len(found)
+        or len({each.path for each in found}) < len(found)
+    ):
+        raise wrong
+    return tuple(found)
 
 
 #: runs a word of the gate on a host, with standard input; exit status, output, errors
@@ -166,6 +229,14 @@ class Gate:
         """
         return self._answer("status")
 
+    def datasets(self, tag: str) -> Tuple[Stream, ...]:
+        """What of it can be sent to a pool.
+
+        :param tag: of the snapshot that was begun.
+        :raises FleetError: when it does not say.
+        """
+        return streams_of(self._answer("datasets"), tag)
+
     def gone(self, tag: str) -> str:
         """Why what was read up to now cannot be trusted; empty where all of the snapshot is still there.
 
@@ -179,3 +250,16 @@ class Gate:
             return "the host does not show its snapshot any more"
         gone = shown.get("gone")
         return printable(gone)[:200] if isinstance(gone, str) else "the host does not say whether its snapshot is there"
+
+
+def gate_of(fleet: Fleet, host: Host, places: Places, run: Long) -> Gate:
+    """The gate of a host, by ssh.
+
+    :param run: how commands are run.
+    """
+    argv = [*ssh_argv(fleet, host, places), host.name]
+
+    def ask(word: str, stdin: Optional[str]) -> Tuple[int, str, str]:
+        return run([*argv, word], stdin, PATIENCE, {})
+
+    return Gate(host.name, ask, fleet.tree)

@@ -11,12 +11,13 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     config,
@@ -25,8 +26,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     rsnapshot,
     sets,
     transfer,
+    zfssend,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, Fleet
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, SEND, Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import read_known
 
@@ -104,6 +106,13 @@ class Wish:
     schedule: str
     digest: str = ""
     program: str = ""
+
+
+def programs(methods: Iterable[str]) -> Set[str]:
+    """The programs that hosts are pulled by. They have the names of their packages, but for zfs, which is the system's
+    own or its administrator's.
+    """
+    return {"zfs" if method == SEND else method for method in methods}
 
 
 def known_keys(places: Places) -> Dict[str, List[str]]:
@@ -362,7 +371,8 @@ def present(runner: Runner, places: Places, wish: Wish) -> Change:
     if why:
         raise Refused(why, safe="nothing was changed", todo="add that line to the list bank: there")
     files = wanted(wish, fleet, places)
-    changed = _root(fleet, places, runner.check_mode)
+    changed = any(host.method == SEND for host in fleet.hosts.values()) and zfssend.provide(Zfs(runner), fleet)
+    changed |= _root(fleet, places, runner.check_mode)
     changed |= _secure_conf(places, runner.check_mode)
     changed |= _bring(wish, places, runner.check_mode)
     diff, units = [], False

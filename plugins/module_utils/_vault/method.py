@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets
@@ -23,6 +23,9 @@ class Method:
 
     #: as :mod:`config` calls it, and the program that does it
     name = ""
+
+    #: guids of the snapshots of a host that are in a pool here now, which the host wants to know of
+    arrived: Tuple[str, ...] = ()
 
     def __init__(self, fleet: Fleet, host: Host, places: Places, run: Long) -> None:
         self._fleet = fleet

@@ -19,7 +19,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, transfer
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import KINDS, RSNAPSHOT, Fleet, Host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import KINDS, RSNAPSHOT, SEND, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.execute import Long
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.method import LEFTOVERS, Method
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
@@ -120,7 +120,7 @@ class Rsnapshot(Method):
         """
         links = [os.path.join(each, sets.TREE) for each in sets.leftovers(self._folder, RSNAPSHOT)]
         other = sets.newest_good(self._fleet, self._host.name)
-        if other is not None and other.pull.method != RSNAPSHOT:
+        if other is not None and other.pull.method not in (RSNAPSHOT, SEND):
             links.append(other.path)
         os.makedirs(self._sync, mode=0o755, exist_ok=True)
         write_json(os.path.join(self._sync, sets.RECORD), asdict(pull))

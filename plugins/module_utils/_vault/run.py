@@ -18,9 +18,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, root, sets, transfer, when
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import RSNAPSHOT, Fleet, Host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import RSNAPSHOT, SEND, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.dirvish import Dirvish
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.gate import PATIENCE, Gate, Tree
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.gate import Gate, Tree, gate_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.rsnapshot import Rsnapshot
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import (
@@ -33,6 +33,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import 
     read_known,
     write_known,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.zfssend import ZfsSend
 
 #: what became of a host in a run, besides the results of a pull
 WAITS, REFUSED = "waits", "refused"
@@ -49,7 +50,7 @@ LOOK = 60
 #: how large the log of a host may become (bytes); one older is kept
 _LOG = 1 << 20
 
-Method = Union[Rsnapshot, Dirvish]
+Method = Union[Rsnapshot, Dirvish, ZfsSend]
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,10 @@ class Outcome:
         return "{0}: {1}".format(self.host, printable(self.says))
 
 
-def method_of(fleet: Fleet, host: Host, places: Places, run: execute.Long) -> Method:
+def method_of(fleet: Fleet, host: Host, places: Places, run: execute.Long, flow: execute.Flow) -> Method:
     """The method of a host."""
+    if host.method == SEND:
+        return ZfsSend(fleet, host, places, run, flow)
     return (Rsnapshot if host.method == RSNAPSHOT else Dirvish)(fleet, host, places, run)
 
 
@@ -85,15 +88,22 @@ class Vault:
 
     :param run: how commands are run.
     :param clock: seconds since the epoch.
+    :param flow: how streams are received.
     """
 
     def __init__(
-        self, fleet: Fleet, places: Places, run: execute.Long = execute.execute, clock: Callable[[], float] = time.time
+        self,
+        fleet: Fleet,
+        places: Places,
+        run: execute.Long = execute.execute,
+        clock: Callable[[], float] = time.time,
+        flow: execute.Flow = execute.flow,
     ) -> None:
         self.fleet = fleet
         self.places = places
         self._run = run
         self._clock = clock
+        self._flow = flow
 
     # who
 
@@ -252,12 +262,7 @@ class Vault:
 
     def gate(self, host: Host) -> Gate:
         """The gate of a host."""
-        argv = [*transfer.ssh_argv(self.fleet, host, self.places), host.name]
-
-        def ask(word: str, stdin: Optional[str]) -> Tuple[int, str, str]:
-            return self._run([*argv, word], stdin, PATIENCE, {})
-
-        return Gate(host.name, ask, self.fleet.tree)
+        return gate_of(self.fleet, host, self.places, self._run)
 
     def pull(self, host: Host, end: Optional[float]) -> Outcome:
         """Pull one host.
@@ -273,7 +278,8 @@ class Vault:
             notes += root.move_previous(self.fleet, host, self.places)
             known = self.known(host)
             notes += [known.broken] if known.broken else []
-            root.room(self.fleet, known)
+            if host.method != SEND:  # what comes into a pool needs no room in the folder
+                root.room(self.fleet, known)
             tree = self.gate(host).begin()
         except FleetError as error:
             known = self.known(host)
@@ -291,9 +297,9 @@ class Vault:
                     abs(apart), "ahead of" if apart > 0 else "behind"
                 )
             )
-        pull, keep, more = self._bring(host, tree, started, end, abs(apart) < JUMPED)
+        pull, keep, arrived, more = self._bring(host, tree, started, end, abs(apart) < JUMPED)
         notes += more
-        told = self._tell(host, pull, keep)
+        told = self._tell(host, pull, keep, arrived)
         notes += [told] if told else []
         write_known(state, known.after(pull, int(started)))
         return Outcome(host.name, pull.result, said(pull, tree.resumed, notes), pull)
@@ -308,11 +314,11 @@ class Vault:
 
     def _bring(
         self, host: Host, tree: Tree, started: float, end: Optional[float], trusted: bool
-    ) -> Tuple[Pull, bool, List[str]]:
-        """Bring the files and make a set of them: how it went, whether the host shall keep its snapshot, and what is to
-        be said.
+    ) -> Tuple[Pull, bool, Sequence[str], List[str]]:
+        """Bring the files and make a set of them: how it went, whether the host shall keep its snapshot, which ones are
+        in a pool here now, and what is to be said.
         """
-        method = method_of(self.fleet, host, self.places, self._run)
+        method = method_of(self.fleet, host, self.places, self._run, self._flow)
         pull = Pull(
             self._free_stamp(host, started),
             host.name,
@@ -352,10 +358,10 @@ class Vault:
             except (FleetError, OSError) as error:
                 why = error.what if isinstance(error, FleetError) else str(error.strerror)
                 pull = replace(pull, result=FAILED, why="the set was not taken in: {0}".format(why)[:300])
-                return pull, False, notes
+                return pull, False, method.arrived, notes
         else:
             method.fail(pull, full)
-        return pull, keep, notes
+        return pull, keep, method.arrived, notes
 
     def _whole(self, host: Host, tree: Tree, pull: Pull) -> Tuple[Pull, bool]:
         """Whether what has come is all of the snapshot: how the pull went, and whether the host shall keep that.
@@ -374,7 +380,7 @@ class Vault:
             return replace(pull, result=FAILED, why="it was over before its end: {0}".format(gone)), False
         return replace(pull, result=OK, why=""), False
 
-    def _tell(self, host: Host, pull: Pull, keep: bool) -> str:
+    def _tell(self, host: Host, pull: Pull, keep: bool, arrived: Sequence[str]) -> str:
         """Tell the host how it went; why that could not be done."""
         result: Dict[str, Any] = {
             "begun": pull.begun,
@@ -390,6 +396,8 @@ class Vault:
         }
         if keep:
             result["keep"] = True
+        if arrived:
+            result["arrived"] = list(arrived)
         why = ""
         for _attempt in range(TELLINGS):  # to a host it is the same answer again
             try:
@@ -407,7 +415,7 @@ def said(pull: Pull, resumed: bool, notes: Sequence[str]) -> str:
     more = "".join("; " + note for note in notes)
     if pull.result == OK:
         return "{0}, {1}, {2} over the line, {3} s, as set {4}{5}{6}{7}".format(
-            counted(pull.files, "file"),
+            "all its datasets" if pull.method == SEND else counted(pull.files, "file"),
             root.shown_size(pull.bytes),
             root.shown_size(pull.sent),
             pull.seconds,

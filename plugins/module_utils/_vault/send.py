@@ -25,10 +25,11 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tu
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets, state, transfer
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import Fleet, Host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, sets, state, transfer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import SEND, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.root import shown_size
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.zfssend import opened
 
 #: what a host says of itself, beside its files
 DESCRIPTION = "nanozfs-host.json"
@@ -202,12 +203,23 @@ def measure(top: str) -> Tuple[int, int]:
     return total, number
 
 
-def find(fleet: Fleet, host: str, order: Order) -> Found:
-    """Look at what would be sent.
+@contextlib.contextmanager
+def finding(fleet: Fleet, host: str, order: Order, run: execute.Long = execute.execute) -> Iterator[Found]:
+    """What would be sent, for as long as it is looked at: a set in a pool is only mounted then.
 
+    :param run: how commands are run.
     :raises FleetError: when it is not there.
     """
     chosen = choose(fleet, host, order.set)
+    with opened(fleet, chosen, run):
+        yield find(chosen, order)
+
+
+def find(chosen: sets.Set, order: Order) -> Found:
+    """Look at what would be sent of a set.
+
+    :raises FleetError: when it is not there.
+    """
     source = source_in(chosen.path, order.path)
     full = os.path.join(chosen.path, source)
     description = describe(chosen.path)
@@ -320,6 +332,7 @@ class Sender:
 
     :param run: see :data:`Stream`.
     :param sleep: waits for some seconds.
+    :param commands: how other commands are run.
     """
 
     def __init__(
@@ -329,12 +342,14 @@ class Sender:
         run: Stream = stream,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        commands: execute.Long = execute.execute,
     ) -> None:
         self.fleet = fleet
         self.places = places
         self._run = run
         self._clock = clock
         self._sleep = sleep
+        self._commands = commands
 
     def host(self, name: str) -> Host:
         """The host of a name.
@@ -362,17 +377,20 @@ class Sender:
         :raises FleetError: when there is nothing to send.
         """
         self.host(name)
-        found = find(self.fleet, name, order)
-        return {
-            "label": self.fleet.label,
-            "key": self.public_key(),
-            "set": found.chosen.as_dict(),
-            "description": found.description,
-            "kind": found.kind,
-            "bytes": found.bytes,
-            "files": found.files,
-            "rate": self.rate(name, found.chosen.pull),
-        }
+        with contextlib.ExitStack() as stack:
+            if choose(self.fleet, name, order.set).pull.method == SEND:  # which is mounted once
+                stack.enter_context(self._free(name))
+            found = stack.enter_context(finding(self.fleet, name, order, self._commands))
+            return {
+                "label": self.fleet.label,
+                "key": self.public_key(),
+                "set": found.chosen.as_dict(),
+                "description": found.description,
+                "kind": found.kind,
+                "bytes": found.bytes,
+                "files": found.files,
+                "rate": self.rate(name, found.chosen.pull),
+            }
 
     def rate(self, name: str, pull: state.Pull) -> int:
         """Bytes in a second of the last time that much came over the line; 0 where nobody knows."""
@@ -406,7 +424,16 @@ class Sender:
         """
         check(order)
         host = self.host(name)
-        found = find(self.fleet, name, order)
+        looking = finding(self.fleet, name, order, self._commands)
+        with self._free(name), looking as found, self._ssh(host, order) as ssh:
+            return self._tries(host, order, found, ssh, says)
+
+    @contextlib.contextmanager
+    def _free(self, name: str) -> Iterator[None]:
+        """One at a time for a host.
+
+        :raises Refused: when there is another.
+        """
         with state.locked(self.places.lock("send-" + name)) as free:
             if not free:
                 raise Refused(
@@ -414,8 +441,7 @@ class Sender:
                     safe="that goes on",
                     todo="wait for its end, or end it there (`pgrep -f 'send {0}'` says its process)".format(name),
                 )
-            with self._ssh(host, order) as ssh:
-                return self._tries(host, order, found, ssh, says)
+            yield
 
     def _tries(self, host: Host, order: Order, found: Found, ssh: List[str], says: Callable[[str], None]) -> Sent:
         notes: List[str] = []

@@ -15,7 +15,7 @@ import re
 from dataclasses import replace
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, KINDS, RSNAPSHOT, Fleet
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import KINDS, METHODS, RSNAPSHOT, Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, Pull, pull_of, read_json
 
 RECORD = "nanozfs-set.json"
@@ -40,12 +40,12 @@ class Set(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Its files, as the host has exposed them."""
+        """Its files, as the host has exposed them; of one in a pool only while it is opened (:mod:`zfssend`)."""
         return os.path.join(self.folder, TREE)
 
     @property
     def name(self) -> str:
-        """What rsnapshot or dirvish calls it."""
+        """What its folder is called, by rsnapshot or dirvish."""
         return os.path.basename(self.folder)
 
     def as_dict(self) -> Dict[str, Any]:
@@ -107,7 +107,7 @@ def sets_in(folder: str, method: str) -> List[Set]:
 
 def sets_of(fleet: Fleet, host: str) -> List[Set]:
     """All sets of a host, the newest first; also those of when it was called otherwise."""
-    found = [each for method in (RSNAPSHOT, DIRVISH) for each in sets_in(folder_of(fleet, method, host), method)]
+    found = [each for method in METHODS for each in sets_in(folder_of(fleet, method, host), method)]
     found = [each._replace(pull=replace(each.pull, host=host)) for each in found]
     return sorted(found, key=lambda each: (each.pull.id, each.pull.begun), reverse=True)
 

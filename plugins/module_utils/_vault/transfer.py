@@ -96,6 +96,8 @@ class Pulled(NamedTuple):
     :param code: its exit status; :data:`UNKNOWN` where it left none.
     :param said: what it complained of, for a person.
     :param full: the file system of the sets is full.
+    :param program: whose exit status it is; what another one than rsync complains of, or what is said of it, stands for
+        itself.
     """
 
     code: int
@@ -104,6 +106,7 @@ class Pulled(NamedTuple):
     sent: int = 0
     said: str = ""
     full: bool = False
+    program: str = "rsync"
 
 
 def ssh_argv(fleet: Fleet, host: Host, places: Places, known_hosts: str = "") -> List[str]:
@@ -211,6 +214,8 @@ def words(pulled: Pulled, late: bool = False) -> str:
         return "its window closed before it was done"
     if pulled.full:
         return "the backup host is full"
+    if pulled.program != "rsync":
+        return pulled.said
     if pulled.code == UNKNOWN:
         return "rsync did not come to its end" + (": " + pulled.said if pulled.said else "")
     text = _WORDS.get(pulled.code, "rsync ended with {0}".format(pulled.code))
