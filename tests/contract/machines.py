@@ -18,7 +18,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import pools
+from ansible_collections.nanozfs.fleet.tests.model import pools, streams
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine as Model
 
 MIB = 1 << 20
@@ -68,6 +68,10 @@ class Machine(ABC):
     @abstractmethod
     def raw(self, argv: Sequence[str], stdin: Optional[str]) -> Answer:
         """Run a command with the machine's own names."""
+
+    @abstractmethod
+    def pipe(self, source: Sequence[str], target: Sequence[str], most: Optional[int]) -> Answer:
+        """Run a command with what another one prints, or the first bytes of that."""
 
     @abstractmethod
     def place(self, path: str, text: str) -> None:
@@ -141,6 +145,13 @@ class ModelMachine(Machine):
     def raw(self, argv: Sequence[str], stdin: Optional[str]) -> Answer:
         """Run a command of the model."""
         return Answer(*self.model.run(argv, stdin))
+
+    def pipe(self, source: Sequence[str], target: Sequence[str], most: Optional[int]) -> Answer:
+        """Through the model's commands."""
+        answer = self.raw(source, None)
+        if answer.rc != 0:
+            return answer
+        return self.raw(target, streams.as_text(streams.as_bytes(answer.out)[:most]))
 
     def place(self, path: str, text: str) -> None:
         """Nothing here reads it."""
@@ -222,6 +233,12 @@ class GuestMachine(Machine):
     def raw(self, argv: Sequence[str], stdin: Optional[str]) -> Answer:
         """Run a command of the guest."""
         return self._shell('exec env "$@"', [*self.ENVIRONMENT, *argv], stdin)
+
+    def pipe(self, source: Sequence[str], target: Sequence[str], most: Optional[int]) -> Answer:
+        """By a file, so that it can be cut where it shall be."""
+        commands = [shlex.join(["env", *self.ENVIRONMENT, *each]) for each in (source, target)]
+        cut = "cat /tmp/stream" if most is None else "head -c {0} /tmp/stream".format(most)
+        return self._shell("{0} > /tmp/stream || exit; {1} | {2}".format(commands[0], cut, commands[1]), [], None)
 
     def cut(self) -> None:
         """For real."""

@@ -11,6 +11,8 @@ d1, d2 …) and ``steps``. Each step has one verb and what must come back: ``rc`
 ================== =====================================================================================================
 ``run: COMMAND``   run it; words as in a shell, but there is none; ``$name`` is what an earlier template kept;
                    ``sorted: true`` sorts the lines of its output, where their order means nothing
+``pipe: A | B``    run A, and B with what that prints; what comes back is B's, unless A fails. ``bytes`` are handed on
+                   only: a line that is cut
 ``place: PATH``    make a file with the line ``text``, for ZFS to read; the model never does
 ``pull: DISK``     take a disk out; only while no imported pool has it
 ``plug: DISK``     put it in again
@@ -52,10 +54,16 @@ CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
 #: the longest value of a user property, as ``$long``: 8 KiB with the byte that ends it (zfsprops(7))
 LONG = 8191 * "x"
 
-VERBS = ("run", "place", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
+VERBS = ("run", "pipe", "place", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
 
 #: what may stand beside a verb, besides what must come back
-_MORE = {"run": ("sorted",), "place": ("text",), "write": ("text",), "perform": ("changes", "at_once")}
+_MORE = {
+    "run": ("sorted",),
+    "pipe": ("bytes",),
+    "place": ("text",),
+    "write": ("text",),
+    "perform": ("changes", "at_once"),
+}
 
 _HOLES = {
     "guid": r"\d{10,20}",
@@ -274,6 +282,7 @@ class Run:
     def _answer(self, step: Step) -> Answer:
         verbs: Dict[str, Callable[[Step], Optional[Answer]]] = {
             "run": self._run,
+            "pipe": self._pipe,
             "place": lambda step: self.machine.place(step.value, step.more["text"]),
             "pull": lambda step: self.machine.pull(step.value),
             "plug": lambda step: self.machine.plug(step.value),
@@ -292,6 +301,10 @@ class Run:
         if step.more.get("sorted"):
             answer = answer._replace(out="".join(sorted(answer.out.splitlines(True))))
         return answer
+
+    def _pipe(self, step: Step) -> Answer:
+        source, target = (shlex.split(part) for part in self._fill_in(step.value).split("|"))
+        return self.machine.pipe(source, target, step.more.get("bytes"))
 
     def _plan(self, step: Step) -> None:
         self.plans = Plans.make(self.machine.execute, step.value)

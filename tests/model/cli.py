@@ -13,6 +13,7 @@ import os
 import sys
 from typing import List
 
+from ansible_collections.nanozfs.fleet.tests.model import streams
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
@@ -29,8 +30,11 @@ def kernel() -> Kernel:
 def main(argv: List[str]) -> int:
     """Run one command, with this process's standard input and outputs."""
     machine = Machine(os.environ["MODEL_HOME"], os.environ.get("MODEL_SHELF"), kernel())
-    output = machine.run(argv)
-    sys.stdout.write(output.out)
+    # a stream comes in, or goes out; nobody else has anything that is not text
+    receives = argv[:1] == ["zfs"] and argv[1:2] in (["receive"], ["recv"]) and "-A" not in argv
+    output = machine.run(argv, streams.as_text(sys.stdin.buffer.read()) if receives else None)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(streams.as_bytes(output.out))
     sys.stdout.flush()
     sys.stderr.write(output.err)
     return output.rc

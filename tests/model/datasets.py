@@ -34,6 +34,11 @@ def _check_change(pool: Pool, action: str, units: int, reserve: int) -> None:
     pool.check_change(action, units, reserve, Space(pool).total())
 
 
+def check_room(pool: Pool, action: str, size: int) -> None:
+    """Refuse what does not fit into a pool any more."""
+    _check_change(pool, action, -(-size // (1 << 17)) * 32, NORMAL)
+
+
 # names
 
 

@@ -213,8 +213,8 @@ _TABLE = (
     ("redact_snaps", "string", READ_ONLY, "fvsb", "<snapshot>[,...]", "RSNAPS", ""),
 )
 
-#: these stay empty in the model: nothing here is redacted or received by halves
-NEVER = ("receive_resume_token", "redact_snaps")
+#: this stays empty in the model: nothing here is redacted
+NEVER = ("redact_snaps",)
 
 #: these are told by the key that a dataset is encrypted with
 CRYPT = ("encryption", "keyformat", "keylocation", "encryptionroot", "keystatus")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Callable, Dict, List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import properties, zmounts
+from ansible_collections.nanozfs.fleet.tests.model import properties, streams, zmounts
 from ansible_collections.nanozfs.fleet.tests.model.pools import Item, Pool
 from ansible_collections.nanozfs.fleet.tests.model.properties import BOOKMARK, FILESYSTEM, SNAPSHOT
 from ansible_collections.nanozfs.fleet.tests.model.space import Space
@@ -38,6 +38,9 @@ class Values:
             return self._user(item, key)
         if item.type not in known.types or key in properties.NEVER:
             return None
+        if key == "receive_resume_token":
+            token = streams.resume_token(item) if item.kind == FILESYSTEM else None
+            return None if token is None else (token, "-")
         if key in properties.CRYPT:
             return self._crypt(item, key)
         if key == "volsize":
@@ -94,7 +97,7 @@ class Values:
         if key == "encryptionroot":
             return item.pool.full(root), "-"
         if key == "keystatus":
-            return "available", "-"
+            return "unavailable" if item.pool.datasets[root]["crypt"].get("locked") else "available", "-"
         if key == "keylocation":
             return (crypt["keylocation"], "local") if root == item.dataset else ("none", "default")
         return crypt[key], "-"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import datasets, properties, tables, zmounts
+from ansible_collections.nanozfs.fleet.tests.model import datasets, properties, streams, tables, zmounts
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output
 from ansible_collections.nanozfs.fleet.tests.model.pools import Item, Pool, Pools
 from ansible_collections.nanozfs.fleet.tests.model.properties import BOOKMARK, FILESYSTEM, SNAPSHOT, VOLUME
@@ -57,6 +57,13 @@ _USAGE = {
     "load-key": "\tload-key [-rn] [-L <keylocation>] <-a | filesystem|volume>\n",
     "mount": "\tmount\n\tmount [-flvO] [-o opts] <-a | filesystem>\n",
     "promote": "\tpromote <clone-filesystem>\n",
+    "receive": (
+        "\treceive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...\n"
+        "\t    <filesystem|volume|snapshot>\n"
+        "\treceive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ... \n"
+        "\t    [-d | -e] <filesystem>\n"
+        "\treceive -A <filesystem|volume>\n"
+    ),
     "release": "\trelease [-r] <tag> <snapshot> ...\n",
     "rename": (
         "\trename [-f] <filesystem|volume|snapshot> <filesystem|volume|snapshot>\n"
@@ -65,13 +72,20 @@ _USAGE = {
         "\trename -r <snapshot> <snapshot>\n"
     ),
     "rollback": "\trollback [-rRf] <snapshot>\n",
+    "send": (
+        "\tsend [-DnPpRVvLecwhb] [-[i|I] snapshot] <snapshot>\n"
+        "\tsend [-DnVvPLecw] [-i snapshot|bookmark] <filesystem|volume|snapshot>\n"
+        "\tsend [-DnPpVvLec] [-i bookmark|snapshot] --redact <bookmark> <snapshot>\n"
+        "\tsend [-nVvPe] -t <receive_resume_token>\n"
+        "\tsend [-PnVv] --saved filesystem\n"
+    ),
     "set": "\tset <property=value> ... <filesystem|volume|snapshot> ...\n",
     "snapshot": "\tsnapshot [-r] [-o property=value] ... <filesystem|volume>@<snap> ...\n",
     "unmount": "\tunmount [-fu] <-a | filesystem|mountpoint>\n",
     "version": "\tversion\n",
 }
 
-_ALIASES = {"umount": "unmount", "snap": "snapshot", "-V": "version", "--version": "version"}
+_ALIASES = {"umount": "unmount", "recv": "receive", "snap": "snapshot", "-V": "version", "--version": "version"}
 
 _KINDS: Dict[str, Tuple[str, ...]] = {
     "filesystem": (FILESYSTEM,),
@@ -106,14 +120,50 @@ def zfs(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     if verb not in _USAGE:
         problem = "unrecognized command '{0}'\n".format(verb) if verb else "missing command\n"
         raise Fail(problem + "usage: zfs command args ...\n", rc=2)
-    handler: Callable[[Pools, tables.Options, Callable[[str], Fail]], Output] = globals()["_" + verb.replace("-", "_")]
     usage = _usage(verb)
+    if verb == "receive":
+        return _receive(Pools(machine), tables.parse(argv[1:], _LETTERS[verb], usage), usage, stdin or "")
+    handler: Callable[[Pools, tables.Options, Callable[[str], Fail]], Output] = globals()["_" + verb.replace("-", "_")]
     return handler(Pools(machine), tables.parse(argv[1:], _LETTERS.get(verb, ""), usage), usage)
 
 
 def _load_key(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
-    """Keys are always loaded here."""
-    datasets.open_item(pools, _one_word(options, usage, "missing dataset argument"), (FILESYSTEM,))
+    """Keys are always loaded here, but for what came in a raw stream."""
+    item = datasets.open_item(pools, _one_word(options, usage, "missing dataset argument"), (FILESYSTEM,))
+    if (item.record.get("crypt") or {}).pop("locked", None):
+        item.pool.save()
+    return Output()
+
+
+def _send(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
+    """A stream of one snapshot, or the rest of one; with -nvP what that would be."""
+    dry = "n" in options
+    if "t" in options:
+        token = streams.token_of(pools, options.value("t", ""))
+        if not dry:
+            return Output(0, streams.as_text(streams.resume(token)))
+        return Output(0, token.text + _estimate(token.item, None, token.offset))
+    item = datasets.open_item(pools, _one_word(options, usage, "missing snapshot argument"), (SNAPSHOT,))
+    base = streams.base_of(pools, item, options.value("i", "")) if "i" in options else None
+    if dry:
+        return Output(0, _estimate(item, base, 0))
+    features = streams.features_of("".join(letter for letter, _value in options.pairs))
+    return Output(0, streams.as_text(streams.send(item, base, features)))
+
+
+def _estimate(item: Item, base: Optional[Item], offset: int) -> str:
+    size = streams.size_of(item) - offset
+    begin = "incremental\t{0}".format(base.record["name"]) if base else "full"
+    return "{0}\t{1}\t{2}\nsize\t{2}\n".format(begin, item.name, size)
+
+
+def _receive(pools: Pools, options: tables.Options, usage: _Usage, text: str) -> Output:
+    """Take a stream in; nothing is mounted here, with -u or without."""
+    name = _one_word(options, usage, "missing snapshot argument")
+    if "A" in options:
+        streams.abort(datasets.open_item(pools, name, (FILESYSTEM,)))
+    else:
+        streams.receive(pools, name, streams.as_bytes(text), "s" in options)
     return Output()
 
 
@@ -128,9 +178,11 @@ _LETTERS = {
     "inherit": "rS",
     "list": "HS:d:o:prs:t:",
     "mount": "alvo:Of",
+    "receive": "suA",
     "release": "r",
     "rename": "pruf",
     "rollback": "rRf",
+    "send": "i:t:LecwnvP",
     "snapshot": "ro:",
     "unmount": "afu",
 }
