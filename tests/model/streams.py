@@ -84,7 +84,7 @@ def _archive(folder: str) -> bytes:
 
 def _unpack(data: bytes, folder: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r") as archive:
-        archive.extractall(folder, numeric_owner=True)  # noqa: S202 - it is the model's own
+        archive.extractall(folder, numeric_owner=True)
 
 
 # sending
@@ -140,8 +140,11 @@ class Token(NamedTuple):
     text: str
 
 
-def token_of(pools: Pools, text: str) -> Token:
-    """What a token holds, with the snapshot, which is found by its guid in the whole pool."""
+def token_of(pools: Pools, text: str, told: bool) -> Token:
+    """What a token holds, with the snapshot, which is found by its guid in the whole pool.
+
+    :param told: print what it holds, also where that is of no use any more.
+    """
     try:
         version, _checksum, _length, packed = text.split("-")
         held: Dict[str, Any] = json.loads(bytes.fromhex(packed))
@@ -166,7 +169,9 @@ def token_of(pools: Pools, text: str) -> Token:
                 text = "".join(line + "\n" for line in lines)
                 begin = str(held.get("fromguid", 0))
                 return Token(Item(pool, name, SNAPSHOT, each), begin, features, held["bytes"], text)
-    raise Fail("cannot resume send: '{0}' used in the initial send no longer exists".format(held["toname"]))
+    contents = "".join(line + "\n" for line in lines) if told else ""
+    words = "cannot resume send: '{0}' used in the initial send no longer exists"
+    raise Fail(words.format(held["toname"]), rc=255, out=contents)
 
 
 def resume(token: Token) -> bytes:
@@ -219,9 +224,18 @@ def receive(pools: Pools, name: str, data: bytes, resumable: bool) -> None:
     elif item.record.get("receiving"):
         words = '{0}: destination {1} contains partially-complete state from "zfs receive -s".'
         raise Fail(words.format(action, name))
-    elif not item.record["snapshots"] or item.record["snapshots"][-1]["guid"] != head.begin:
-        raise Fail("{0}: most recent snapshot of {1} does not\nmatch incremental source".format(action, name))
+    else:
+        _check_base(item, head.begin, action)
     _take(item, head, data, b"", resumable, action)
+
+
+def _check_base(item: Item, guid: str, action: str) -> None:
+    """Refuse what does not begin at the newest snapshot: an older one is as if that had been changed since."""
+    guids = [each["guid"] for each in item.record["snapshots"]]
+    if guid not in guids:
+        raise Fail("{0}: most recent snapshot of {1} does not\nmatch incremental source".format(action, item.name))
+    if guid != guids[-1]:
+        raise Fail("{0}: destination {1} has been modified\nsince most recent snapshot".format(action, item.name))
 
 
 def _resume(pools: Pools, name: str, item: Optional[Item], head: Head, data: bytes, resumable: bool) -> None:

@@ -95,7 +95,7 @@ def streams_of(said: Any, tag: str) -> Tuple[Stream, ...]:
         inner = path.split("/")
         if len(dataset) > 255 or not _DATASET.fullmatch(dataset) or not _GUID.fullmatch(guid):
             raise wrong
-        if "\0" in path or any(part in ("", ".", "..") for part in inner):
+        if "\0" in path or any(part in ("", ".", "..") for part in [*inner, *dataset.split("/")]):
             raise wrong
         if not all(isinstance(base, str) and _GUID.fullmatch(base) for base in bases):
             raise wrong

@@ -278,7 +278,9 @@ class Vault:
             notes += root.move_previous(self.fleet, host, self.places)
             known = self.known(host)
             notes += [known.broken] if known.broken else []
-            if host.method != SEND:  # what comes into a pool needs no room in the folder
+            if host.method == SEND:  # what comes into a pool needs no room in the folder
+                ZfsSend(self.fleet, host, self.places, self._run, self._flow).ready()
+            else:
                 root.room(self.fleet, known)
             tree = self.gate(host).begin()
         except FleetError as error:

@@ -9,9 +9,9 @@ slashes: none of them is in the way when another one has to come as a whole agai
 one name, and a folder with its record, which dataset is where in the tree, and what the host says of itself.
 
 A stream is what the host says it is, and the host may have been broken into. So its first record is judged before zfs
-receive sees it: it must be one plain stream of the one snapshot that is wanted, from the one that is here.
-Such a stream carries no properties, so mount points and the like are inherited from ours (``none``, read-only), and nothing
-is received with ``-F``, which could destroy what is here.
+receive sees it: it must be one plain stream of the one snapshot that is wanted, from the one that is here. Such a
+stream carries no properties, so mount points and the like are inherited from ours (``none``, read-only). And nothing is
+received with ``-F``, which could destroy what is here.
 
 Sources: zfs-send(8), zfs-receive(8), zfs-bookmark(8); ``struct dmu_replay_record`` and the ``DMU_BACKUP_FEATURE``s of
 OpenZFS's ``include/sys/zfs_ioctl.h``; ``zfs_receive_one()`` of ``libzfs_sendrecv.c`` for what it complains of.
@@ -210,16 +210,21 @@ class ZfsSend(Method):
 
     # before
 
-    def prepare(self, _tag: str) -> None:
-        """See that there is a dataset for the host, and room; take away what is no set, and say of sets whose snapshots
-        somebody has destroyed that they are not whole.
+    def ready(self) -> None:
+        """See that there is a dataset for the host, and room, before the host is asked for anything.
 
-        :raises FleetError: when it cannot be.
+        :raises FleetError: when there is not.
+        """
+        self._there()
+        self._room()
+
+    def prepare(self, _tag: str) -> None:
+        """Take away what is no set, and say of sets whose snapshots somebody has destroyed that they are not whole.
+
+        :raises FleetError: when the pool cannot be asked.
         :raises OSError: when there is no room for records.
         """
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        self._there()
-        self._room()
         for name in sorted(os.listdir(self._folder)):
             path = os.path.join(self._folder, name)
             if os.path.isdir(path) and not os.path.exists(os.path.join(path, sets.RECORD)):
@@ -580,10 +585,15 @@ def _refuse_locked(zfs: Zfs, fleet: Fleet, chosen: sets.Set, each: Kept) -> None
         )
 
 
+def is_mounted(path: str) -> bool:
+    """Whether something is mounted on a folder."""
+    return os.path.ismount(path)
+
+
 def _close(zfs: Zfs, places: Sequence[Tuple[Kept, str]]) -> None:
     """Unmount what is mounted in a tree, children first."""
     for _each, path in reversed(places):
-        if os.path.ismount(path):
+        if is_mounted(path):
             zfs.runner.attempt(["umount", path])
 
 

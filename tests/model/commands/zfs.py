@@ -139,7 +139,7 @@ def _send(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     """A stream of one snapshot, or the rest of one; with -nvP what that would be."""
     dry = "n" in options
     if "t" in options:
-        token = streams.token_of(pools, options.value("t", ""))
+        token = streams.token_of(pools, options.value("t", ""), dry)
         if not dry:
             return Output(0, streams.as_text(streams.resume(token)))
         return Output(0, token.text + _estimate(token.item, None, token.offset))
@@ -177,6 +177,7 @@ _LETTERS = {
     "holds": "rH",
     "inherit": "rS",
     "list": "HS:d:o:prs:t:",
+    "load-key": "rnL:a",
     "mount": "alvo:Of",
     "receive": "suA",
     "release": "r",
