@@ -152,7 +152,7 @@ class PooledVault(Machine):
         (outcome,) = vault.run(["web-1"], True, lambda outcome: None)
         return outcome
 
-    def sets(self) -> List[sets.Set]:
+    def kept(self) -> List[sets.Set]:
         """The sets of the host, the newest first."""
         return sets.sets_of(self.fleet, "web-1")
 

@@ -438,7 +438,7 @@ class ZfsSend(Method):
         elif any(each in went.target_said for each in _FULL):
             return transfer.Pulled(1, said="the backup host is full", full=True, program="zfs")
         elif went.source != 0 or any(each in went.target_said for each in _CUT):
-            said = "the line was cut; what has come of {0} is kept, and gone on with".format(stream.dataset)
+            said = "the line was cut while {0} came; the next try goes on there".format(stream.dataset)
             code = 12
         else:
             words = " ".join(went.target_said.split())[:300] or "it said nothing"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import struct
+import time
 from typing import Any, List
 
 import pytest
@@ -51,7 +53,7 @@ class TestPull:
         assert second.result == OK, second.says
         assert all(each["base"].isdigit() for each in vault.wishes[4:]) and len(vault.wishes) == 8
         assert all("-i" in argv and "#nanozfs-backup-vault-" in argv[argv.index("-i") + 1] for argv in vault.sent[4:])
-        new, old = vault.sets()
+        new, old = vault.kept()
         assert (vault.read(new, "var/data"), vault.read(old, "var/data")) == ("changed\n", "var\n")
         assert vault.read(new, "var/log/messages") == "log\n"
         assert json.loads(vault.read(new, zfssend.DESCRIPTION))["tag"] == new.pull.tag
@@ -90,7 +92,7 @@ class TestPull:
         assert vault.pull().result == OK
         (argv,) = [each for each in vault.sent if each[-1].startswith("tank/nanozfs/var/db@")]
         assert argv[2:3] == ["-w"]
-        (only,) = vault.sets()
+        (only,) = vault.kept()
         with pytest.raises(Refused, match="its key is not loaded here") as refused:
             vault.read(only, "var/db/table")
         assert "zfs load-key {0}/web-1/{1}".format(TOP, called("var/db")) in str(refused.value)
@@ -121,14 +123,14 @@ class TestCut:
     def test_it_goes_on_where_it_was_cut(self, vault: PooledVault) -> None:
         vault.cuts = [None, 2000]
         cut = vault.pull()
-        assert cut.result == FAILED and "the line was cut; what has come of tank/nanozfs/var is kept" in cut.says
+        assert cut.result == FAILED and "cut while tank/nanozfs/var came; the next try goes on there" in cut.says
         assert vault.ended[-1][1]["keep"] is True and len(vault.ended[-1][1]["arrived"]) == 1
-        assert not vault.sets()
+        assert not vault.kept()
         again = vault.pull(900)
         assert again.result == OK and "going on from the last try" in again.says
         # what had come whole is not asked for again, and the other by its token
         assert ["token" in each for each in vault.wishes] == [False, False, True, False, False]
-        assert vault.read(vault.sets()[0], "var/data") == "var\n"
+        assert vault.read(vault.kept()[0], "var/data") == "var\n"
 
     def test_a_line_that_is_cut_before_anything_came(self, vault: PooledVault) -> None:
         vault.cuts = [0]
@@ -145,7 +147,7 @@ class TestCut:
         vault.host.host.write("tank/nanozfs/var", "data", "three\n")
         again = vault.pull(900)
         assert again.result == OK, again.says
-        assert vault.read(vault.sets()[0], "var/data") == "three\n"
+        assert vault.read(vault.kept()[0], "var/data") == "three\n"
         assert "-i" in vault.sent[-1]
 
     def test_a_first_set_may_take_several_snapshots(self, vault: PooledVault) -> None:
@@ -172,7 +174,7 @@ class TestBad:
         found = vault.pull(DAY)
         assert found.result == OK and "comes as a whole again" in found.says
         assert len(vault.datasets()) == 8  # the old ones are beside
-        new, old = vault.sets()
+        new, old = vault.kept()
         assert vault.read(old, "var/data") == vault.read(new, "var/data") == "var\n"
         assert vault.pull(DAY).result == OK
         assert all("base" in each for each in vault.wishes[-4:])
@@ -188,7 +190,7 @@ class TestBad:
         vault.host.zfs.destroy_bookmark(newest)
         found = vault.pull(DAY)
         assert found.result == OK and found.says.count("comes as a whole again") == 1
-        assert all(each.pull.result == OK for each in vault.sets())
+        assert all(each.pull.result == OK for each in vault.kept())
 
     def test_a_snapshot_destroyed_by_hand_on_the_host(self, vault: PooledVault) -> None:
         vault.cuts = [None, 2000]
@@ -201,19 +203,19 @@ class TestBad:
         vault.host.host.command("zfs", "destroy", name)
         found = vault.pull(900)
         assert found.result == OK and "cannot be gone on with" in found.says
-        assert len(vault.sets()) == 1
+        assert len(vault.kept()) == 1
 
     def test_a_snapshot_destroyed_by_hand_here(self, vault: PooledVault) -> None:
         vault.pull()
         vault.host.host.write("tank/nanozfs/var", "data", "two\n")
         vault.pull(DAY)
-        old = vault.sets()[-1]
+        old = vault.kept()[-1]
         vault.command("zfs", "destroy", "{0}/web-1/{1}@{2}".format(TOP, called("var"), old.pull.tag))
         found = vault.pull(DAY)
         assert found.result == OK and "the set {0} is not whole".format(old.pull.id) in found.says
-        assert vault.sets()[-1].pull.result == PARTIAL
+        assert vault.kept()[-1].pull.result == PARTIAL
         with pytest.raises(FleetError):
-            vault.read(vault.sets()[-1], "var/data")
+            vault.read(vault.kept()[-1], "var/data")
 
     def test_it_is_full(self, vault: PooledVault) -> None:
         assert vault.pull().result == OK
@@ -242,7 +244,7 @@ class TestBad:
             vault.pull(DAY)
         vault.now += 400 * DAY
         found = vault.pull()
-        assert found.result == OK and "nothing was expired" in found.says and len(vault.sets()) == 3
+        assert found.result == OK and "nothing was expired" in found.says and len(vault.kept()) == 3
 
     def test_a_dataset_is_new_and_another_gone(self, vault: PooledVault) -> None:
         vault.told["hosts"]["web-1"]["retain"] = {"daily": 2}
@@ -253,13 +255,13 @@ class TestBad:
         vault.host.host.command("zfs", "set", "nanozfs:backup=skip", "tank/nanozfs/var/log")
         found = vault.pull(DAY)
         assert found.result == OK, found.says
-        assert vault.read(vault.sets()[0], "var/new/f") == "new\n"
-        assert vault.read(vault.sets()[-1], "var/log/messages") == "log\n"
+        assert vault.read(vault.kept()[0], "var/new/f") == "new\n"
+        assert vault.read(vault.kept()[-1], "var/log/messages") == "log\n"
         assert called("var/log") in vault.datasets()
         for _night in range(3):
             vault.pull(DAY)
         assert called("var/log") not in vault.datasets() and called("var/new") in vault.datasets()
-        assert len(vault.sets()) == 2
+        assert len(vault.kept()) == 2
 
     def test_a_host_was_renamed(self, vault: PooledVault) -> None:
         vault.pull()
@@ -269,7 +271,7 @@ class TestBad:
         os.rename(os.path.join(vault.root, "send/web-1"), os.path.join(vault.root, "send/old-1"))
         found = vault.pull(DAY)
         assert found.result == OK and "the sets of old-1 are its own now" in found.says
-        assert len(vault.sets()) == 2 and vault.read(vault.sets()[1], "var/data") == "var\n"
+        assert len(vault.kept()) == 2 and vault.read(vault.kept()[1], "var/data") == "var\n"
         assert all("base" in each for each in vault.wishes[-4:])
         vault.command("zfs", "create", TOP + "/old-1")
         found = vault.pull(DAY)
@@ -447,7 +449,7 @@ class TestRestore:
 
     def test_a_place_that_is_a_link(self, vault: PooledVault) -> None:
         vault.pull()
-        (only,) = vault.sets()
+        (only,) = vault.kept()
         outside = os.path.join(vault.root, "outside")
         os.mkdir(outside)
         os.symlink(outside, os.path.join(only.path, "dev"))
@@ -469,7 +471,7 @@ class TestTold:
             config.fleet_of({**said("/srv/backup", web_1={}), "user": "-u root"})
 
     def test_the_user_may_receive_and_no_more(self, vault: PooledVault, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(zfssend.pwd, "getpwnam", lambda name: type("P", (), {"pw_uid": 1234})())
+        monkeypatch.setattr("pwd.getpwnam", lambda name: type("P", (), {"pw_uid": 1234})())
         vault.told["user"] = "backup"
         assert zfssend.problems(vault.fleet, vault.run) == [
             "backup may not create, mount, receive on bank/backups: run backup.yml"
@@ -487,5 +489,83 @@ class TestTold:
         vault.pull()
         vault.told["hosts"]["web-1"]["method"] = "send"
         (only,) = sets.sets_of(vault.fleet, "web-1")
-        assert only.as_dict()["kind"] == "monthly" or only.as_dict()["kind"] in config.KINDS
+        assert only.as_dict()["kind"] == "monthly"
         assert sets.newest_good(vault.fleet, "web-1") == only
+
+
+class TestFlow:
+    """The stream itself, with programs of this machine."""
+
+    def order(self, source: str, target: str, **more: Any) -> execute.Order:
+        values = dict({"head": 4, "judge": lambda head: ""}, **more)
+        return execute.Order(["sh", "-c", source], "asked\n", ["sh", "-c", target], **values)
+
+    def test_it_arrives_as_it_was_sent(self, tmp_path: Any) -> None:
+        path = tmp_path / "arrived"
+        source = "read word; echo $word; dd if=/dev/zero bs=1024 count=3000 2> /dev/null; echo end"
+        went = execute.flow(self.order(source, "cat > {0}".format(path)))
+        assert (went.sent, went.source, went.target, went.late) == (6 + 3000 * 1024 + 4, 0, 0, False)
+        data = path.read_bytes()
+        assert data == b"asked\n" + bytes(3000 * 1024) + b"end\n"
+
+    def test_what_is_not_taken_never_meets_the_target(self, tmp_path: Any) -> None:
+        path = tmp_path / "arrived"
+        order = self.order("echo forged; sleep 60", "cat > {0}".format(path), judge=lambda head: "it is " + repr(head))
+        went = execute.flow(order)
+        assert (went.wrong, went.target) == ("it is b'forg'", None) and not path.exists()
+
+    def test_nothing_comes(self) -> None:
+        went = execute.flow(self.order("echo no >&2; exit 3", "cat"))
+        assert (went.sent, went.source, went.source_said, went.target) == (0, 3, "no\n", None)
+
+    def test_the_target_has_had_enough(self) -> None:
+        went = execute.flow(self.order("cat /dev/zero", "head -c 10 > /dev/null; echo full >&2; exit 1"))
+        assert (went.target, went.target_said) == (1, "full\n") and went.source != 0
+
+    def test_the_source_dies(self) -> None:
+        went = execute.flow(self.order("echo some; kill -9 $$", "cat > /dev/null; exit 1"))
+        assert (went.source, went.target) == (-9, 1)
+
+    def test_its_time_is_over(self) -> None:
+        went = execute.flow(self.order("echo some; sleep 60", "cat > /dev/null", seconds=0.3))
+        assert went.late and went.source == -15
+
+    def test_it_is_no_faster_than_it_may_be(self) -> None:
+        began = time.monotonic()
+        went = execute.flow(self.order("dd if=/dev/zero bs=1000 count=30 2> /dev/null", "cat > /dev/null", limit=30000))
+        assert went.sent == 30000 and 0.8 < time.monotonic() - began < 10
+
+    def test_programs_that_are_not_there(self) -> None:
+        order = self.order("echo some; sleep 60", "true")
+        assert execute.flow(order._replace(source=["/none"])).source == 127
+        assert execute.flow(order._replace(target=["/none"])).target == 127
+        assert "cannot be run" in execute.flow(order._replace(user="no-such-user")).target_said
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+    def test_another_user(self, tmp_path: Any) -> None:
+        went = execute.flow(self.order("echo some", "id -u >&2; id -G >&2; cat > /dev/null", user="nobody"))
+        who = pwd.getpwnam("nobody")
+        assert went.target_said == "{0}\n{1}\n".format(who.pw_uid, who.pw_gid)
+
+
+class TestSource:
+    def test_a_backup_host_that_is_gone_leaves_no_bookmarks(self, vault: PooledVault) -> None:
+        vault.pull()
+        assert vault.host.exposing().forget_marks("tank") == 4
+        assert not marks(vault)
+
+    @pytest.mark.parametrize("arrived", ["7", [7], ["x"], ["-1"], {"7": 1}, ["1" * 21]])
+    def test_guids_that_are_none(self, vault: PooledVault, arrived: Any) -> None:
+        vault.host.begin()
+        answer = vault.host.ask("nanozfs-backup end", {"result": "ok", "method": "send", "arrived": arrived})
+        assert answer.rc == 3 and "(its arrived)" in answer.err
+
+    def test_guids_of_what_is_not_shown_count_for_nothing(self, vault: PooledVault) -> None:
+        vault.host.host.command("zfs", "snapshot", "tank/nanozfs/var@mine")
+        guid = vault.host.zfs.value("tank/nanozfs/var@mine", "guid")
+        vault.host.begin()
+        answer = vault.host.ask(
+            "nanozfs-backup end",
+            {"result": "ok", "method": "send", "begun": 1, "ended": 2, "arrived": [guid, "12345"]},
+        )
+        assert answer.rc == 0 and not vault.host.zfs.bookmarks("tank", recursive=True)
