@@ -5,7 +5,8 @@
 """A backup host of the lab: a Linux machine in namespaces of its own, ``vault.py NAME``.
 
 It is this machine's own system, with what is written to it in memory: its rsnapshot, dirvish, rsync and ssh are those
-of Debian. Its sets are on a disk of their own, an ext4 in the lab's folder, which can become full.
+of Debian. Its sets are on a disk of their own, an ext4 in the lab's folder, which can become full. For zfs send it has
+a pool of the model, whose commands stand before those of Debian.
 """
 
 from __future__ import annotations
@@ -23,12 +24,30 @@ from ansible_collections.nanozfs.fleet.tests.lab import paths, syscalls
 from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError, sh
 from ansible_collections.nanozfs.fleet.tests.lab.supervisor import netns
 from ansible_collections.nanozfs.fleet.tests.lab.syscalls import mount
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 #: the backup hosts that a lab can have, and the last part of their addresses
 ADDRESSES = {"vault": 5, "vault-2": 6}
 
 #: where it has its sets, and how large their disk is (bytes; what is not used takes no room)
 SRV, DISK = "/srv/backup", 192 << 20
+
+#: its pool, and how large that is (bytes)
+POOL, POOL_SIZE = "bank", 1 << 30
+
+#: a command of the model; each is a Python of its own, as there is nobody here who has the model in his memory
+_MODEL = (
+    "PYTHONPATH={0}/path MODEL_HOME={0}/host MODEL_KERNEL=lab "
+    "/usr/bin/python3 -m ansible_collections.nanozfs.fleet.tests.model.cli"
+).format(paths.INSIDE)
+
+#: what stands before Debian's commands, which keep their names with ``.linux`` behind them
+_COMMANDS = {
+    "usr/sbin/zfs": '#!/bin/sh\nexec env {0} zfs "$@"\n',
+    "usr/sbin/zpool": '#!/bin/sh\nexec env {0} zpool "$@"\n',
+    "usr/bin/mount": '#!/bin/sh\n[ "$1 $2" != "-t zfs" ] || exec env {0} mount "$@"\nexec /usr/bin/mount.linux "$@"\n',
+    "usr/bin/umount": '#!/bin/sh\nenv {0} umount "$@" 2> /dev/null || exec /usr/bin/umount.linux "$@"\n',
+}
 
 _SSHD = """Port 22
 HostKey /etc/ssh/ssh_host_ed25519_key
@@ -73,6 +92,11 @@ class Vault(Host):
         with open(disk, "wb") as file:
             file.truncate(DISK)
         sh("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", disk)
+        machine = Machine.create(os.path.join(self.home, "pool"))
+        machine.add_disk("ada0", POOL_SIZE)
+        made = machine.run(["zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", POOL, "ada0"])
+        if made.rc != 0:
+            raise LabError("the pool of {0} cannot be made: {1}".format(self.name, made.err))
         with open(os.path.join(self.home, "admin.pub"), "w", encoding="utf-8") as file:
             file.write(key + "\n")
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", os.path.join(self.home, "ssh_key"))
@@ -166,6 +190,21 @@ def _settle(root: str, home: str, name: str) -> None:
     _write(os.path.join(home, "settled"), "")
 
 
+def _attach_pool(root: str, home: str) -> None:
+    """Its pool, imported as after a start, and the commands for it."""
+    with Machine(os.path.join(home, "pool")).locked() as machine:
+        machine.start({})
+    machine.run(["zpool", "import", "-f", "-N", "-o", "cachefile=none", POOL])
+    for name, source in (("host", os.path.join(home, "pool")), ("path", os.path.join(paths.MEMORY, "path"))):
+        os.makedirs(root + paths.INSIDE + "/" + name, exist_ok=True)
+        mount(source, root + paths.INSIDE + "/" + name, flags=syscalls.BIND)
+    for name, text in _COMMANDS.items():
+        path = os.path.join(root, name)
+        if os.path.exists(path) and not os.path.exists(path + ".linux"):
+            os.rename(path, path + ".linux")
+        _write(path, text.format(_MODEL), 0o755)
+
+
 def main(argv: List[str]) -> NoReturn:
     """Process 1 of the machine: gives it its root, runs sshd, and buries whoever dies."""
     (name,) = argv
@@ -175,6 +214,7 @@ def main(argv: List[str]) -> NoReturn:
     root = os.path.join(paths.MEMORY, "roots", name)
     _build_root(root, name)
     _settle(root, home, name)
+    _attach_pool(root, home)
     # the loop device goes with its mount, and that with this namespace
     sh("mount", "-o", "loop", os.path.join(home, "disk"), root + SRV)
     sh("hostname", name)

@@ -307,7 +307,10 @@ def flow(order: Order) -> Flowed:
             takes.close()
         head = _head(gives, order.head)
         sent = len(head)
-        if len(head) == order.head:
+        if len(head) < order.head:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it says how it ends by itself
+                first.process.wait(GRACE)
+        else:
             wrong = order.judge(head)
             if not wrong:
                 try:

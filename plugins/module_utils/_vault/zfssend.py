@@ -271,15 +271,16 @@ class ZfsSend(Method):
             self._zfs.create(self._top, PROPERTIES)
 
     def _room(self) -> None:
-        """See that there is room for as much as the last set has brought.
+        """See that there is room for as much as a set brings.
 
         :raises Refused: when there is not, or less than the reserve would be left.
         """
         pool = self._fleet.dataset.partition("/")[0]
         used, free = (int(self._zfs.values(pool, ["used", "available"])[key]) for key in ("used", "available"))
         mine = int(self._zfs.value(self._top, "available"))  # a quota may leave less than the pool has
-        good = next((each.pull for each in self._sets() if each.pull.result == OK), None)
-        need, least = (good.sent if good else 0), (used + free) * self._fleet.reserve // 100
+        # of the last sets the smallest: one that came as a whole says nothing of the next one
+        good = [each.pull.sent for each in self._sets() if each.pull.result == OK][:3]
+        need, least = (min(good) if len(good) > 1 else 0), (used + free) * self._fleet.reserve // 100
         if free - need < least or mine < need:
             words = "the backup host is full: {0} has {1} free, and {2} for the set and {3} for the reserve ({4} %) are"
             sizes = (shown_size(min(mine, free)), shown_size(need), shown_size(least))
@@ -437,7 +438,7 @@ class ZfsSend(Method):
             code = 12 if cut else 1
         elif any(each in went.target_said for each in _FULL):
             return transfer.Pulled(1, said="the backup host is full", full=True, program="zfs")
-        elif went.source != 0 or any(each in went.target_said for each in _CUT):
+        elif not went.target_said.strip() or any(each in went.target_said for each in _CUT):
             said = "the line was cut while {0} came; the next try goes on there".format(stream.dataset)
             code = 12
         else:
@@ -522,7 +523,11 @@ def _drop(folder: str) -> None:
     for name in (sets.RECORD, DATASETS, os.path.join(sets.TREE, DESCRIPTION)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
-    for path, _folders, _names in os.walk(folder, topdown=False):
+    below: List[str] = []
+    for path, folders, _names in os.walk(folder):
+        folders[:] = [each for each in folders if not is_mounted(os.path.join(path, each))]
+        below.append(path)
+    for path in reversed(below):
         with contextlib.suppress(OSError):
             os.rmdir(path)
 

@@ -218,13 +218,14 @@ class TestBad:
             vault.read(vault.kept()[-1], "var/data")
 
     def test_it_is_full(self, vault: PooledVault) -> None:
+        vault.told["reserve"] = 5
         assert vault.pull().result == OK
         with vault.model.locked():
             pools.fill(vault.model, "bank", 0)
         full = vault.pull(DAY)
         assert full.result == REFUSED and "the backup host is full" in full.says
         with vault.model.locked():
-            pools.fill(vault.model, "bank", 20 << 20)
+            pools.fill(vault.model, "bank", 100 << 20)
         assert vault.pull(900).result == OK
 
     def test_it_becomes_full(self, vault: PooledVault) -> None:
@@ -237,6 +238,20 @@ class TestBad:
         full = vault.pull()
         assert full.result == FAILED and "the backup host is full" in full.says
         assert "keep" not in vault.ended[-1][1]
+
+    def test_somebody_has_written_into_what_was_received(self, vault: PooledVault) -> None:
+        """Whatever became of the source: what zfs receive says is what is said, and nobody waits for a line."""
+        words = "cannot receive incremental stream: destination x has been modified\nsince most recent snapshot\n"
+        went = execute.Flowed(500, -15, "", 1, words)
+        found = zfssend.ZfsSend._failed(gate.Stream("tank/a", "a", "7", False, ()), went)
+        assert found.code == 1 and "has been modified since most recent snapshot" in found.said
+
+    def test_a_first_set_that_was_large_is_no_measure(self, vault: PooledVault) -> None:
+        first = vault.pull()
+        assert first.pull is not None
+        with vault.model.locked():
+            pools.fill(vault.model, "bank", first.pull.sent // 2 + (9 << 20))
+        assert vault.pull(DAY).result == OK
 
     def test_a_clock_that_has_jumped(self, vault: PooledVault) -> None:
         vault.told["hosts"]["web-1"]["retain"] = {"daily": 2}
@@ -517,6 +532,10 @@ class TestFlow:
     def test_nothing_comes(self) -> None:
         went = execute.flow(self.order("echo no >&2; exit 3", "cat"))
         assert (went.sent, went.source, went.source_said, went.target) == (0, 3, "no\n", None)
+
+    def test_it_says_itself_why_nothing_comes(self) -> None:
+        went = execute.flow(self.order("exec >&-; sleep 0.5; echo no >&2; exit 3", "cat"))
+        assert (went.source, went.source_said) == (3, "no\n")
 
     def test_the_target_has_had_enough(self) -> None:
         went = execute.flow(self.order("cat /dev/zero", "head -c 10 > /dev/null; echo full >&2; exit 1"))
