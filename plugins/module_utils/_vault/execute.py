@@ -315,7 +315,7 @@ def flow(order: Order) -> Flowed:
             if not wrong:
                 try:
                     second = _Side(_begin(order.target, order.user, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
-                except (OSError, KeyError) as error:
+                except (OSError, KeyError, TypeError) as error:  # Python 3.8 begins nothing as another user
                     target, target_said = 127, "{0} cannot be run: {1}".format(order.target[0], error)
                 else:
                     sides.append(second)
