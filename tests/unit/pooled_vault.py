@@ -13,8 +13,6 @@ import os
 import shutil
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import pytest
-
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, sets, zfssend
@@ -56,7 +54,7 @@ class PooledVault(Machine):
     :param host: that is pulled, as web-1.
     """
 
-    def __init__(self, base: str, host: BackedUp, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
+    def __init__(self, base: str, host: BackedUp, **more: Any) -> None:
         super().__init__(base, web_1={"method": "send", "window": "", **more})
         self.told["dataset"] = TOP
         self.host = host
@@ -65,7 +63,6 @@ class PooledVault(Machine):
         self.model.add_disk("ada0", GIB)
         self.command("zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", "bank", "ada0")
         zfssend.provide(self.zfs, self.fleet)
-        monkeypatch.setattr(zfssend, "is_mounted", self._is_mounted)
         #: after how many bytes of each stream to come the line is cut; ``None`` for not at all
         self.cuts: List[Optional[int]] = []
         #: what the host sends instead
@@ -85,10 +82,6 @@ class PooledVault(Machine):
         output = self.model.run(argv)
         assert output.rc == 0, (argv, output)
         return output.out
-
-    def _is_mounted(self, path: str) -> bool:
-        self.model.load()
-        return any(each["on"] == path for each in self.model.running["mounts"])
 
     def run(
         self, argv: Sequence[str], stdin: Optional[str], seconds: Optional[float], more: Mapping[str, str]

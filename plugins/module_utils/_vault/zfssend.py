@@ -525,7 +525,7 @@ def _drop(folder: str) -> None:
             os.unlink(os.path.join(folder, name))
     below: List[str] = []
     for path, folders, _names in os.walk(folder):
-        folders[:] = [each for each in folders if not is_mounted(os.path.join(path, each))]
+        folders[:] = [each for each in folders if not os.path.ismount(os.path.join(path, each))]
         below.append(path)
     for path in reversed(below):
         with contextlib.suppress(OSError):
@@ -550,7 +550,13 @@ def opened(fleet: Fleet, chosen: sets.Set, run: execute.Long) -> Iterator[None]:
     places = [(each, os.path.join(top, each.path)) for each in kept]
     for each in kept:
         _refuse_locked(zfs, fleet, chosen, each)
-    _close(zfs, places)  # what one that was killed has left
+    left = _close(zfs, places)  # what one that was killed has left
+    if left:
+        raise FleetError(
+            "{0} is still mounted, from another time".format(left[0]),
+            safe="nothing was sent",
+            todo="see who uses it (fuser(1)), and unmount it on the backup host",
+        )
     try:
         for each, path in places:
             try:
@@ -590,16 +596,18 @@ def _refuse_locked(zfs: Zfs, fleet: Fleet, chosen: sets.Set, each: Kept) -> None
         )
 
 
-def is_mounted(path: str) -> bool:
-    """Whether something is mounted on a folder."""
-    return os.path.ismount(path)
+def _close(zfs: Zfs, places: Sequence[Tuple[Kept, str]]) -> List[str]:
+    """Unmount what is mounted in a tree, children first; what cannot be.
 
-
-def _close(zfs: Zfs, places: Sequence[Tuple[Kept, str]]) -> None:
-    """Unmount what is mounted in a tree, children first."""
+    Which that is says mount(8), of Linux and FreeBSD alike: ``WHAT on WHERE``, and more behind it.
+    """
+    lines = zfs.runner.ask(["mount"], "list what is mounted").lines()
+    left = []
     for _each, path in reversed(places):
-        if is_mounted(path):
-            zfs.runner.attempt(["umount", path])
+        for _mount in [line for line in lines if " on {0} ".format(path) in line]:
+            if zfs.runner.attempt(["umount", path]).rc != 0:
+                left.append(path)
+    return left
 
 
 def problems(fleet: Fleet, run: execute.Long) -> List[str]:

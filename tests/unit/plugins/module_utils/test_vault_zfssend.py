@@ -33,10 +33,10 @@ def called(name: str) -> str:
 
 
 @pytest.fixture
-def vault(backed_up: BackedUp, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> PooledVault:
+def vault(backed_up: BackedUp, tmp_path: Any) -> PooledVault:
     folder = tmp_path / "vault"
     folder.mkdir()
-    return PooledVault(str(folder), backed_up, monkeypatch)
+    return PooledVault(str(folder), backed_up)
 
 
 def marks(vault: PooledVault) -> List[str]:
@@ -461,6 +461,26 @@ class TestRestore:
             sender.plan("web-1", Order(path="/var/none", to="/tmp/x"))
         vault.model.load()
         assert not vault.model.running["mounts"]
+
+    def test_what_one_that_was_killed_has_left(self, vault: PooledVault, monkeypatch: pytest.MonkeyPatch) -> None:
+        vault.pull()
+        (only,) = vault.kept()
+        with monkeypatch.context() as killed:
+            killed.setattr(zfssend, "_close", lambda zfs, places: [])
+            assert vault.read(only, "var/data") == "var\n"
+        vault.model.load()
+        assert len(vault.model.running["mounts"]) == 4
+        assert vault.read(only, "var/data") == "var\n"
+        vault.model.load()
+        assert not vault.model.running["mounts"]
+
+    def test_what_stays_mounted(self, vault: PooledVault, monkeypatch: pytest.MonkeyPatch) -> None:
+        vault.pull()
+        (only,) = vault.kept()
+        monkeypatch.setattr(vault.model.kernel, "unmount", lambda target, force: False)
+        assert vault.read(only, "var/data") == "var\n"
+        with pytest.raises(FleetError, match="is still mounted, from another time"):
+            vault.read(only, "var/data")
 
     def test_a_place_that_is_a_link(self, vault: PooledVault) -> None:
         vault.pull()
