@@ -183,8 +183,8 @@ class Site(ABC):
     def hang_up(self) -> None:
         """End the connections that ssh keeps, for hosts that are replaced at once by others of the same address.
 
-        What is sent on such a one ends in an error ("mux_client_request_session: write packet: Broken pipe"), and not on a new one.
-        Nobody replaces a machine within the minute that they are kept (ControlPersist), but tests do.
+        What is sent on such a one ends in an error (mux_client_request_session: write packet: Broken pipe), not on a
+        new one. Nobody replaces a machine within the minute that they are kept (ControlPersist), but tests do.
         """
         for name in os.listdir(self.sockets) if os.path.isdir(self.sockets) else ():
             path = os.path.join(self.sockets, name)
