@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import FILE, GONE, LINK, OTHER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.transfer import first_line
@@ -44,6 +45,18 @@ class Tree(NamedTuple):
     trial: bool
     notes: Tuple[str, ...]
     version: str
+
+
+class Digests(NamedTuple):
+    """What a host says of files.
+
+    :param begun: when the snapshot was taken that it has looked at, by its own clock (seconds since the epoch).
+    :param files: of each that was asked for, or of the first of them, what it is there (``_backup/digests.py``).
+    """
+
+    begun: int
+    notes: Tuple[str, ...]
+    files: List[Mapping[str, Any]]
 
 
 #: runs a word of the gate on a host, with standard input; exit status, output, errors
@@ -93,6 +106,38 @@ def tree_of(said: Any, wanted: str) -> Tree:
         (*_texts(said.get("notes")), *_texts(left)),
         printable(version)[:80] if isinstance(version, str) else "",
     )
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a host can say that of a file."""
+    if not isinstance(row, Mapping) or row.get("kind") not in (FILE, LINK, OTHER, GONE):
+        return False
+    if row["kind"] == GONE:
+        return True
+    numbers = (row.get(key) for key in ("size", "mtime", "ctime", "mode", "uid", "gid"))
+    digest = row.get("sha256", "0" * 64)
+    return all(type(each) is int for each in numbers) and isinstance(digest, str) and bool(_DIGEST.fullmatch(digest))
+
+
+def digests_of(said: Any, most: int) -> Digests:
+    """What ``digests`` answered.
+
+    :param most: of how many files it can be.
+    :raises FleetError: when it is no such answer.
+    """
+    begun = said.get("begun") if isinstance(said, Mapping) else None
+    files = said.get("files") if isinstance(said, Mapping) else None
+    if type(begun) is not int or not isinstance(files, list) or len(files) > most or not all(map(_is_row, files)):
+        raise FleetError(
+            "what the host said of its files is not what `nanozfs backup` says",
+            safe="nothing was verified",
+            todo="see that its image is of a version whose backups can be verified",
+        )
+    notes = [*_texts(said.get("notes")), *(["the host is on trial"] if said.get("trial") is True else [])]
+    return Digests(begun, tuple(notes), files)
 
 
 class Gate:
@@ -165,6 +210,22 @@ class Gate:
         :raises FleetError: when it does not say.
         """
         return self._answer("status")
+
+    def digests(self, wanted: Mapping[str, Any], most: int) -> Digests:
+        """Have it look at files, in what it shows or in a snapshot that it takes for that.
+
+        :param wanted: as ``_backup/digests.py`` reads it.
+        :param most: how many files it is asked for.
+        :raises FleetError: when it does not.
+        """
+        return digests_of(self._answer("digests", json.dumps(dict(wanted))), most)
+
+    def verified(self, result: Mapping[str, Any]) -> None:
+        """Tell it how a look into its backup went.
+
+        :raises FleetError: when it cannot be told.
+        """
+        self._answer("verified", json.dumps(dict(result), sort_keys=True))
 
     def gone(self, tag: str) -> str:
         """Why what was read up to now cannot be trusted; empty where all of the snapshot is still there.
