@@ -44,10 +44,12 @@ class Drawn(NamedTuple):
 
     :param members: in the order in which they are looked at.
     :param entries: how many files, folders and so on the set has, with its top.
+    :param unread: folders that cannot be read, and why.
     """
 
     members: List[Member]
     entries: int
+    unread: List[Tuple[str, str]]
 
 
 def seed_of(text: str) -> str:
@@ -66,20 +68,23 @@ def seed_of(text: str) -> str:
     return text
 
 
-def _every(tree: str) -> Iterator[Member]:
+def _every(tree: str, unread: List[Tuple[str, str]]) -> Iterator[Member]:
     """All that is in a set, without its top.
 
-    :raises OSError: when a folder cannot be read.
+    :param unread: gets the folders that cannot be read.
     """
     waiting = [""]
     while waiting:
         folder = waiting.pop()
-        with os.scandir(os.path.join(tree, folder)) as entries:
-            for entry in entries:
-                path = folder + "/" + entry.name if folder else entry.name
-                yield Member(path, entry.stat(follow_symlinks=False))
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
+        try:
+            with os.scandir(os.path.join(tree, folder)) as entries:
+                for entry in entries:
+                    path = folder + "/" + entry.name if folder else entry.name
+                    yield Member(path, entry.stat(follow_symlinks=False))
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(path)
+        except OSError as error:
+            unread.append((folder, str(error.strerror)))
 
 
 def _class(member: Member) -> Tuple[str, int]:
@@ -91,12 +96,12 @@ def draw(tree: str, seed: str, most: int) -> Drawn:
     """Draw files and links from a set.
 
     :param most: how many.
-    :raises OSError: when a folder of the set cannot be read.
     """
+    unread: List[Tuple[str, str]] = []
     entries, number = 1, 0
     # of each class those with the smallest digests; a heap gives the largest of them away
     classes: Dict[Tuple[str, int], List[Tuple[int, int, Member]]] = {}
-    for member in _every(tree):
+    for member in _every(tree, unread):
         entries += 1
         if member.kind == OTHER or member.path == DESCRIPTION:
             continue
@@ -112,4 +117,4 @@ def draw(tree: str, seed: str, most: int) -> Drawn:
     queues = [sorted(heap, reverse=True) for _class_, heap in sorted(classes.items())]
     longest = max((len(queue) for queue in queues), default=0)
     members = [queue[turn][2] for turn in range(longest) for queue in queues if turn < len(queue)]
-    return Drawn(members[:most], entries)
+    return Drawn(members[:most], entries, unread)

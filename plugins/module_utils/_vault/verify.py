@@ -209,7 +209,10 @@ class Verifier:
         rows = list(zip(drawn.members, answer.files))
         need = max((member.info.st_size for member, row in rows if "sha256" in row), default=0)
         root.room_for(self._fleet, need, _SAFE)
-        wrong = []
+        wrong = [
+            Wrong(printable("/" + path)[:LONGEST], "the folder cannot be read: {0}".format(why))
+            for path, why in drawn.unread
+        ]
         if chosen.pull.files > drawn.entries:
             words = "{0} of the {1} files and folders that were brought are not there any more"
             wrong.append(Wrong("", words.format(chosen.pull.files - drawn.entries, chosen.pull.files)))
