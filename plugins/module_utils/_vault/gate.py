@@ -111,6 +111,10 @@ def tree_of(said: Any, wanted: str) -> Tree:
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_row(row: Any) -> bool:
     """Whether a host can say that of a file."""
     if not isinstance(row, Mapping) or row.get("kind") not in (FILE, LINK, OTHER, GONE):
@@ -119,7 +123,7 @@ def _is_row(row: Any) -> bool:
         return True
     numbers = (row.get(key) for key in ("size", "mtime", "ctime", "mode", "uid", "gid"))
     digest = row.get("sha256", "0" * 64)
-    return all(type(each) is int for each in numbers) and isinstance(digest, str) and bool(_DIGEST.fullmatch(digest))
+    return all(map(_is_whole, numbers)) and isinstance(digest, str) and bool(_DIGEST.fullmatch(digest))
 
 
 def digests_of(said: Any, most: int) -> Digests:
@@ -130,7 +134,7 @@ def digests_of(said: Any, most: int) -> Digests:
     """
     begun = said.get("begun") if isinstance(said, Mapping) else None
     files = said.get("files") if isinstance(said, Mapping) else None
-    if type(begun) is not int or not isinstance(files, list) or len(files) > most or not all(map(_is_row, files)):
+    if not _is_whole(begun) or not isinstance(files, list) or len(files) > most or not all(map(_is_row, files)):
         raise FleetError(
             "what the host said of its files is not what `nanozfs backup` says",
             safe="nothing was verified",
