@@ -132,7 +132,7 @@ def digests_of(said: Any, most: int) -> Digests:
     :param most: of how many files it can be.
     :raises FleetError: when it is no such answer.
     """
-    begun = said.get("begun") if isinstance(said, Mapping) else None
+    begun: Any = said.get("begun") if isinstance(said, Mapping) else None
     files = said.get("files") if isinstance(said, Mapping) else None
     if not _is_whole(begun) or not isinstance(files, list) or len(files) > most or not all(map(_is_row, files)):
         raise FleetError(
