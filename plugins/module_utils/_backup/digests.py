@@ -29,8 +29,8 @@ FILE, LINK, OTHER, GONE = "file", "link", "other", "gone"
 #: how many files can be asked for, of how many the digest is told, and of how many bytes
 MOST, MOST_DIGESTS, MOST_BYTES = 2000, 500, 4 << 30
 
-#: characters of what can be asked
-LONGEST = 8 << 20
+#: characters of what can be asked: so many paths of 1024 bytes (PATH_MAX), each of which JSON writes as six characters
+LONGEST = 16 << 20
 
 #: bytes of a path
 _PATH = 4096
@@ -103,9 +103,10 @@ def wanted(text: str) -> Order:
 
 
 def same_time(one: int, other: int) -> bool:
-    """Whether two times of a file (nanoseconds) are the same, as far as both sides have kept them."""
-    if one % _SECOND and other % _SECOND:
-        return one == other
+    """Whether two times of a file (nanoseconds) are the same to rsync: of the same second (modify-window, rsync(1)).
+
+    What was written twice in one second, and backed up between, no pull ever fetches anew: it is to be found here.
+    """
     return one // _SECOND == other // _SECOND
 
 
@@ -140,13 +141,15 @@ def content_of(path: bytes, kind: str, folder: Optional[int] = None) -> str:
         return digest_of(file)
 
 
-def _folder_of(top: int, path: bytes) -> int:
-    """The folder that a path is in, as a handle.
+def open_folder(top: int, path: bytes) -> int:
+    """A folder, as a handle, however long its path is.
 
+    :param top: that it is below, as a handle.
+    :param path: from there on; empty for itself.
     :raises OSError: when it is none, or a link is on the way.
     """
     handle = os.dup(top)
-    for part in path.split(b"/")[:-1]:
+    for part in filter(None, path.split(b"/")):
         above = handle
         try:
             handle = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
@@ -160,12 +163,12 @@ def _row(top: int, each: Wanted, left: int) -> Dict[str, Any]:
 
     :param left: bytes that may be read.
     """
+    above, _slash, name = each.path.rpartition(b"/")
     try:
-        folder = _folder_of(top, each.path)
+        folder = open_folder(top, above)
     except OSError:
         return {"kind": GONE}
     try:
-        name = each.path.rpartition(b"/")[2]
         try:
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError:

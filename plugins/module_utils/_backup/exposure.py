@@ -367,7 +367,8 @@ class Exposing:
         here = self._ready()
         with self.locked():
             old = self.read()
-            if old is not None and not self.problem(old):
+            # one that is being read is never taken away, however long that has been under way
+            if old is not None and not self.problem(old, young=not self.reading()):
                 yield self.touch(old), self._coming(here)
                 return
             notes = self.close(here.pool)

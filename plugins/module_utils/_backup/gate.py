@@ -38,6 +38,9 @@ VERBS = (BEGIN, END, STATUS, DIGESTS, VERIFIED)
 #: characters of what may be asked
 MOST = 4096
 
+#: how an answer to anything else begins, also to a word that is of a later version
+FOREIGN = "this key is for backups"
+
 _NOTHING = "nothing was read"
 
 #: short options of rsync without a value that only say how to read, or what the other side does with it
@@ -138,7 +141,7 @@ class Asked(NamedTuple):
 
 
 def _foreign() -> Refused:
-    return Refused("this key is for backups: it takes {0} and rsync, nothing else".format(", ".join(VERBS)))
+    return Refused("{0}: it takes {1} and rsync, nothing else".format(FOREIGN, ", ".join(VERBS)))
 
 
 def _refused(what: str, todo: Optional[str] = None) -> Refused:

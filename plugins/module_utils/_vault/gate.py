@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import gate as host_gate
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import FILE, GONE, LINK, OTHER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
@@ -111,8 +112,12 @@ def tree_of(said: Any, wanted: str) -> Tree:
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+#: more than any number that a system says of a file
+_LARGEST = 1 << 64
+
+
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
 
 
 def _is_row(row: Any) -> bool:
@@ -120,21 +125,34 @@ def _is_row(row: Any) -> bool:
     if not isinstance(row, Mapping) or row.get("kind") not in (FILE, LINK, OTHER, GONE):
         return False
     if row["kind"] == GONE:
-        return True
+        return "sha256" not in row
     numbers = (row.get(key) for key in ("size", "mtime", "ctime", "mode", "uid", "gid"))
     digest = row.get("sha256", "0" * 64)
     return all(map(_is_whole, numbers)) and isinstance(digest, str) and bool(_DIGEST.fullmatch(digest))
 
 
-def digests_of(said: Any, most: int) -> Digests:
+def _is_answer(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> bool:
+    """Whether rows are those of what a host was asked for: of each file, or up to the last digest that was wanted.
+
+    The bounds are looked at here as well, as what has a digest is restored.
+    """
+    files = wanted["files"]
+    told = [each for each, row in zip(files, rows) if "sha256" in row]
+    if len(rows) > len(files) or len(told) > wanted["digests"] or sum(each["size"] for each in told) > wanted["bytes"]:
+        return False
+    return len(rows) == len(files) or len(told) == wanted["digests"]
+
+
+def digests_of(said: Any, wanted: Mapping[str, Any]) -> Digests:
     """What ``digests`` answered.
 
-    :param most: of how many files it can be.
-    :raises FleetError: when it is no such answer.
+    :param wanted: what it was asked.
+    :raises FleetError: when it is no answer to that.
     """
     begun: Any = said.get("begun") if isinstance(said, Mapping) else None
     files = said.get("files") if isinstance(said, Mapping) else None
-    if not _is_whole(begun) or not isinstance(files, list) or len(files) > most or not all(map(_is_row, files)):
+    readable = _is_whole(begun) and isinstance(files, list) and all(map(_is_row, files))
+    if not readable or not _is_answer(files, wanted):
         raise FleetError(
             "what the host said of its files is not what `nanozfs backup` says",
             safe="nothing was verified",
@@ -185,6 +203,12 @@ class Gate:
                 safe="its sets are as they were",
                 todo="run backup.yml; where it comes from another address than backup_addresses says, correct that",
             )
+        if rc == _REFUSED and host_gate.FOREIGN in err:
+            return Refused(
+                "the image of {0} is older than this program, and does not know `{1}`".format(self._name, word),
+                safe="its sets are as they were",
+                todo="bring it an image of the version of nanozfs.fleet that is here",
+            )
         if rc == _REFUSED:
             return Refused("{0} refuses: {1}".format(self._name, said), safe="its sets are as they were")
         if rc == 255:
@@ -215,14 +239,13 @@ class Gate:
         """
         return self._answer("status")
 
-    def digests(self, wanted: Mapping[str, Any], most: int) -> Digests:
+    def digests(self, wanted: Mapping[str, Any]) -> Digests:
         """Have it look at files, in what it shows or in a snapshot that it takes for that.
 
         :param wanted: as ``_backup/digests.py`` reads it.
-        :param most: how many files it is asked for.
         :raises FleetError: when it does not.
         """
-        return digests_of(self._answer("digests", json.dumps(dict(wanted))), most)
+        return digests_of(self._answer("digests", json.dumps(dict(wanted))), wanted)
 
     def verified(self, result: Mapping[str, Any]) -> None:
         """Tell it how a look into its backup went.

@@ -316,8 +316,8 @@ class Vault:
             )
         pull, keep, more = self._bring(host, tree, started, end, abs(apart) < JUMPED)
         notes += more
-        told = self._tell(host, pull, keep)
-        notes += [told] if told else []
+        untold = self._tell(host, pull, keep)
+        notes += [untold] if untold else []
         write_known(state, known.after(pull, int(started)))
         return Outcome(host.name, pull.result, said(pull, tree.resumed, notes), pull)
 
@@ -413,16 +413,21 @@ class Vault:
         }
         if keep:
             result["keep"] = True
-        why = ""
-        for _attempt in range(TELLINGS):  # to a host it is the same answer again
-            try:
-                self.gate(host).end(result)
-                return ""
-            except Refused as error:
-                return "the host says otherwise ({0})".format(error.what)
-            except FleetError as error:
-                why = error.what
-        return "the host could not be told ({0})".format(why)
+        return told(lambda: self.gate(host).end(result))
+
+
+def told(tell: Callable[[], None]) -> str:
+    """Tell a host something; why that could not be done. To the host it is the same again."""
+    why = ""
+    for _attempt in range(TELLINGS):
+        try:
+            tell()
+            return ""
+        except Refused as error:
+            return "the host says otherwise ({0})".format(error.what)
+        except FleetError as error:
+            why = error.what
+    return "the host could not be told ({0})".format(why)
 
 
 def said(pull: Pull, resumed: bool, notes: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ that most of a restore's time goes to are among them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import heapq
 import os
@@ -17,7 +18,7 @@ import re
 import secrets
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import LINK, OTHER, kind_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import LINK, OTHER, kind_of, open_folder
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.send import DESCRIPTION
@@ -68,6 +69,24 @@ def seed_of(text: str) -> str:
     return text
 
 
+@contextlib.contextmanager
+def _entries(tree: str, folder: str) -> Iterator[Iterator[os.DirEntry]]:
+    """What is in a folder of a set, however long its path is.
+
+    :raises OSError: when it cannot be read.
+    """
+    top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = open_folder(top, os.fsencode(folder))
+    finally:
+        os.close(top)
+    try:
+        with os.scandir(handle) as entries:
+            yield entries
+    finally:
+        os.close(handle)
+
+
 def _every(tree: str, unread: List[Tuple[str, str]]) -> Iterator[Member]:
     """All that is in a set, without its top.
 
@@ -77,7 +96,7 @@ def _every(tree: str, unread: List[Tuple[str, str]]) -> Iterator[Member]:
     while waiting:
         folder = waiting.pop()
         try:
-            with os.scandir(os.path.join(tree, folder)) as entries:
+            with _entries(tree, folder) as entries:
                 for entry in entries:
                     path = folder + "/" + entry.name if folder else entry.name
                     yield Member(path, entry.stat(follow_symlinks=False))
@@ -95,8 +114,12 @@ def _class(member: Member) -> Tuple[str, int]:
 def draw(tree: str, seed: str, most: int) -> Drawn:
     """Draw files and links from a set.
 
+    One whose path is longer than the system takes (pathconf(2), PATH_MAX: 1024 bytes on FreeBSD) could not be restored
+    by that path, and is only counted.
+
     :param most: how many.
     """
+    longest_path = os.pathconf("/", "PC_PATH_MAX")
     unread: List[Tuple[str, str]] = []
     entries, number = 1, 0
     # of each class those with the smallest digests; a heap gives the largest of them away
@@ -105,8 +128,10 @@ def draw(tree: str, seed: str, most: int) -> Drawn:
         entries += 1
         if member.kind == OTHER or member.path == DESCRIPTION:
             continue
+        if len(os.fsencode(os.path.join(tree, member.path))) >= longest_path:
+            continue
         number += 1
-        name = member.path.encode("utf-8", "surrogateescape")
+        name = os.fsencode(member.path)
         digest = hashlib.sha256(seed.encode("ascii") + b"\0" + name).digest()
         drawn = (-int.from_bytes(digest[:16], "big"), number, member)
         heap = classes.setdefault(_class(member), [])

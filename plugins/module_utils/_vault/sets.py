@@ -52,12 +52,15 @@ class Set(NamedTuple):
 
     @property
     def verified(self) -> Optional[Dict[str, Any]]:
-        """How the last look into it went (``_vault/verify.py``); ``None`` where there was none."""
+        """How the last look into it went (``_vault/verify.py``); ``None`` where there was none.
+
+        What was copied into it from another set, as ``cp -al`` does, is no look into this one.
+        """
         try:
             said = read_json(os.path.join(self.folder, VERIFIED))
         except ValueError:
             return None
-        return dict(said) if isinstance(said, dict) else None
+        return dict(said) if isinstance(said, dict) and said.get("set") == self.pull.id else None
 
     def as_dict(self) -> Dict[str, Any]:
         """For programs."""

@@ -718,9 +718,9 @@ class TestDigests:
 
     @pytest.mark.parametrize(
         ("one", "other", "same"),
-        [(5, 5, True), (5, 6, False), (10**9, 10**9 + 5, True), (10**9, 2 * 10**9, False), (-1, -(10**9), True)],
+        [(5, 5, True), (5, 6, True), (10**9, 10**9 + 5, True), (10**9, 2 * 10**9, False), (-1, -(10**9), True)],
     )
-    def test_times_of_systems_that_know_no_parts_of_a_second(self, one: int, other: int, same: bool) -> None:
+    def test_times_are_compared_as_rsync_does(self, one: int, other: int, same: bool) -> None:
         for times in ((one, other), (other, one)):
             assert digests.same_time(*times) is same
 
@@ -739,6 +739,19 @@ class TestDigests:
         with backed_up.exposing().lent(), pytest.raises(Refused, match=r"is being read by vault .*cut it off"):
             exposure.refuse_at_work(backed_up.runner, "an upgrade", "", 0)
         assert exposure.refuse_at_work(backed_up.runner, "an upgrade", "", 0) == []
+
+    def test_what_is_read_is_not_taken_away_however_old_it_is(
+        self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = backed_up.begin()
+        monkeypatch.setattr(exposure, "RESUME", -1)
+        handle = backed_up.exposing().reader()
+        try:
+            assert self.asked(backed_up, self.order(backed_up))["tag"] == begun["tag"]
+        finally:
+            os.close(handle)
+        assert len(backed_up.snapshots()) == 4
+        assert self.asked(backed_up, self.order(backed_up))["tag"] != begun["tag"] and backed_up.snapshots() == []
 
     def test_two_at_once(self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(exposure.Exposing.locked, "__defaults__", (0.0,))

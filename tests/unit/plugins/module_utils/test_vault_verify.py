@@ -20,9 +20,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests, records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import gate as host_gate
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import cli, config, gate, sample, sets, state
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Outcome, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, TELLINGS, WAITS, Outcome, Vault
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import Look, Verifier
 from ansible_collections.nanozfs.fleet.tests.unit.vault import NOW, Machine
@@ -78,7 +79,7 @@ class Pair:
         wanted = Look(**{"seed": "7", "now": True, **look})
         (outcome,) = verifier.run(names or ["web-1"], wanted, told.append)
         assert told == [outcome]
-        assert not os.path.exists(os.path.join(self.machine.root, ".verify")), "nothing of it stays"
+        assert not [name for name in os.listdir(self.machine.root) if "verify" in name], "nothing of it stays"
         return outcome
 
     def rot(self, path: str, tree: str = "") -> None:
@@ -272,14 +273,14 @@ def test_what_is_missing_here(pair: Pair) -> None:
 
 @needs_rsync
 def test_a_folder_that_cannot_be_read(pair: Pair, monkeypatch: Any) -> None:
-    scandir = os.scandir
+    open_folder = digests.open_folder
 
-    def rotten(path: Any) -> Any:
-        if str(path).endswith("/tree/var/db"):
+    def rotten(top: int, path: bytes) -> int:
+        if path == b"var/db":
             raise OSError(5, "Input/output error")
-        return scandir(path)
+        return open_folder(top, path)
 
-    monkeypatch.setattr(os, "scandir", rotten)
+    monkeypatch.setattr(sample, "open_folder", rotten)
     outcome = pair.verify()
     assert outcome.result == FAILED and "'/var/db' (the folder cannot be read: Input/output error)" in outcome.says
 
@@ -385,7 +386,22 @@ def test_a_host_that_refuses(pair: Pair) -> None:
     assert outcome.result == REFUSED and "state recovery" in outcome.says
 
 
+def test_a_host_whose_image_is_older(pair: Pair) -> None:
+    with pytest.raises(Refused) as refused:
+        host_gate.asked("nanozfs-backup of-later")
+    pair.machine.gate["web-1"] = (3, "nanozfs: {0}".format(refused.value))
+    outcome = pair.verify()
+    assert outcome.result == REFUSED and "the image of web-1 is older than this program" in outcome.says
+
+
 ROW = {"kind": "file", "size": 1, "mtime": 1, "ctime": 1, "mode": 1, "uid": 1, "gid": 1, "sha256": "a" * 64}
+
+SEEN = {key: value for key, value in ROW.items() if key != "sha256"}
+
+
+def order(digests_wanted: int = 2, most: int = 10) -> Dict[str, Any]:
+    files = [{"path": name, "kind": "file", "size": 5, "mtime": 1} for name in "ab"]
+    return {"files": files, "digests": digests_wanted, "bytes": most}
 
 
 @pytest.mark.parametrize(
@@ -394,13 +410,54 @@ ROW = {"kind": "file", "size": 1, "mtime": 1, "ctime": 1, "mode": 1, "uid": 1, "
         None, [], {}, {"begun": 1}, {"begun": "1", "files": []}, {"begun": True, "files": []},
         {"begun": 1, "files": [{"kind": "gone"}] * 3}, {"begun": 1, "files": [{}]},
         {"begun": 1, "files": [{"kind": "file"}]}, {"begun": 1, "files": [dict(ROW, sha256="\x1b")]},
-        {"begun": 1, "files": [dict(ROW, mode=True)]}, {"begun": 1, "files": [dict(ROW, kind="socket")]},
+        {"begun": 1, "files": [dict(ROW, mode=True)] * 2}, {"begun": 1, "files": [dict(ROW, kind="socket")] * 2},
+        {"begun": 1, "files": [{"kind": "gone", "sha256": "a" * 64}] * 2}, {"begun": 1, "files": [dict(ROW, uid=1 << 99)] * 2},
+        {"begun": 1, "files": [dict(ROW, sha256=None)] * 2},
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none(answer: Any) -> None:
-    assert gate.digests_of({"begun": 1, "files": [ROW]}, 1).files == [ROW]
+    assert gate.digests_of({"begun": 1, "files": [ROW, ROW]}, order()).files == [ROW, ROW]
     with pytest.raises(FleetError, match="is not what"):
-        gate.digests_of(answer, 2)
+        gate.digests_of(answer, order())
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "good"),
+    [
+        ([ROW], order(), False),  # it was cut off
+        ([], order(), False),
+        ([SEEN, SEEN], order(), True),
+        ([ROW], order(1), True),
+        ([SEEN, ROW], order(1), True),
+        ([ROW, ROW], order(1), False),  # more is restored than was asked for
+        ([ROW, ROW], order(2, 9), False),
+    ],
+)
+def test_an_answer_is_whole_and_within_its_bounds(rows: Any, wanted: Any, good: bool) -> None:
+    answer = {"begun": 1, "files": rows}
+    if good:
+        assert gate.digests_of(answer, wanted).files == rows
+        return
+    with pytest.raises(FleetError, match="is not what"):
+        gate.digests_of(answer, wanted)
+
+
+def test_a_host_that_lies_is_not_the_end_of_the_others(pair: Pair) -> None:
+    """It says nonsense of each file; what it says is judged before anything is done with it."""
+    pair.machine.told["hosts"]["web-2"] = dict(pair.machine.told["hosts"]["web-1"])
+    run = pair.machine.run
+
+    def lies(argv: Sequence[str], stdin: Optional[str], *rest: Any) -> Tuple[int, str, str]:
+        if argv[-1] != "nanozfs-backup digests":
+            return run(argv, stdin, *rest)
+        rows = [{"kind": "gone", "sha256": "a" * 64} for _each in json.loads(stdin or "")["files"]]
+        return 0, json.dumps({"begun": 1, "files": rows}), ""
+
+    pair.machine.run = lies  # type: ignore[method-assign]
+    told: List[Outcome] = []
+    Verifier(pair.vault).run([], Look(now=True), told.append)
+    assert [(each.host, each.result) for each in told] == [("web-1", FAILED), ("web-2", REFUSED)]
+    assert "is not what `nanozfs backup` says" in told[0].says and pair.machine.verified == []
 
 
 def test_a_window(pair: Pair) -> None:
@@ -428,25 +485,86 @@ def test_what_would_be_done(pair: Pair) -> None:
 
 @needs_rsync
 def test_a_host_that_cannot_be_told(pair: Pair) -> None:
-    run = pair.machine.run
+    run, tries = pair.machine.run, []
 
     def deaf(
         argv: Sequence[str], stdin: Optional[str], seconds: Optional[float], more: Mapping[str, str]
     ) -> Tuple[int, str, str]:
-        deafness = (255, "", "ssh: closed")
-        return deafness if argv[-1] == "nanozfs-backup verified" else run(argv, stdin, seconds, more)
+        if argv[-1] != "nanozfs-backup verified":
+            return run(argv, stdin, seconds, more)
+        tries.append(argv)
+        return 255, "", "ssh: closed"
 
     pair.machine.run = deaf  # type: ignore[method-assign]
     outcome = pair.verify()
     assert outcome.result == OK and "the host could not be told" in outcome.says
+    assert len(tries) == TELLINGS
     assert pair.vault.known(pair.machine.fleet.hosts["web-1"]).verified is not None
 
 
 @needs_rsync
 def test_what_was_killed_has_left_goes(pair: Pair) -> None:
-    left = os.path.join(pair.machine.root, ".verify", "web-1", "var")
+    left = os.path.join(pair.machine.root, ".verify-web-1", "var")
     os.makedirs(left)
     assert pair.verify().result == OK
+
+
+@needs_rsync
+@pytest.mark.parametrize("to", ["daily.1", ""])
+def test_a_set_that_somebody_takes_away_meanwhile(pair: Pair, to: str) -> None:
+    """By a rotation or a removal by hand; what is missing then is not missing in the backup."""
+
+    def rotates(argv: Sequence[str], folder: str, hear: Callable[[bytes], None]) -> Tuple[int, str]:
+        if os.path.isdir(pair.folder):
+            if to:
+                os.rename(pair.folder, os.path.join(os.path.dirname(pair.folder), to))
+            else:
+                shutil.rmtree(pair.folder)
+        return 23, "rsync: no such file"
+
+    outcome = pair.verify(stream=rotates)
+    assert outcome.result == FAILED and "was taken away or renamed while it was looked at" in outcome.says
+    assert pair.machine.verified == [] and not os.path.exists(pair.folder)
+    assert pair.vault.known(pair.machine.fleet.hosts["web-1"]).verified is None
+
+
+@needs_rsync
+def test_a_file_that_was_written_twice_in_a_second(pair: Pair) -> None:
+    """rsync takes it for the same in each pull to come."""
+    pair.write(b"cfg.conf", b"y" * 5000)
+    os.utime(os.path.join(pair.host, "cfg.conf"), ns=(10**18, 10**18 + 500))
+    os.utime(os.path.join(pair.tree, "cfg.conf"), ns=(10**18, 10**18 + 100))
+    later(pair)
+    assert "'/cfg.conf' (its content is another one)" in pair.verify().says
+
+
+@needs_rsync
+def test_what_was_copied_from_another_set_is_no_look_into_this_one(pair: Pair) -> None:
+    pair.verify()
+    older = os.path.join(os.path.dirname(pair.folder), "daily.1")
+    shutil.copytree(pair.folder, older, symlinks=True)
+    pull = state.Pull("20261129T220501Z", "web-1", 1, 2, OK, "rsnapshot", files=1)
+    state.write_json(os.path.join(older, sets.RECORD), asdict(pull))
+    assert [each.verified is not None for each in sets.sets_of(pair.machine.fleet, "web-1")] == [True, False]
+
+
+@needs_rsync
+def test_a_path_that_the_system_does_not_take(pair: Pair) -> None:
+    """It is there, as rsync has brought it step by step, and counts; by its path it could not be restored."""
+    before = os.getcwd()
+    os.chdir(pair.tree)
+    try:
+        for _each in range(20):
+            os.mkdir("d" * 250)
+            os.chdir("d" * 250)
+        with open("leaf", "wb"):
+            pass
+    finally:
+        os.chdir(before)
+    pair.entries += 21
+    pair.record()
+    outcome = pair.verify()
+    assert outcome.result == OK and " unread" not in outcome.says
 
 
 def test_no_room(pair: Pair, monkeypatch: Any) -> None:
