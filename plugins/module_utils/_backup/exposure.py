@@ -359,7 +359,8 @@ class Exposing:
     def lent(self) -> Iterator[Tuple[Exposure, List[str]]]:
         """Show what there is for as long as this call looks at it: as for a pull, and ended with the call.
 
-        What a pull that was cut can still go on with is looked at instead, and stays. No other call comes between.
+        What a pull that was cut can still go on with is looked at instead, and stays. No other call comes between, and
+        the host is not taken for idle meanwhile, however long that takes.
 
         :returns: it, and what else the backup host should know.
         :raises FleetError: as :meth:`begin`.
@@ -369,14 +370,25 @@ class Exposing:
             old = self.read()
             # one that is being read is never taken away, however long that has been under way
             if old is not None and not self.problem(old, young=not self.reading()):
-                yield self.touch(old), self._coming(here)
+                with self._reading():
+                    yield self.touch(old), self._coming(here)
                 return
             notes = self.close(here.pool)
             exposure = self._show(here, notes, lent=True)
             try:
-                yield exposure, [*notes, *self._coming(here)]
+                with self._reading():
+                    yield exposure, [*notes, *self._coming(here)]
             finally:
                 self.close(here.pool)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Hold the lock of a reader."""
+        handle = self.reader()
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def _ready(self) -> Situation:
         """See that the host has its own data.

@@ -150,7 +150,7 @@ def digests_of(said: Any, wanted: Mapping[str, Any]) -> Digests:
     :raises FleetError: when it is no answer to that.
     """
     begun: Any = said.get("begun") if isinstance(said, Mapping) else None
-    files = said.get("files") if isinstance(said, Mapping) else None
+    files: Any = said.get("files") if isinstance(said, Mapping) else None
     readable = _is_whole(begun) and isinstance(files, list) and all(map(_is_row, files))
     if not readable or not _is_answer(files, wanted):
         raise FleetError(
@@ -178,13 +178,13 @@ class Gate:
         if rc != 0:
             raise self._failure(word, rc, out, err)
         if len(out) > _MOST:
-            raise FleetError("{0} says too much".format(self._name), safe="nothing was pulled")
+            raise FleetError("{0} says too much".format(self._name), safe="its sets are as they were")
         try:
             return json.loads(out)
         except (ValueError, RecursionError):
             raise FleetError(
                 "{0} does not speak as `nanozfs backup` does".format(self._name),
-                safe="nothing was pulled",
+                safe="its sets are as they were",
                 todo="see what its root's shell or authorized_keys print: {0}".format(first_line(out) or "nothing"),
             )
 

@@ -411,8 +411,8 @@ def order(digests_wanted: int = 2, most: int = 10) -> Dict[str, Any]:
         {"begun": 1, "files": [{"kind": "gone"}] * 3}, {"begun": 1, "files": [{}]},
         {"begun": 1, "files": [{"kind": "file"}]}, {"begun": 1, "files": [dict(ROW, sha256="\x1b")]},
         {"begun": 1, "files": [dict(ROW, mode=True)] * 2}, {"begun": 1, "files": [dict(ROW, kind="socket")] * 2},
-        {"begun": 1, "files": [{"kind": "gone", "sha256": "a" * 64}] * 2}, {"begun": 1, "files": [dict(ROW, uid=1 << 99)] * 2},
-        {"begun": 1, "files": [dict(ROW, sha256=None)] * 2},
+        {"begun": 1, "files": [{"kind": "gone", "sha256": "a" * 64}] * 2},
+        {"begun": 1, "files": [dict(ROW, uid=1 << 99)] * 2}, {"begun": 1, "files": [dict(ROW, sha256=None)] * 2},
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none(answer: Any) -> None:
@@ -447,9 +447,11 @@ def test_a_host_that_lies_is_not_the_end_of_the_others(pair: Pair) -> None:
     pair.machine.told["hosts"]["web-2"] = dict(pair.machine.told["hosts"]["web-1"])
     run = pair.machine.run
 
-    def lies(argv: Sequence[str], stdin: Optional[str], *rest: Any) -> Tuple[int, str, str]:
+    def lies(
+        argv: Sequence[str], stdin: Optional[str], seconds: Optional[float], more: Mapping[str, str]
+    ) -> Tuple[int, str, str]:
         if argv[-1] != "nanozfs-backup digests":
-            return run(argv, stdin, *rest)
+            return run(argv, stdin, seconds, more)
         rows = [{"kind": "gone", "sha256": "a" * 64} for _each in json.loads(stdin or "")["files"]]
         return 0, json.dumps({"begun": 1, "files": rows}), ""
 
@@ -530,7 +532,7 @@ def test_a_set_that_somebody_takes_away_meanwhile(pair: Pair, to: str) -> None:
 
 @needs_rsync
 def test_a_file_that_was_written_twice_in_a_second(pair: Pair) -> None:
-    """rsync takes it for the same in each pull to come."""
+    """A pull takes it for the same, now and later."""
     pair.write(b"cfg.conf", b"y" * 5000)
     os.utime(os.path.join(pair.host, "cfg.conf"), ns=(10**18, 10**18 + 500))
     os.utime(os.path.join(pair.tree, "cfg.conf"), ns=(10**18, 10**18 + 100))
