@@ -735,9 +735,7 @@ class TestDigests:
         backed_up.host.command("zfs", "set", "nanozfs:phase=armed", "nanozfs:txn=1", "nanozfs:kind=upgrade", ROOT)
         assert "upgrade 1 is in phase armed" in self.asked(backed_up, self.order(backed_up))["notes"][0]
 
-    def test_an_upgrade_waits_for_it_as_for_a_pull(
-        self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_upgrade_waits_for_it_as_for_a_pull(self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(exposure, "FRESH", -1)  # it takes long
         with backed_up.exposing().lent(), pytest.raises(Refused, match=r"is being read by vault .*cut it off"):
             exposure.refuse_at_work(backed_up.runner, "an upgrade", "", 0)
