@@ -28,7 +28,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import Look, Verifier
 from ansible_collections.nanozfs.fleet.tests.unit.vault import NOW, Machine
 
-HOSTILE = (b"new\nline", b"quote'and\"more", b"-rf", b"--delete", b"inva\xff\xfelid", b" blank ", b"\x1b[31mred", b"*")
+HOSTILE = (
+    b"new\nline", b"quote'and\"more", b"-rf", b"--delete", b"inva\xff\xfelid", b" blank ", b"\x1b[31mred", b"*",
+    b"host:x", b"[a]?",
+)  # fmt: skip
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
