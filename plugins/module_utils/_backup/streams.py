@@ -30,8 +30,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printab
 RAW = ("-w",)
 
 #: of all else: blocks as they are on the disks here. They must be the same each time: an incremental stream with other
-#: blocks than the one before is refused (zfs-send(8), -L)
-PLAIN = ("-L", "-e", "-c")
+#: blocks than the one before is refused (zfs-send(8), -L). Not -e: what that sends cannot be received into an encrypted
+#: dataset (``dmu_recv_begin_check()`` of OpenZFS's ``dmu_recv.c``), and the pool of a backup host may well be encrypted
+PLAIN = ("-L", "-c")
 
 #: what a token may hold (``get_receive_resume_token_impl()`` of ``dsl_dataset.c``); the rest is of redacted streams and
 #: of what a host has received itself, and neither is anything that is shown
@@ -39,7 +40,8 @@ _FIELDS = {"fromguid", "object", "offset", "bytes", "toguid", "toname"}
 _FIELDS |= {"largeblockok", "embedok", "compressok", "rawok"}
 
 #: version, checksum, length, and what is in it (``zfs_send_resume_token_to_nvlist()``)
-_TOKEN = re.compile(r"1-[0-9a-f]{1,16}-[0-9a-f]{1,16}-[0-9a-f]{2,20000}\Z")
+#: zfs makes room for as much as the length says before it looks at the rest
+_TOKEN = re.compile(r"1-[0-9a-f]{1,16}-[0-9a-f]{1,5}-[0-9a-f]{2,20000}\Z")
 _GUID = re.compile(r"\d{1,20}\Z")
 _FIELD = re.compile(r"\s+(\w+) = (.*)\Z")
 
@@ -165,5 +167,6 @@ def _judge(exposing: Exposing, shown: Exposure, part: Part, token: str) -> None:
     # a name in a token that was made up could hold line ends, and what looks like another field
     if len(pairs) != len(fields) or not set(fields) <= _FIELDS or fields.get("toname") != name:
         raise gone
-    if guid != _guids(exposing, shown).get(part.dataset):
+    # what is encrypted must not go out in the clear because a token forgot to say so, nor the other way round
+    if guid != _guids(exposing, shown).get(part.dataset) or ("rawok" in fields) != _is_encrypted(exposing, part):
         raise gone

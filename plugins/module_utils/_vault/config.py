@@ -246,7 +246,8 @@ def fleet_of(said: Any) -> Fleet:
 
 
 def _is_dataset(text: str) -> bool:
-    return len(text) <= 80 and bool(_DATASET.fullmatch(text))
+    # with the names of a host, of one of its datasets and of a snapshot it must be one of 255 (zfssend.called)
+    return len(text) <= 40 and bool(_DATASET.fullmatch(text))
 
 
 def _is_root(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import select
 import signal
 import subprocess
 import threading
@@ -172,6 +173,7 @@ class Order(NamedTuple):
     :param user: whom the target runs as; empty for this program's own.
     :param limit: the most in a second, in bytes; 0 for no limit.
     :param seconds: that all may take; ``None`` for any.
+    :param most: the most that is taken, in bytes; ``None`` for any number.
     """
 
     source: Sequence[str]
@@ -182,6 +184,7 @@ class Order(NamedTuple):
     user: str = ""
     limit: int = 0
     seconds: Optional[float] = None
+    most: Optional[int] = None
 
 
 class Flowed(NamedTuple):
@@ -192,6 +195,7 @@ class Flowed(NamedTuple):
     :param target: the same of the one that took it; ``None`` where that was never begun.
     :param wrong: why it was not taken.
     :param late: its time was over.
+    :param full: there was more of it than is taken.
     """
 
     sent: int
@@ -201,6 +205,7 @@ class Flowed(NamedTuple):
     target_said: str = ""
     wrong: str = ""
     late: bool = False
+    full: bool = False
 
 
 #: carries out an :class:`Order`
@@ -208,6 +213,9 @@ Flow = Callable[[Order], Flowed]
 
 #: bytes that are handed on at a time
 _PIECE = 1 << 17
+
+#: for how long it may be silent (seconds): a host whose disks hang, or that was broken into, must not hold up all others
+SILENCE = 600
 
 
 def _begin(argv: Sequence[str], user: str, **streams: Any) -> subprocess.Popen:
@@ -256,18 +264,27 @@ class _Side:
         return status, b"".join(self._said).decode("utf-8", "replace")
 
 
+def _piece(stream: IO[bytes], size: int) -> bytes:
+    """What has come; nothing at its end, or when nothing comes for too long."""
+    ready, _write, _except = select.select([stream], [], [], SILENCE)
+    return stream.read(size) if ready else b""
+
+
 def _head(stream: IO[bytes], size: int) -> bytes:
     found = b""
     while len(found) < size:
-        piece = stream.read(size - len(found))
+        piece = _piece(stream, size - len(found))
         if not piece:
             break
         found += piece
     return found
 
 
-def _pump(source: IO[bytes], target: IO[bytes], head: bytes, limit: int) -> int:
-    """Hand a stream on, at most so fast, until one of the two has had enough; how many bytes came."""
+def _pump(source: IO[bytes], target: IO[bytes], head: bytes, limit: int, most: Optional[int]) -> Tuple[int, bool]:
+    """Hand a stream on, at most so fast and so much, until one of the two has had enough; how many bytes came, and
+    whether there were more.
+    """
+    full = False
     began, sent, piece = time.monotonic(), 0, head
     try:
         while piece:
@@ -277,12 +294,15 @@ def _pump(source: IO[bytes], target: IO[bytes], head: bytes, limit: int) -> int:
             sent += len(piece)
             while limit and not _stopped.is_set() and sent / limit > time.monotonic() - began:
                 time.sleep(min(0.5, max(0.0, sent / limit - (time.monotonic() - began))))
-            piece = source.read(min(_PIECE, limit or _PIECE))
+            piece = _piece(source, min(_PIECE, limit or _PIECE))
+            full = most is not None and sent + len(piece) > most
+            if full:
+                break
     except BrokenPipeError:
         sent += len(piece)
     with contextlib.suppress(OSError):
         target.close()
-    return sent
+    return sent, full
 
 
 def flow(order: Order) -> Flowed:
@@ -304,7 +324,7 @@ def flow(order: Order) -> Flowed:
         timer.start()
     gives: Any = first.process.stdout
     takes: Any = first.process.stdin
-    sent, wrong, target, target_said = 0, "", None, ""
+    sent, wrong, target, target_said, full = 0, "", None, "", False
     try:
         with contextlib.suppress(OSError):  # it may have ended already
             takes.write(order.text.encode("utf-8"))
@@ -325,7 +345,7 @@ def flow(order: Order) -> Flowed:
                 else:
                     sides.append(second)
                     into: Any = second.process.stdin
-                    sent = _pump(gives, into, head, order.limit)
+                    sent, full = _pump(gives, into, head, order.limit, order.most)
                     target, target_said = second.over()
             if target != 0:
                 first.end()
@@ -339,4 +359,4 @@ def flow(order: Order) -> Flowed:
         source, source_said = first.over()
         if timer is not None:
             timer.cancel()
-    return Flowed(sent, source, source_said, target, target_said, wrong, late.is_set())
+    return Flowed(sent, source, source_said, target, target_said, wrong, late.is_set(), full)

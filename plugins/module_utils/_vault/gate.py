@@ -97,7 +97,10 @@ def streams_of(said: Any, tag: str) -> Tuple[Stream, ...]:
         inner = path.split("/")
         if len(dataset) > 255 or not _DATASET.fullmatch(dataset) or not _GUID.fullmatch(guid):
             raise wrong
-        if "\0" in path or any(part in ("", ".", "..") for part in [*inner, *dataset.split("/")]):
+        # with a line end in it, nobody would find again what is mounted there
+        if any(ord(each) < 32 or ord(each) == 127 for each in path):
+            raise wrong
+        if any(part in ("", ".", "..") for part in [*inner, *dataset.split("/")]):
             raise wrong
         if not all(isinstance(base, str) and _GUID.fullmatch(base) for base in bases):
             raise wrong

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
@@ -16,7 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printab
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import sets
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, METHODS, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import Known
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK
 
 _MIB = 1 << 20
 
@@ -52,12 +52,22 @@ def mounted(fleet: Fleet) -> None:
         )
 
 
-def room(fleet: Fleet, known: Known) -> None:
-    """See that there is room for a set like the last one.
+def expected(found: Sequence[sets.Set]) -> int:
+    """As many bytes as the next set of a host brings at least: of the last good ones the smallest, as one that came as
+    a whole says nothing of the next. Of a single one nothing is known.
+
+    :param found: its sets, the newest first.
+    """
+    sent = [each.pull.sent for each in found if each.pull.result == OK][:3]
+    return min(sent) if len(sent) > 1 else 0
+
+
+def room(fleet: Fleet, host: str) -> None:
+    """See that there is room for a set of a host like the last ones.
 
     :raises Refused: when there is not, or less than the reserve would be left.
     """
-    room_for(fleet, known.good.sent if known.good else 0, "nothing was pulled; all sets are as they were")
+    room_for(fleet, expected(sets.sets_of(fleet, host)), "nothing was pulled; all sets are as they were")
 
 
 def room_for(fleet: Fleet, need: int, safe: str) -> None:

@@ -13,11 +13,11 @@ import os
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, root, sets, transfer, when
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, root, send, sets, transfer, when
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import RSNAPSHOT, SEND, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.dirvish import Dirvish
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.gate import Gate, Tree, gate_of
@@ -167,6 +167,10 @@ class Vault:
         """Run a command here that may take its time."""
         self._run(argv, None, None, {})
 
+    def reading(self, chosen: sets.Set) -> ContextManager[None]:
+        """Have the files of a set where it says, for as long as they are read."""
+        return send.reading(self.fleet, self.places, chosen, self._run)
+
     # a run
 
     def run(self, names: Sequence[str], now: bool, says: Callable[[Outcome], None]) -> List[Outcome]:
@@ -304,7 +308,7 @@ class Vault:
             if host.method == SEND:  # what comes into a pool needs no room in the folder
                 ZfsSend(self.fleet, host, self.places, self._run, self._flow).ready()
             else:
-                root.room(self.fleet, known)
+                root.room(self.fleet, host.name)
             tree = self.gate(host).begin()
         except FleetError as error:
             known = self.known(host)

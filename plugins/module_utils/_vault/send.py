@@ -204,15 +204,33 @@ def measure(top: str) -> Tuple[int, int]:
 
 
 @contextlib.contextmanager
-def finding(fleet: Fleet, host: str, order: Order, run: execute.Long = execute.execute) -> Iterator[Found]:
-    """What would be sent, for as long as it is looked at: a set in a pool is only mounted then.
+def alone(places: Places, host: str) -> Iterator[None]:
+    """One at a time reads the sets of a host.
+
+    :raises Refused: when there is another.
+    """
+    with state.locked(places.lock(sets.READING + host)) as free:
+        if not free:
+            raise Refused(
+                "something is being sent to {0} already, or a set of it is verified".format(host),
+                safe="that goes on",
+                todo="wait for its end, or end it there (`pgrep -f nanozfs-backup` says its process)",
+            )
+        yield
+
+
+@contextlib.contextmanager
+def reading(fleet: Fleet, places: Places, chosen: sets.Set, run: execute.Long) -> Iterator[None]:
+    """Have the files of a set where it says, for as long as they are read here.
 
     :param run: how commands are run.
-    :raises FleetError: when it is not there.
+    :raises FleetError: when they cannot be had.
     """
-    chosen = choose(fleet, host, order.set)
-    with opened(fleet, chosen, run):
-        yield find(chosen, order)
+    if chosen.pull.method != SEND:
+        yield
+        return
+    with alone(places, chosen.pull.host), opened(fleet, chosen, run):  # it is mounted once
+        yield
 
 
 def find(chosen: sets.Set, order: Order) -> Found:
@@ -397,10 +415,9 @@ class Sender:
         :raises FleetError: when there is nothing to send.
         """
         self.host(name)
-        with contextlib.ExitStack() as stack:
-            if choose(self.fleet, name, order.set).pull.method == SEND:  # which is mounted once
-                stack.enter_context(self._free(name))
-            found = stack.enter_context(finding(self.fleet, name, order, self._commands))
+        chosen = choose(self.fleet, name, order.set)
+        with reading(self.fleet, self.places, chosen, self._commands):
+            found = find(chosen, order)
             return {
                 "label": self.fleet.label,
                 "key": self.public_key(),
@@ -444,24 +461,9 @@ class Sender:
         """
         check(order)
         host = self.host(name)
-        looking = finding(self.fleet, name, order, self._commands)
-        with self._free(name), looking as found, self._ssh(host, order) as ssh:
-            return self._tries(host, order, found, ssh, says)
-
-    @contextlib.contextmanager
-    def _free(self, name: str) -> Iterator[None]:
-        """One at a time for a host.
-
-        :raises Refused: when there is another.
-        """
-        with state.locked(self.places.lock("send-" + name)) as free:
-            if not free:
-                raise Refused(
-                    "something is being sent to {0} already".format(name),
-                    safe="that goes on",
-                    todo="wait for its end, or end it there (`pgrep -f 'send {0}'` says its process)".format(name),
-                )
-            yield
+        chosen = choose(self.fleet, name, order.set)
+        with alone(self.places, name), opened(self.fleet, chosen, self._commands), self._ssh(host, order) as ssh:
+            return self._tries(host, order, find(chosen, order), ssh, says)
 
     def _tries(self, host: Host, order: Order, found: Found, ssh: List[str], says: Callable[[str], None]) -> Sent:
         notes: List[str] = []

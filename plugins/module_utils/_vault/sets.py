@@ -23,6 +23,9 @@ RECORD = "nanozfs-set.json"
 VERIFIED = "nanozfs-verified.json"
 TREE = "tree"
 
+#: before the name of a host: the lock of who reads its sets
+READING = "send-"
+
 #: what says that a folder is the root of sets: without it, the file system that should be there is not mounted
 MARKER = ".nanozfs-backup"
 

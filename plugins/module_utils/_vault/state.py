@@ -26,6 +26,15 @@ _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 _MOST = 1 << 20
 
 
+def moment_of(stamp: str) -> Optional[int]:
+    """Seconds since the epoch of ``20261130T220501Z``; ``None`` where it is no such text."""
+    match = _STAMP.fullmatch(stamp)
+    try:
+        return calendar.timegm(tuple(int(each) for each in match.groups()) + (0, 0, 0)) if match else None
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True)
 class Pull:
     """How a pull went.
@@ -64,11 +73,8 @@ class Pull:
         For how long sets are kept, and whether there is one of this night, goes by that and not by :attr:`begun`: with
         a clock that is wrong, or a lie, a host would have its older sets rotated away in hours.
         """
-        match = _STAMP.fullmatch(self.id)
-        try:
-            return calendar.timegm(tuple(int(each) for each in match.groups()) + (0, 0, 0)) if match else self.begun
-        except ValueError:
-            return self.begun
+        moment = moment_of(self.id)
+        return self.begun if moment is None else moment
 
 
 @dataclass(frozen=True)

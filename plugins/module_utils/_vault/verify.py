@@ -31,7 +31,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     transfer,
     when,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import Host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import RSNAPSHOT, SEND, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Outcome, Vault, told
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import (
     FAILED,
@@ -113,8 +113,11 @@ class Verified:
         return dict(asdict(self), v=1, names=[each._asdict() for each in self.names])
 
 
-def said(found: Verified, notes: Sequence[str]) -> str:
-    """It in a line."""
+def said(found: Verified, notes: Sequence[str], method: str = RSNAPSHOT) -> str:
+    """It in a line.
+
+    :param method: what the set was pulled by.
+    """
     more = "".join("; " + note for note in notes)
     looked = "{0} of set {1} restored and compared, {2}, seed {3}".format(
         counted(found.files, "file"), found.set, root.shown_size(found.bytes), found.seed
@@ -125,10 +128,13 @@ def said(found: Verified, notes: Sequence[str]) -> str:
         return "verified: {0}{1}".format(looked, more)
     named = ["{0!r} ({1})".format(each.path[:200], each.why) if each.path else each.why for each in found.names]
     rest = ", and {0} more".format(found.wrong - NAMED) if found.wrong > NAMED else ""
+    anew = "remove the files from the newest set"
+    if method == SEND:  # in which nothing can be removed
+        anew = "on the host, destroy the bookmarks of their datasets (`zfs list -t bookmark`)"
     return (
         "VERIFICATION FAILED: not what the host had: {0}{1}; {2}. Safe now: no set was changed, and older ones may "
-        "share these files. Next: see what is wrong with the disks here; remove the files from the newest set, so that "
-        "the next pull fetches them anew, and verify that{3}".format(", ".join(named[:NAMED]), rest, looked, more)
+        "share these files. Next: see what is wrong with the disks here; {4}, so that the next pull fetches them anew, "
+        "and verify that{3}".format(", ".join(named[:NAMED]), rest, looked, more, anew)
     )
 
 
@@ -189,13 +195,14 @@ class Verifier:
                 safe=_SAFE,
                 todo="see `nanozfs-backup status`; a set that is partial is no good one",
             )
-        drawn = sample.draw(chosen.path, look.seed, min(digests.MOST, DRAWN * look.files + DRAWN))
-        if look.check:
-            words = "would restore and compare {0} of set {1}, {2} at most, seed {3}"
-            number = counted(min(look.files, len(drawn.members)), "file")
-            size = root.shown_size(look.bytes)
-            return Outcome(host.name, OK, words.format(number, chosen.pull.id, size, look.seed))
-        found, notes = self._compared(host, look, chosen, drawn)
+        with self._vault.reading(chosen):
+            drawn = sample.draw(chosen.path, look.seed, min(digests.MOST, DRAWN * look.files + DRAWN))
+            if look.check:
+                words = "would restore and compare {0} of set {1}, {2} at most, seed {3}"
+                number = counted(min(look.files, len(drawn.members)), "file")
+                size = root.shown_size(look.bytes)
+                return Outcome(host.name, OK, words.format(number, chosen.pull.id, size, look.seed))
+            found, notes = self._compared(host, look, chosen, drawn)
         there = sets.record_in(chosen.folder)
         if there is None or there.id != chosen.pull.id:
             raise FleetError(
@@ -209,7 +216,7 @@ class Verifier:
             write_json(os.path.join(chosen.folder, sets.VERIFIED), found.as_dict())
         untold = told(lambda: self._vault.gate(host).verified(_for_host(found)))
         more = [*notes, *filter(None, (known.broken, untold))]
-        return Outcome(host.name, found.result, said(found, more), verified=found.as_dict())
+        return Outcome(host.name, found.result, said(found, more, chosen.pull.method), verified=found.as_dict())
 
     def _compared(
         self, host: Host, look: Look, chosen: sets.Set, drawn: sample.Drawn

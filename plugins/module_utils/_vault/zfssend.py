@@ -24,23 +24,23 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import struct
 import time
 from dataclasses import asdict, replace
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Container, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import delegation
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Snapshot, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, sets, transfer
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, root, sets, state, transfer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import SEND, Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.gate import Stream, gate_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.method import Method
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.retention import DAY, days, kind_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.root import shown_size
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, PARTIAL, Pull, read_json, write_json
 
 #: in the folder of a set: which dataset is where
@@ -74,11 +74,18 @@ _STRANGE = 1 << 0 | 1 << 1 | 1 << 21 | 1 << 26
 #: the gate's own refusal
 _REFUSED = 3
 
-#: the longest name for a dataset here that is that of the host
-_LONGEST = 100
+#: the longest name for a dataset here that is that of the host. ZFS takes 255 characters with all that is around it:
+#: the dataset of this machine (40), a host (64), when it came as a whole again (17), the snapshot with its label (77)
+_LONGEST = 53
+
+#: what a name that was shortened ends with, and when a dataset came as a whole again (the id of a set)
+_SHORTENED = re.compile(r"-[0-9a-f]{12}\Z")
+_AGAIN = re.compile(r"\.\d{8}T\d{6}Z\Z")
 
 #: snapshots that are ours to destroy
 _TAGS = "nanozfs-backup-"
+
+_NOTHING = "nothing was read, and no set was changed"
 
 _FULL = ("out of space", "space quota exceeded")
 _CUT = ("incomplete stream", "failed to read from stream", "signal received")
@@ -100,7 +107,8 @@ def judge(head: bytes, tag: str, stream: Stream, base: str) -> str:
     features = version >> 2
     if kind != 0 or version & 3 != _SUBSTREAM or of != _FILE_SYSTEM or features & _STRANGE or flags & _CLONE:
         return "it is a stream of another kind than was asked for"
-    if str(to) != stream.guid or not name.rstrip(b"\0").endswith(b"@" + tag.encode("ascii")):
+    # zfs reads the name up to the first zero byte, and no further
+    if str(to) != stream.guid or name.partition(b"\0")[0].partition(b"@")[2] != tag.encode("ascii"):
         return "it is a stream of another snapshot than was asked for"
     if begin != int(base or 0):
         return "it begins at another snapshot than the one that is here"
@@ -110,14 +118,15 @@ def judge(head: bytes, tag: str, stream: Stream, base: str) -> str:
 
 
 def called(dataset: str) -> str:
-    """What a dataset of a host is called here; no two are called alike.
+    """What a dataset of a host is called here; no two are called alike, and none as another one that came again.
 
     :param dataset: its whole name on the host.
     """
     name = dataset.replace("/", ":")
-    if ":" not in dataset and len(name) <= _LONGEST:
+    if ":" not in dataset and len(name) <= _LONGEST and not _SHORTENED.search(name) and not _AGAIN.search(name):
         return name
-    return "{0}-{1}".format(name[:_LONGEST], hashlib.sha256(dataset.encode("ascii")).hexdigest()[:12])
+    digest = hashlib.sha256(dataset.encode("ascii")).hexdigest()[:12]
+    return "{0}-{1}".format(name[: _LONGEST - len(digest) - 1], digest)
 
 
 class Kept(NamedTuple):
@@ -197,7 +206,7 @@ class ZfsSend(Method):
         where there is none.
         """
         name = called(dataset)
-        again = [each for each in names if each.startswith(name + ".") and each[len(name) + 1 :].endswith("Z")]
+        again = [each for each in names if each.startswith(name) and _AGAIN.fullmatch(each[len(name) :])]
         return max(again) if again else name if name in names else ""
 
     def _token(self, name: str) -> str:
@@ -275,20 +284,22 @@ class ZfsSend(Method):
 
         :raises Refused: when there is not, or less than the reserve would be left.
         """
-        pool = self._fleet.dataset.partition("/")[0]
-        used, free = (int(self._zfs.values(pool, ["used", "available"])[key]) for key in ("used", "available"))
-        mine = int(self._zfs.value(self._top, "available"))  # a quota may leave less than the pool has
-        # of the last sets the smallest: one that came as a whole says nothing of the next one
-        good = [each.pull.sent for each in self._sets() if each.pull.result == OK][:3]
-        need, least = (min(good) if len(good) > 1 else 0), (used + free) * self._fleet.reserve // 100
+        mine, free, least = self._space()
+        need = root.expected(self._sets())
         if free - need < least or mine < need:
             words = "the backup host is full: {0} has {1} free, and {2} for the set and {3} for the reserve ({4} %) are"
-            sizes = (shown_size(min(mine, free)), shown_size(need), shown_size(least))
+            sizes = [root.shown_size(each) for each in (min(mine, free), need, least)]
             raise Refused(
                 words.format(self._top, *sizes, self._fleet.reserve) + " needed",
                 safe="nothing was pulled; all sets are as they were",
                 todo="make room: a larger pool, fewer sets (backup_retain), or less in them (nanozfs:backup=skip)",
             )
+
+    def _space(self) -> Tuple[int, int, int]:
+        """How many bytes a quota leaves for the host, how many the pool has, and how many of those must stay."""
+        said = self._zfs.values(self._fleet.dataset.partition("/")[0], ["used", "available"])
+        used, free = int(said["used"]), int(said["available"])
+        return int(self._zfs.value(self._top, "available")), free, (used + free) * self._fleet.reserve // 100
 
     # the streams
 
@@ -298,6 +309,8 @@ class ZfsSend(Method):
         :raises FleetError: when the host does not say what there is.
         """
         end = None if seconds is None else time.monotonic() + seconds
+        mine, free, least = self._space()
+        most = min(mine, free - least)  # whatever the host sends: the others need their room
         gate = gate_of(self._fleet, self._host, self._places, self._run)
         streams = gate.datasets(pull.tag)
         os.makedirs(os.path.join(self._folder, pull.id, sets.TREE), mode=0o700)
@@ -307,7 +320,7 @@ class ZfsSend(Method):
             return found._replace(code=code, said="what the host says of itself did not come: " + said), False
         for stream in streams:
             left = None if end is None else max(1.0, end - time.monotonic())
-            came, late = self._receive(pull, stream, left)
+            came, late = self._receive(pull, stream, left, most - found.sent)
             found = came._replace(sent=found.sent + came.sent)
             if came.code or late:
                 return found, late
@@ -327,7 +340,7 @@ class ZfsSend(Method):
         rows = self._zfs.runner.ask(argv, "see how large the snapshots are").rows()
         return sum(int(size) for name, size in rows if name.endswith("@" + tag))
 
-    def _receive(self, pull: Pull, stream: Stream, seconds: Optional[float]) -> Tuple[transfer.Pulled, bool]:
+    def _receive(self, pull: Pull, stream: Stream, seconds: Optional[float], most: int) -> Tuple[transfer.Pulled, bool]:
         """One dataset: the rest of what is here in part, what has changed since a snapshot that both have, or all."""
         sent, tokens = 0, 0
         while True:
@@ -347,7 +360,7 @@ class ZfsSend(Method):
                 name, base = self._start(pull, stream, name, there)
                 if base:
                     wish["base"] = base
-            went = self._carry(stream, pull.tag, name, wish, base, seconds)
+            went = self._carry(stream, pull.tag, name, wish, base, seconds, max(0, most - sent))
             sent += went.sent
             if token and went.source == _REFUSED and went.target is None and not tokens:
                 tokens += 1  # it is of another snapshot, which the host has no more
@@ -374,10 +387,19 @@ class ZfsSend(Method):
             if not newer:
                 return name, common.guid
             taken = self._taken()
-            if all((name, each.tag) not in taken and each.tag.startswith(_TAGS) for each in newer):
+            foreign = [each.name for each in newer if not each.tag.startswith(_TAGS)]
+            if foreign:
+                raise Refused(
+                    "{0} is none of ours, and nothing can be received after it".format(foreign[-1]),
+                    safe="all sets are as they were",
+                    todo="see what it is for, destroy it, and have nobody take snapshots below {0}".format(
+                        self._fleet.dataset
+                    ),
+                )
+            if all((name, each.tag) not in taken for each in newer):
                 self._zfs.rollback(common.name, destroy_newer=True)
                 return name, common.guid
-        if there:
+        if name:
             self._notes.append(
                 "{0} comes as a whole again, as the host has no bookmark of a snapshot that is here; what there was "
                 "stays as {1}/{2} until no set has it any more".format(stream.dataset, self._top, name)
@@ -394,7 +416,14 @@ class ZfsSend(Method):
         return found
 
     def _carry(
-        self, stream: Stream, tag: str, name: str, wish: Mapping[str, str], base: str, seconds: Optional[float]
+        self,
+        stream: Stream,
+        tag: str,
+        name: str,
+        wish: Mapping[str, str],
+        base: str,
+        seconds: Optional[float],
+        most: int,
     ) -> execute.Flowed:
         """Have a stream sent and received."""
         ssh = [*transfer.ssh_argv(self._fleet, self._host, self._places), self._host.name, "nanozfs-backup send"]
@@ -410,6 +439,7 @@ class ZfsSend(Method):
                 self._fleet.user,
                 self._host.bandwidth,
                 seconds,
+                most,
             )
         )
 
@@ -436,7 +466,7 @@ class ZfsSend(Method):
                 else "the host does not send {0}: {1}".format(stream.dataset, said)
             )
             code = 12 if cut else 1
-        elif any(each in went.target_said for each in _FULL):
+        elif went.full or any(each in went.target_said for each in _FULL):
             return transfer.Pulled(1, said="the backup host is full", full=True, program="zfs")
         elif not went.target_said.strip() or any(each in went.target_said for each in _CUT):
             said = "the line was cut while {0} came; the next try goes on there".format(stream.dataset)
@@ -471,16 +501,36 @@ class ZfsSend(Method):
     def _expire(self, now: Pull) -> List[str]:
         """Take away sets whose time is over, and the snapshots that no set has; what could not be.
 
-        Never the newest snapshot of a dataset that the host has: the next stream begins there.
+        Never the newest snapshot of a dataset that the host has: the next stream begins there. And nothing while a set
+        is read: FreeBSD unmounts a snapshot that is destroyed, and a restore would find empty folders.
+        """
+        with state.locked(self._places.lock(sets.READING + self._host.name)) as free:
+            if not free:
+                return ["nothing was expired, as a set is being read"]
+            sound = {each.name for each in self._sets()}
+            for name in sorted(os.listdir(self._folder)):
+                if name not in sound and os.path.exists(os.path.join(self._folder, name, sets.RECORD)):
+                    return ["nothing was expired, as the record of the set {0} cannot be read".format(name)]
+            dropped = set()
+            for each in self._sets():
+                over = each.pull.tried + days(self._host.retain, each.pull.kind or "daily") * DAY
+                if each.pull.id != now.id and over <= now.tried:
+                    _close(self._zfs, _places(each))  # what one that was killed has left
+                    _drop(each.folder)
+                    dropped.add(each.pull.tag)
+            return self._clean(now, dropped)
+
+    def _clean(self, now: Pull, dropped: Container[str]) -> List[str]:
+        """Destroy the snapshots that no set has, and the datasets that have none left; what could not be.
+
+        :param dropped: names of the snapshots of sets that have just gone.
         """
         notes: List[str] = []
-        for each in self._sets():
-            over = each.pull.tried + days(self._host.retain, each.pull.kind or "daily") * DAY
-            if each.pull.id != now.id and over <= now.tried:
-                _drop(each.folder)
         taken = self._taken()
         snapshots = self._snapshots()
         current = {each.name for each in self._kept}
+        of_sets = [one for name, there in snapshots.items() for one in there if (name, one.tag) in taken]
+        first = min((one.createtxg for one in of_sets), default=0)
         for name, there in snapshots.items():
             full = "{0}/{1}".format(self._top, name)
             if name not in current and self._token(name):
@@ -488,16 +538,32 @@ class ZfsSend(Method):
             left = list(there)
             for one in there:
                 newest = name in current and one == there[-1]
-                if newest or (name, one.tag) in taken or not one.tag.startswith(_TAGS):
+                if newest or (name, one.tag) in taken or not (one.tag in dropped or self._is_over(one, first, now)):
                     continue
                 try:
                     self._zfs.destroy_snapshot(one.name)
                     left.remove(one)
                 except FleetError as error:  # somebody reads or holds it
                     notes.append("{0} stays: {1}".format(one.name, error.what))
-            if not left and name not in current and self._zfs.dataset(full) is not None:
+            # what never had a snapshot of ours is a person's
+            if there and not left and name not in current and self._zfs.dataset(full) is not None:
                 self._zfs.destroy(full)
         return notes
+
+    def _is_over(self, one: Snapshot, first: int, now: Pull) -> bool:
+        """Whether a snapshot that no set has may go.
+
+        What is older than all sets may be of sets whose records went with the disk that they were on. It stays for as
+        long as any set would.
+
+        :param first: createtxg of the first snapshot that a set has.
+        """
+        if not one.tag.startswith(_TAGS):
+            return False
+        longest = max(days(self._host.retain, kind) for kind in self._host.retain) * DAY
+        stamp = re.search(r"-(\d{8}T\d{6}Z)-", one.tag)
+        taken_at = state.moment_of(stamp.group(1)) if stamp else None
+        return one.createtxg > first or taken_at is None or taken_at + longest <= now.begun
 
     def fail(self, pull: Pull, full: bool) -> None:
         """What has come stays for the next try, unless it is in the way of all others."""
@@ -520,7 +586,7 @@ def _missing(each: sets.Set, snapshots: Mapping[str, Sequence[Snapshot]]) -> str
 
 def _drop(folder: str) -> None:
     """Take the folder of a set away; nothing that is mounted in it, and nothing that anybody else put there."""
-    for name in (sets.RECORD, DATASETS, os.path.join(sets.TREE, DESCRIPTION)):
+    for name in (sets.RECORD, DATASETS, sets.VERIFIED, os.path.join(sets.TREE, DESCRIPTION)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
     below: List[str] = []
@@ -546,15 +612,14 @@ def opened(fleet: Fleet, chosen: sets.Set, run: execute.Long) -> Iterator[None]:
         return
     zfs = zfs_by(run)
     tag, kept = kept_in(chosen.folder)
-    top = os.path.realpath(chosen.path)
-    places = [(each, os.path.join(top, each.path)) for each in kept]
+    places = _places(chosen)
     for each in kept:
         _refuse_locked(zfs, fleet, chosen, each)
     left = _close(zfs, places)  # what one that was killed has left
     if left:
         raise FleetError(
             "{0} is still mounted, from another time".format(left[0]),
-            safe="nothing was sent",
+            safe=_NOTHING,
             todo="see who uses it (fuser(1)), and unmount it on the backup host",
         )
     try:
@@ -566,13 +631,13 @@ def opened(fleet: Fleet, chosen: sets.Set, run: execute.Long) -> Iterator[None]:
                 os.makedirs(path, mode=0o700, exist_ok=True)
             except OSError:
                 raise FleetError(
-                    "the set {0} has no folder for {1}".format(chosen.pull.id, each.dataset), safe="nothing was sent"
+                    "the set {0} has no folder for {1}".format(chosen.pull.id, each.dataset), safe=_NOTHING
                 )
             name = "{0}/{1}@{2}".format(top_of(fleet, chosen.pull.host), each.name, tag)
             zfs.runner.change(
                 ["mount", "-t", "zfs", name, path],
                 "mount the snapshot {0}".format(name),
-                safe="nothing was sent",
+                safe=_NOTHING,
                 todo="see `zfs list -t snapshot {0}`".format(name.partition("@")[0]),
             )
         yield
@@ -584,16 +649,23 @@ def _refuse_locked(zfs: Zfs, fleet: Fleet, chosen: sets.Set, each: Kept) -> None
     """Refuse a dataset that is encrypted and whose key is not here."""
     name = "{0}/{1}".format(top_of(fleet, chosen.pull.host), each.name)
     if zfs.dataset(name) is None:
-        raise Refused("{0} is not here any more".format(name), safe="nothing was sent", todo="choose another set")
+        raise Refused("{0} is not here any more".format(name), safe=_NOTHING, todo="choose another set")
     if each.raw and zfs.value(name, "keystatus") != "available":
         raise Refused(
             "{0} is encrypted, as {1} is on the host, and its key is not loaded here".format(name, each.dataset),
-            safe="nothing was sent",
+            safe=_NOTHING,
             todo="as root on the backup host: `zfs load-key {0}`, run it again, then `zfs unload-key {0}`; or, so that "
             "no key comes here, send it back as it is: `zfs send -w {0}@{1} | ssh HOST zfs receive -u DATASET`".format(
                 name, chosen.pull.tag
             ),
         )
+
+
+def _places(chosen: sets.Set) -> List[Tuple[Kept, str]]:
+    """Where the datasets of a set are mounted while it is read, parents first."""
+    top = os.path.realpath(chosen.path)
+    _tag, kept = kept_in(chosen.folder)
+    return [(each, os.path.join(top, each.path)) for each in sorted(kept, key=lambda one: one.path.split("/"))]
 
 
 def _close(zfs: Zfs, places: Sequence[Tuple[Kept, str]]) -> List[str]:
