@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import struct
 import time
 from typing import Any, List
@@ -16,13 +17,14 @@ from typing import Any, List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import config, execute, gate, sets, zfssend
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.send import Order, Sender
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import config, execute, gate, sets, state, zfssend
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, Outcome, Vault
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.send import Order, Sender, alone
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK, PARTIAL
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import Look, Verifier
 from ansible_collections.nanozfs.fleet.tests.model import pools
 from ansible_collections.nanozfs.fleet.tests.unit.backups import BackedUp
-from ansible_collections.nanozfs.fleet.tests.unit.pooled_vault import DAY, TOP, PooledVault
+from ansible_collections.nanozfs.fleet.tests.unit.pooled_vault import DAY, GIB, TOP, PooledVault
 from ansible_collections.nanozfs.fleet.tests.unit.vault import said
 
 VAR = "tank:nanozfs:var"
@@ -41,6 +43,18 @@ def vault(backed_up: BackedUp, tmp_path: Any) -> PooledVault:
 
 def marks(vault: PooledVault) -> List[str]:
     return [each.name for each in vault.host.exposing().marks("tank")]
+
+
+def encrypt(vault: PooledVault, dataset: str) -> None:
+    """Have a dataset of the host be an encrypted one."""
+    crypt = {"encryption": "aes-256-gcm", "keyformat": "passphrase", "keylocation": "prompt", "root": 0}
+    machine = vault.host.host.machine
+    with machine.locked():
+        pool = pools.Pools(machine).by_name("tank")
+        assert pool is not None
+        record = pool.datasets[dataset]
+        record["crypt"] = dict(crypt, root=record["object"])
+        pool.save()
 
 
 class TestPull:
@@ -81,14 +95,7 @@ class TestPull:
         assert {(order.user, order.limit, order.seconds) for order in vault.orders} == {("backup", 1000, None)}
 
     def test_an_encrypted_dataset_comes_as_it_is(self, vault: PooledVault) -> None:
-        crypt = {"encryption": "aes-256-gcm", "keyformat": "passphrase", "keylocation": "prompt", "root": 0}
-        machine = vault.host.host.machine
-        with machine.locked():
-            pool = pools.Pools(machine).by_name("tank")
-            assert pool is not None
-            record = pool.datasets["nanozfs/var/db"]
-            record["crypt"] = dict(crypt, root=record["object"])
-            pool.save()
+        encrypt(vault, "nanozfs/var/db")
         assert vault.pull().result == OK
         (argv,) = [each for each in vault.sent if each[-1].startswith("tank/nanozfs/var/db@")]
         assert argv[2:3] == ["-w"]
@@ -299,16 +306,89 @@ class TestBad:
 
     def test_a_name_that_cannot_be_read_as_another(self) -> None:
         names = ["tank/a/b", "tank/a:b", "tank:a/b", "tank/a b", "tank/" + "x" * 200, "tank/" + "x" * 201]
+        names += ["tank/a.20261130T220501Z", "tank/a", "tank/" + zfssend.called("tank/a:b").partition(":")[2]]
         assert len({zfssend.called(name) for name in names}) == len(names)
+        # with "." and the id of a set behind it, none is what another one is called
+        assert not any(zfssend._AGAIN.search(zfssend.called(name)) for name in names)
         assert zfssend.called("tank/nanozfs/var/log") == "tank:nanozfs:var:log"
-        assert all(len(zfssend.called(name)) < 120 for name in names)
+        assert all(len(zfssend.called(name)) <= 53 for name in names)
+
+    def test_a_name_that_looks_as_if_it_had_come_again(self) -> None:
+        names = ["tank:a", "tank:a.oldZ", "tank:a.20261130T220501Z", "tank:a.20261129T220501Z", "tank:a.b"]
+        assert zfssend.ZfsSend._latest("tank/a", names) == "tank:a.20261130T220501Z"
+        assert zfssend.ZfsSend._latest("tank/a", names[:2]) == "tank:a"
+        assert zfssend.ZfsSend._latest("tank/a", names[1:2]) == ""
+
+    def test_records_that_were_lost(self, vault: PooledVault) -> None:
+        """The disk with the records is a new one, and the pool is the old one: what is there stays for its time."""
+        vault.told["hosts"]["web-1"]["retain"] = {"daily": 5}
+        vault.pull()
+        vault.pull(DAY)
+        before = set(vault.snapshots())
+        shutil.rmtree(os.path.join(vault.root, "send/web-1"))
+        assert vault.pull(DAY).result == OK
+        assert before < set(vault.snapshots()) and len(vault.kept()) == 1
+        for _night in range(4):
+            vault.pull(DAY)
+        assert not before & set(vault.snapshots())
+
+    def test_a_record_that_cannot_be_read(self, vault: PooledVault) -> None:
+        vault.pull()
+        old = vault.kept()[0]
+        with open(os.path.join(old.folder, sets.RECORD), "w", encoding="ascii") as file:
+            file.write("{")
+        found = vault.pull(DAY)
+        assert "nothing was expired, as the record of the set {0} cannot be read".format(old.name) in found.says
+        assert any(each.endswith("@" + old.pull.tag) for each in vault.snapshots())
+
+    def test_what_a_person_has_made_there_stays(self, vault: PooledVault) -> None:
+        vault.pull()
+        vault.command("zfs", "create", TOP + "/web-1/mine")
+        assert vault.pull(DAY).result == OK and "mine" in vault.datasets()
+
+    def test_a_snapshot_of_somebody_else(self, vault: PooledVault) -> None:
+        """All of it each night would be worse than none, and nobody destroys what a person has taken."""
+        vault.pull()
+        name = "{0}/web-1/{1}@hourly".format(TOP, called("var"))
+        vault.command("zfs", "snapshot", name)
+        found = vault.pull(DAY)
+        assert found.result == FAILED and "{0} is none of ours".format(name) in found.says
+        vault.command("zfs", "destroy", name)
+        assert vault.pull(900).result == OK
+
+    def test_a_dataset_without_any_snapshot(self, vault: PooledVault) -> None:
+        """All were destroyed by hand: nothing can be received into what is there."""
+        vault.pull()
+        vault.command("zfs", "destroy", "{0}/web-1/{1}@{2}".format(TOP, called("var/log"), vault.kept()[0].pull.tag))
+        found = vault.pull(DAY)
+        assert found.result == OK and "comes as a whole again" in found.says
+        assert vault.read(vault.kept()[0], "var/log/messages") == "log\n"
+
+    def test_nothing_expires_while_a_set_is_read(self, vault: PooledVault) -> None:
+        vault.told["hosts"]["web-1"]["retain"] = {"daily": 1}
+        vault.pull()
+        with alone(vault.places, "web-1"):
+            found = vault.pull(2 * DAY)
+        assert found.result == OK and "nothing was expired, as a set is being read" in found.says
+        assert len(vault.kept()) == 2 and vault.read(vault.kept()[1], "var/data") == "var\n"
+        vault.pull(900)
+        assert [each.pull.result for each in vault.kept()] == [OK, OK]
+        assert len({each.partition("@")[2] for each in vault.snapshots()}) == 2
+
+    def test_a_host_cannot_take_the_room_of_the_others(self, vault: PooledVault) -> None:
+        vault.told["reserve"] = 50
+        assert vault.pull().result == OK
+        assert all(0 < (each.most or 0) < GIB // 2 for each in vault.orders)
+        went = execute.Flowed(500, -15, "", 1, "incomplete stream", full=True)
+        found = zfssend.ZfsSend._failed(gate.Stream("tank/a", "a", "7", False, ()), went)
+        assert found.full and "is full" in found.said
 
     @pytest.mark.parametrize(
         "change",
         [
             {"dataset": "-o/a"}, {"dataset": "tank/a@b"}, {"dataset": "tank/../a"}, {"dataset": "tank/a\nb"},
             {"dataset": "x" * 300}, {"dataset": ""}, {"dataset": 7},
-            {"path": "../../etc"}, {"path": "/etc"}, {"path": "a//b"}, {"path": ""}, {"path": "a\0b"},
+            {"path": "a\nb"}, {"path": "../../etc"}, {"path": "/etc"}, {"path": "a//b"}, {"path": ""}, {"path": "a\0b"},
             {"guid": "-1"}, {"guid": "x"}, {"guid": 5}, {"raw": "yes"}, {"bases": "all"}, {"bases": ["$(id)"]},
         ],
     )  # fmt: skip
@@ -347,7 +427,8 @@ class TestForged:
     def test_the_first_record(self, vault: PooledVault, at: int, form: str, value: int, says: str) -> None:
         def forge(data: bytes) -> bytes:
             if at == 56:
-                return data[:at] + b"tank/other@snapshot".ljust(256, b"\0") + data[at + 256 :]
+                tag = data[at : at + 256].rstrip(b"\0").partition(b"@")[2]
+                return data[:at] + (b"tank/other@snapshot\0@" + tag).ljust(256, b"\0") + data[at + 256 :]
             size = struct.calcsize(form)
             return data[:at] + struct.pack(form, value) + data[at + size :]
 
@@ -377,7 +458,8 @@ class TestGate:
         "text",
         [
             "", "x", "[]", "{}", '{"dataset": 7}', '{"dataset": "tank", "more": 1}', '{"dataset": "a", "base": "x"}',
-            '{"dataset": "a", "token": "-R"}', '{"dataset": "a", "token": "1-a-b-c; id"}', "[" * 9000,
+            '{"dataset": "a", "token": "-R"}', '{"dataset": "a", "token": "1-a-b-c; id"}',
+            '{"dataset": "a", "token": "1-1-ffffffffff-00"}', "[" * 9000,
         ],
     )  # fmt: skip
     def test_what_makes_no_sense(self, vault: PooledVault, text: str) -> None:
@@ -421,6 +503,7 @@ class TestGate:
             self.token(toguid=secret, toname="{0}\n\ttoguid = {1:#x}".format(name, good)),
             self.token(toguid=log, toname="tank/nanozfs/var/log@" + tag),
             self.token(toguid=1, toname=name),
+            self.token(toguid=good, toname=name, rawok=True),
         ]
         for token in tokens:
             answer = vault.host.ask("nanozfs-backup send", {"dataset": "tank/nanozfs/var", "token": token})
@@ -436,6 +519,41 @@ class TestGate:
         with pytest.raises(SystemExit):
             vault.host.ask("nanozfs-backup send", {"dataset": "tank/nanozfs/var"})
         assert vault.host.exposing().reading()
+
+
+class TestVerify:
+    """What is in a pool is mounted, and then it is looked into as into any other set."""
+
+    def verify(self, vault: PooledVault, **look: Any) -> Outcome:
+        told: List[Outcome] = []
+        verifier = Verifier(Vault(vault.fleet, vault.places, vault.run, vault.clock, vault.flow))
+        return verifier.run(["web-1"], Look(**{"seed": "7", "now": True, **look}), told.append)[0]
+
+    @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+    def test_a_set(self, vault: PooledVault) -> None:
+        vault.pull()
+        assert "would restore and compare" in self.verify(vault, check=True).says
+        found = self.verify(vault)
+        assert found.result == OK and "verified: " in found.says, found.says
+        assert vault.kept()[0].verified is not None
+        vault.model.load()
+        assert not vault.model.running["mounts"]
+        with alone(vault.places, "web-1"):
+            assert "being sent to web-1 already" in self.verify(vault).says
+
+    def test_a_key_that_is_not_here(self, vault: PooledVault) -> None:
+        encrypt(vault, "nanozfs/var/db")
+        vault.pull()
+        found = self.verify(vault)
+        assert found.result == REFUSED and "not verified: " in found.says and "its key is not loaded here" in found.says
+
+    def test_it_goes_with_its_set(self, vault: PooledVault) -> None:
+        vault.told["hosts"]["web-1"]["retain"] = {"daily": 1}
+        vault.pull()
+        old = vault.kept()[0]
+        state.write_json(os.path.join(old.folder, sets.VERIFIED), {})
+        vault.pull(2 * DAY)
+        assert not os.path.exists(old.folder)
 
 
 class TestRestore:
@@ -564,6 +682,18 @@ class TestFlow:
     def test_the_source_dies(self) -> None:
         went = execute.flow(self.order("echo some; kill -9 $$", "cat > /dev/null; exit 1"))
         assert (went.source, went.target) == (-9, 1)
+
+    def test_there_is_more_of_it_than_is_taken(self) -> None:
+        went = execute.flow(self.order("cat /dev/zero", "cat > /dev/null; exit 1", most=300000))
+        assert went.full and went.sent <= 300000 and went.target == 1 and went.source != 0
+        assert not execute.flow(self.order("echo 12345", "cat > /dev/null", most=6)).full
+
+    def test_it_is_silent_for_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(execute, "SILENCE", 0.3)
+        monkeypatch.setattr(execute, "GRACE", 0.3)
+        for source in ("echo some; sleep 60", "sleep 60"):
+            went = execute.flow(self.order(source, "cat > /dev/null; exit 1"))
+            assert went.source == -15 and not went.late
 
     def test_its_time_is_over(self) -> None:
         went = execute.flow(self.order("echo some; sleep 60", "cat > /dev/null", seconds=0.3))
