@@ -15,7 +15,8 @@ import stat
 import subprocess
 import threading
 import time
-from typing import Any, Dict, List, Mapping, Optional
+from dataclasses import asdict, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import pytest
 
@@ -710,6 +711,30 @@ def test_no_room_no_pull(tmp_path: Any, monkeypatch: Any) -> None:
     (outcome,) = night(machine)
     assert outcome.result == REFUSED and "the backup host is full: " in outcome.says and "90 %" in outcome.says
     assert machine.ended == [] and [call for call in machine.calls if "begin" in call[-1]] == []
+
+
+@pytest.mark.parametrize(("sent", "expected"), [((), 0), ((900,), 0), ((5, 900), 5), ((900, 5), 5), ((7, 8, 9, 1), 7)])
+def test_as_much_as_the_next_set_brings(sent: Sequence[int], expected: int) -> None:
+    """A first set that was large is no measure of those that follow it, the newest of which comes first."""
+    pull = state.Pull("20261130T220501Z", "web-1", 1, 2, OK, "rsnapshot")
+    found = [sets.Set("x", replace(pull, sent=each)) for each in sent]
+    failed = sets.Set("x", replace(pull, sent=1, result="failed"))
+    assert root.expected([failed, *found]) == expected
+
+
+def test_a_first_set_that_was_large_stops_no_other(tmp_path: Any, monkeypatch: Any) -> None:
+    machine = Machine(str(tmp_path), web_1={})
+    large = state.Pull("20261129T220501Z", "web-1", 1, 2, OK, "rsnapshot", sent=1 << 40)
+    folder = os.path.join(machine.root, "rsnapshot", "web-1", "daily.0")
+    os.makedirs(os.path.join(folder, sets.TREE))
+    state.write_json(os.path.join(folder, sets.RECORD), asdict(large))
+    root.room(machine.fleet, "web-1")
+    real = os.statvfs(machine.root)
+    monkeypatch.setattr(os, "statvfs", lambda _path: real.__class__([4096, 4096, 1000, 100, 0, 0, 0, 0, 0, 255]))
+    root.room(machine.fleet, "web-1")
+    machine.told["reserve"] = 1
+    with pytest.raises(Refused, match="the backup host is full"):
+        root.room(machine.fleet, "web-1")
 
 
 def test_an_empty_mount_point_is_never_written_to(tmp_path: Any) -> None:
