@@ -214,7 +214,7 @@ Flow = Callable[[Order], Flowed]
 #: bytes that are handed on at a time
 _PIECE = 1 << 17
 
-#: for how long it may be silent (seconds): a host whose disks hang, or that was broken into, must not hold up the others
+#: for how long it may be silent (seconds): a host whose disks hang, or that was broken into, must not hold up others
 SILENCE = 600
 
 
