@@ -347,8 +347,8 @@ def flow(order: Order) -> Flowed:
                     into: Any = second.process.stdin
                     sent, full = _pump(gives, into, head, order.limit, order.most)
                     target, target_said = second.over()
-            if target != 0:
-                first.end()
+        if target != 0:
+            first.end()
     except BaseException:  # Ctrl-C, or the end of this program: nobody else would end them
         for side in sides:
             side.end()
