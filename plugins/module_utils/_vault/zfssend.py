@@ -28,7 +28,7 @@ import re
 import struct
 import time
 from dataclasses import asdict, replace
-from typing import Any, Container, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Container, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import delegation
@@ -201,7 +201,7 @@ class ZfsSend(Method):
         return {name: sorted(each, key=lambda one: one.createtxg) for name, each in found.items()}
 
     @staticmethod
-    def _latest(dataset: str, names: Mapping[str, Any]) -> str:
+    def _latest(dataset: str, names: Collection[str]) -> str:
         """What a dataset of the host is called here now: where it came as a whole again, the last of several; empty
         where there is none.
         """
