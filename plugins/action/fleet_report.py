@@ -45,6 +45,7 @@ class ActionModule(ControllerAction):
         "address_plan": {"type": "dict", "default": {}},
         "support": {"type": "dict", "default": {}},
         "backup_max_age": {"type": "int", "default": 0},
+        "backup_verified_max_age": {"type": "int", "default": 0},
         "signers": {"type": "list", "elements": "str", "default": []},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "packages": {"type": "bool", "default": False},
@@ -136,6 +137,7 @@ class ActionModule(ControllerAction):
             support_of(arguments["support"]),
             time.time(),
             max(0, arguments["backup_max_age"]),
+            max(0, arguments["backup_verified_max_age"]),
         )
 
     def _resolved(self, variables: Mapping[str, Any], name: str) -> str:

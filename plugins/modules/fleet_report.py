@@ -114,6 +114,13 @@ options:
     type: int
     default: 0
     version_added: 1.1.0
+  backup_verified_max_age:
+    description:
+      - How long ago a backup may have been verified last, in hours; what is longer ago is told. One that was never
+        verified always is. With V(0) the age is shown on the page, and not judged.
+    type: int
+    default: 0
+    version_added: 1.1.0
   signers:
     description: Whose signatures count for what hosts should run, as lines of an allowed_signers file.
     type: list

@@ -44,6 +44,7 @@ NOT_TYPED = {
     "write a spare medium that fits every host of a site": "there is no stick /dev/da0 in the controller",
     "have at hand what is needed when the controller is gone": "there is no stick; tests/playbooks/test_kit.py does it",
     "have another machine pull the hosts each night": "the example has no backup host; the scenario backup has",
+    "see whether the backups would give back what the hosts have": "likewise",
     "take back a file, a dataset, or a whole host on a new machine": "likewise; the scenario restore has",
 }
 

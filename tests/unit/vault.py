@@ -11,6 +11,7 @@ import os
 import shutil
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import config
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import Fleet
@@ -62,6 +63,9 @@ class Machine:
         self.links: Dict[str, List[str]] = {}
         #: what ps(1) says: exit status and output
         self.processes: Tuple[int, str] = (1, "")
+        #: the folders that the hosts show, and when their snapshots were taken; what looks into backups have found
+        self.shown: Dict[str, Tuple[str, int]] = {}
+        self.verified: List[Tuple[str, Dict[str, Any]]] = []
         #: exit statuses of rsnapshot's rotations to come
         self.rotations: List[int] = []
         os.makedirs(self.root)
@@ -112,6 +116,13 @@ class Machine:
                 return rc, json.dumps(answer), "ssh: connection closed" if rc else ""
             shown = self.open.get(host)
             return 0, json.dumps({"exposure": dict(shown, problem="", gone="") if shown else None, "record": None}), ""
+        if word == "nanozfs-backup digests" and stdin is not None:
+            folder, begun = self.shown[host]
+            rows = digests.look(folder, digests.wanted(stdin))
+            return 0, json.dumps({"tag": "x", "begun": begun, "trial": False, "notes": [], "files": rows}), ""
+        if word == "nanozfs-backup verified" and stdin is not None:
+            self.verified.append((host, json.loads(stdin)))
+            return 0, "{}", ""
         assert word == "nanozfs-backup end" and stdin is not None, argv
         result = json.loads(stdin)
         self.ended.append((host, result))

@@ -11,7 +11,7 @@ import os
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, gate, records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests, exposure, gate, records
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import Exposing
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT, Runner
@@ -22,7 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation i
 SERVE, PRUNE = "serve", "prune"
 
 #: what the command does; all but :data:`PRUNE` for one backup host
-ACTIONS = (SERVE, gate.BEGIN, gate.END, gate.STATUS, gate.VERIFIED, PRUNE)
+ACTIONS = (SERVE, gate.BEGIN, gate.END, gate.STATUS, gate.DIGESTS, gate.VERIFIED, PRUNE)
 
 
 def left_over(runner: Runner, clock: Callable[[], float]) -> List[str]:
@@ -72,6 +72,12 @@ class Backups:
         elif verb == gate.END:
             record, notes = exposing.end(records.said(self.screen.read(records.MOST)))
             self._tell({"record": record.as_dict(), "notes": notes})
+        elif verb == gate.DIGESTS:
+            wanted = digests.wanted(self.screen.read(digests.LONGEST))
+            with exposing.lent() as (shown, notes):
+                rows = digests.look(exposing.root, wanted)
+            told = {"tag": shown.tag, "begun": shown.begun, "trial": shown.trial, "notes": notes, "files": rows}
+            self._tell(told)
         elif verb == gate.VERIFIED:
             found = records.verification(self.screen.read(records.MOST))
             kept = records.Records(Zfs(self.runner), look(self.runner).pool)

@@ -149,7 +149,8 @@ class Exposure:
     """A snapshot that is shown to a backup host.
 
     ``begun`` and ``touched`` are in seconds since the epoch, for people; what counts are ``since`` and ``heard``, in
-    seconds from the start of the host that ``boot`` names, which no clock that is set changes.
+    seconds from the start of the host that ``boot`` names, which no clock that is set changes. ``lent`` is for one that
+    was taken for one call alone, see :meth:`Exposing.lent`.
     """
 
     label: str
@@ -164,6 +165,7 @@ class Exposure:
     txn: str
     datasets: Tuple[Part, ...]
     left: Tuple[Left, ...] = ()
+    lent: bool = False
 
     def as_dict(self) -> Dict[str, Any]:
         """As it is kept."""
@@ -297,6 +299,8 @@ class Exposing:
         :param young: it must not be older than :data:`RESUME` either.
         """
         now = lease.moment(self.runner)
+        if exposure.lent:
+            return "it was taken to compare a backup with, and not for a pull"
         if exposure.boot != now.boot:
             return "the host was restarted since"
         if young and now.uptime - exposure.since > RESUME:
@@ -332,14 +336,7 @@ class Exposing:
         :raises Refused: when the host has not its own data, or another call is at work.
         :raises FleetError: when no snapshot could be taken or shown; nothing of it is left then.
         """
-        state, reason = state_of(self.runner, None)
-        if state != NORMAL:
-            raise Refused(
-                "the host is in state {0} ({1}), without its own data".format(state, reason or "no reason known"),
-                safe="nothing was shown",
-                todo="see to that first: `nanozfs status` on the host",
-            )
-        here = look(self.runner)
+        here = self._ready()
         host = {
             "name": sysctl(self.runner, "kern.hostname"),
             "pool": here.pool,
@@ -358,6 +355,55 @@ class Exposing:
             exposure = self._show(here, notes)
         return Begun(exposure, self.root, False, [*notes, *self._coming(here)], host)
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Tuple[Exposure, List[str]]]:
+        """Show what there is for as long as this call looks at it: as for a pull, and ended with the call.
+
+        What a pull that was cut can still go on with is looked at instead, and stays. No other call comes between, and
+        the host is not taken for idle meanwhile, however long that takes.
+
+        :returns: it, and what else the backup host should know.
+        :raises FleetError: as :meth:`begin`.
+        """
+        here = self._ready()
+        with self.locked():
+            old = self.read()
+            # one that is being read is never taken away, however long that has been under way
+            if old is not None and not self.problem(old, young=not self.reading()):
+                with self._reading():
+                    yield self.touch(old), self._coming(here)
+                return
+            notes = self.close(here.pool)
+            exposure = self._show(here, notes, lent=True)
+            try:
+                with self._reading():
+                    yield exposure, [*notes, *self._coming(here)]
+            finally:
+                self.close(here.pool)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Hold the lock of a reader."""
+        handle = self.reader()
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def _ready(self) -> Situation:
+        """See that the host has its own data.
+
+        :raises Refused: when it has not.
+        """
+        state, reason = state_of(self.runner, None)
+        if state != NORMAL:
+            raise Refused(
+                "the host is in state {0} ({1}), without its own data".format(state, reason or "no reason known"),
+                safe="nothing was shown",
+                todo="see to that first: `nanozfs status` on the host",
+            )
+        return look(self.runner)
+
     @staticmethod
     def _coming(here: Situation) -> List[str]:
         """What may end the pull."""
@@ -366,10 +412,11 @@ class Exposing:
         words = "{0} {1} is in phase {2}: the host may restart, and the pull begin anew"
         return [words.format(here.journal.kind, here.journal.txn, here.journal.phase)]
 
-    def _show(self, here: Situation, notes: List[str]) -> Exposure:
+    def _show(self, here: Situation, notes: List[str], lent: bool = False) -> Exposure:
         """Take the snapshot and mount it.
 
         :param notes: what else the backup host should know; more is added.
+        :param lent: it is for this call alone.
         """
         every = self.zfs.datasets(here.pool)
         names = [each.name for each in every]
@@ -407,6 +454,7 @@ class Exposing:
                 txn=(here.journal.txn or "") if on_trial else "",
                 datasets=tuple(shown),
                 left=tuple(left),
+                lent=lent,
             )
             self._keep(exposure)
         except FleetError:

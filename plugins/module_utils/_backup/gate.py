@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What the key of a backup host may do on a host: begin, read by rsync, end, ask; nothing else.
+"""What the key of a backup host may do on a host: begin, read by rsync, end, ask, compare; nothing else.
 
 sshd(8) runs ``nanozfs backup serve LABEL`` whatever the backup host asks for (``command=`` in authorized_keys), and
 leaves what it asked for in SSH_ORIGINAL_COMMAND. That is a text which the other side made up: it never gets near a
@@ -32,11 +32,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printab
 ASKED = "SSH_ORIGINAL_COMMAND"
 
 COMMAND = "nanozfs-backup"
-BEGIN, END, STATUS, VERIFIED, READ = "begin", "end", "status", "verified", "read"
-VERBS = (BEGIN, END, STATUS, VERIFIED)
+BEGIN, END, STATUS, DIGESTS, VERIFIED, READ = "begin", "end", "status", "digests", "verified", "read"
+VERBS = (BEGIN, END, STATUS, DIGESTS, VERIFIED)
 
 #: characters of what may be asked
 MOST = 4096
+
+#: how an answer to anything else begins, also to a word that is of a later version
+FOREIGN = "this key is for backups"
 
 _NOTHING = "nothing was read"
 
@@ -138,7 +141,7 @@ class Asked(NamedTuple):
 
 
 def _foreign() -> Refused:
-    return Refused("this key is for backups: it takes {0} and rsync, nothing else".format(", ".join(VERBS)))
+    return Refused("{0}: it takes {1} and rsync, nothing else".format(FOREIGN, ", ".join(VERBS)))
 
 
 def _refused(what: str, todo: Optional[str] = None) -> Refused:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import BinaryIO
 
 #: what is read at once, in bytes
 PIECE = 1 << 20
@@ -17,8 +18,16 @@ def digest_file(path: str) -> str:
 
     :raises OSError: when it cannot be read.
     """
-    total = hashlib.sha256()
     with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(PIECE), b""):
-            total.update(piece)
+        return digest_of(file)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """SHA-256 of what is left to read of an open file.
+
+    :raises OSError: when it cannot be read.
+    """
+    total = hashlib.sha256()
+    for piece in iter(lambda: file.read(PIECE), b""):
+        total.update(piece)
     return total.hexdigest()

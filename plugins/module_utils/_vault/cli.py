@@ -15,8 +15,9 @@ import signal
 import sys
 import time
 from dataclasses import asdict
-from typing import Any, Dict, List, Optional, Sequence, TextIO
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import MOST_BYTES, MOST_DIGESTS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
@@ -25,6 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import Places, here
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import REFUSED, WAITS, Outcome, Vault
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import BYTES, FILES, Look, Verifier
 
 #: exit statuses
 FINE, SOME_FAILED, NOT_DONE = 0, 1, 3
@@ -59,6 +61,16 @@ def _parser(places: Places) -> argparse.ArgumentParser:
     sending.add_argument("--bandwidth", type=int, default=0, metavar="BYTES", help="the most to send in a second")
     sending.add_argument("--check", action="store_true", help="say what would be sent, as JSON, and send nothing")
     sending.add_argument("--json", action="store_true", help="how it went as JSON, without a word before")
+    look = verbs.add_parser("verify", help="restore some files of the newest good set here, and compare with the host")
+    look.add_argument("host", nargs="*", help="of these; of all by default")
+    look.add_argument("--seed", default="", help="what the files are chosen by; another one each time by default")
+    look.add_argument(
+        "--files", type=int, default=FILES, metavar="NUMBER", help="how many, {0} by default".format(FILES)
+    )
+    look.add_argument("--bytes", type=int, default=BYTES, help="of all of them at most, {0} by default".format(BYTES))
+    look.add_argument("--now", action="store_true", help="whatever windows say")
+    look.add_argument("--check", action="store_true", help="say what would be done, and ask no host")
+    look.add_argument("--json", action="store_true", help="the outcomes as JSON, when all is done")
     verbs.add_parser("check", help="judge the configuration, and what it needs of this machine")
     return parser
 
@@ -79,9 +91,14 @@ def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
             _say(out, outcome.line)
 
     outcomes = vault.run(options.host, options.now, says)
+    return _over(outcomes, options, out)
+
+
+def _over(outcomes: Sequence[Outcome], options: argparse.Namespace, out: TextIO) -> int:
+    """Say what became of hosts to a program; the exit status."""
     if options.json:
         rows = [
-            {"host": each.host, "result": each.result, "says": printable(each.says)}
+            {"host": each.host, "result": each.result, "says": printable(each.says), **dict(each.verified or {})}
             for each in sorted(outcomes, key=lambda each: each.host)
         ]
         _say(out, json.dumps(rows, indent=1))
@@ -90,6 +107,19 @@ def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
     if bad and all(each.result in (REFUSED, WAITS) for each in bad):
         return NOT_DONE
     return SOME_FAILED if bad else FINE
+
+
+def _verify(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+    for name, most in (("files", MOST_DIGESTS), ("bytes", MOST_BYTES)):
+        if not 1 <= getattr(options, name) <= most:
+            raise Refused("--{0} must be between 1 and {1}".format(name, most), safe="nothing was verified")
+
+    def says(outcome: Outcome) -> None:
+        if not options.json:
+            _say(out, outcome.line)
+
+    look = Look(options.seed, options.files, options.bytes, options.now, options.check)
+    return _over(Verifier(vault).run(options.host, look, says), options, out)
 
 
 def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
@@ -107,9 +137,17 @@ def _list(fleet: Fleet, options: argparse.Namespace, out: TextIO) -> int:
         pull = each.pull
         remarks = [] if pull.result == OK else [pull.result.upper()]
         remarks += ["of a system on trial"] if pull.trial else []
+        remarks += [_look_words(each.verified)] if each.verified else []
         row = [pull.host, pull.id, _moment(pull.begun), pull.method, each.as_dict()["kind"], pull.files]
         _say(out, form.format(*row, root.shown_size(pull.bytes), ", ".join(remarks)).rstrip())
     return FINE
+
+
+def _look_words(verified: Mapping[str, Any]) -> str:
+    """How a look into a set went, and when."""
+    how = "verified" if verified.get("result") == OK else "VERIFICATION FAILED"
+    at = verified.get("at")
+    return "{0} {1}".format(how, _moment(at if isinstance(at, int) else None))
 
 
 def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
@@ -128,6 +166,7 @@ def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
             "good": asdict(known.good) if known.good else None,
             "failures": known.failures,
             "broken": known.broken,
+            "verified": dict(known.verified) if known.verified else None,
             "waits": waits,
         }
     said: Dict[str, Any] = {"label": fleet.label, "root": fleet.root, "hosts": hosts}
@@ -145,7 +184,8 @@ def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
         good, last = each["good"] or {}, each["last"] or {}
         word = each["broken"] or (last.get("why") if last.get("result") != OK else "") or each["waits"] or "due"
         row = (name, each["method"], _moment(good.get("begun")), _moment(last.get("ended")))
-        _say(out, form.format(*row, printable(str(word))).rstrip())
+        look = _look_words(each["verified"]) if each["verified"] else "never verified" if good else ""
+        _say(out, form.format(*row, ", ".join(filter(None, (printable(str(word)), look)))).rstrip())
     return FINE
 
 
@@ -236,6 +276,8 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
         vault = Vault(fleet, places)
         if options.verb == "run":
             return _run(vault, options, out)
+        if options.verb == "verify":
+            return _verify(vault, options, out)
         if options.verb == "list":
             return _list(fleet, options, out)
         if options.verb == "status":
@@ -249,8 +291,8 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
 
 
 def _ended(_number: int, _frame: Any) -> None:
-    """Somebody asks the program to end: a run tells the hosts so before, what is sent just goes on another time."""
-    if sys.argv[1:2] == ["send"]:
+    """Somebody asks the program to end: a run tells the hosts so before, all else just goes on another time."""
+    if sys.argv[1:2] != ["run"]:
         raise SystemExit(SOME_FAILED)
     execute.stop()
 
@@ -265,7 +307,7 @@ def _listen() -> None:
 def main() -> int:
     """Entry point."""
     os.umask(0o077)
-    if sys.argv[1:2] in (["run"], ["send"]):
+    if sys.argv[1:2] in (["run"], ["send"], ["verify"]):
         _listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -89,6 +89,14 @@ def _drain(stream: IO[bytes], kept: List[bytes]) -> None:
         total += len(piece)
 
 
+def _feed(stream: IO[bytes], text: str) -> None:
+    """Give a command its input; it may not care."""
+    with contextlib.suppress(OSError):
+        stream.write(text.encode("utf-8"))
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
 def _end(process: subprocess.Popen) -> None:
     """Ask a whole family to end, and see that it does."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -128,11 +136,8 @@ def execute(
     ]
     for reader in readers:
         reader.start()
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):  # it may not care
-            process.stdin.write((stdin or "").encode("utf-8"))
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+    if process.stdin is not None:  # one that never reads it has no more time than any other
+        threading.Thread(target=_feed, args=(process.stdin, stdin or ""), daemon=True).start()
     late = False
     if "NANOZFS_BACKUP_RUN" in more:
         _PULLS[process.pid] = process

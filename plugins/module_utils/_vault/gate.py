@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import gate as host_gate
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import FILE, GONE, LINK, OTHER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.transfer import first_line
@@ -44,6 +46,18 @@ class Tree(NamedTuple):
     trial: bool
     notes: Tuple[str, ...]
     version: str
+
+
+class Digests(NamedTuple):
+    """What a host says of files.
+
+    :param begun: when the snapshot was taken that it has looked at, by its own clock (seconds since the epoch).
+    :param files: of each that was asked for, or of the first of them, what it is there (``_backup/digests.py``).
+    """
+
+    begun: int
+    notes: Tuple[str, ...]
+    files: List[Mapping[str, Any]]
 
 
 #: runs a word of the gate on a host, with standard input; exit status, output, errors
@@ -95,6 +109,59 @@ def tree_of(said: Any, wanted: str) -> Tree:
     )
 
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+#: more than any number that a system says of a file
+_LARGEST = 1 << 64
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a host can say that of a file."""
+    if not isinstance(row, Mapping) or row.get("kind") not in (FILE, LINK, OTHER, GONE):
+        return False
+    if row["kind"] == GONE:
+        return "sha256" not in row
+    numbers = (row.get(key) for key in ("size", "mtime", "ctime", "mode", "uid", "gid"))
+    digest = row.get("sha256", "0" * 64)
+    return all(map(_is_whole, numbers)) and isinstance(digest, str) and bool(_DIGEST.fullmatch(digest))
+
+
+def _is_answer(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> bool:
+    """Whether rows are those of what a host was asked for: of each file, or up to the last digest that was wanted.
+
+    The bounds are looked at here as well, as what has a digest is restored.
+    """
+    files = wanted["files"]
+    told = [each for each, row in zip(files, rows) if "sha256" in row]
+    if len(rows) > len(files) or len(told) > wanted["digests"] or sum(each["size"] for each in told) > wanted["bytes"]:
+        return False
+    return len(rows) == len(files) or len(told) == wanted["digests"]
+
+
+def digests_of(said: Any, wanted: Mapping[str, Any]) -> Digests:
+    """What ``digests`` answered.
+
+    :param wanted: what it was asked.
+    :raises FleetError: when it is no answer to that.
+    """
+    begun: Any = said.get("begun") if isinstance(said, Mapping) else None
+    files: Any = said.get("files") if isinstance(said, Mapping) else None
+    readable = _is_whole(begun) and isinstance(files, list) and all(map(_is_row, files))
+    if not readable or not _is_answer(files, wanted):
+        raise FleetError(
+            "what the host said of its files is not what `nanozfs backup` says",
+            safe="nothing was verified",
+            todo="see that its image is of a version whose backups can be verified",
+        )
+    notes = [*_texts(said.get("notes")), *(["the host is on trial"] if said.get("trial") is True else [])]
+    return Digests(begun, tuple(notes), files)
+
+
 class Gate:
     """The gate of one host.
 
@@ -111,13 +178,13 @@ class Gate:
         if rc != 0:
             raise self._failure(word, rc, out, err)
         if len(out) > _MOST:
-            raise FleetError("{0} says too much".format(self._name), safe="nothing was pulled")
+            raise FleetError("{0} says too much".format(self._name), safe="its sets are as they were")
         try:
             return json.loads(out)
         except (ValueError, RecursionError):
             raise FleetError(
                 "{0} does not speak as `nanozfs backup` does".format(self._name),
-                safe="nothing was pulled",
+                safe="its sets are as they were",
                 todo="see what its root's shell or authorized_keys print: {0}".format(first_line(out) or "nothing"),
             )
 
@@ -135,6 +202,12 @@ class Gate:
                 "{0} does not let this backup host in".format(self._name),
                 safe="its sets are as they were",
                 todo="run backup.yml; where it comes from another address than backup_addresses says, correct that",
+            )
+        if rc == _REFUSED and host_gate.FOREIGN in err:
+            return Refused(
+                "the image of {0} is older than this program, and does not know `{1}`".format(self._name, word),
+                safe="its sets are as they were",
+                todo="bring it an image of the version of nanozfs.fleet that is here",
             )
         if rc == _REFUSED:
             return Refused("{0} refuses: {1}".format(self._name, said), safe="its sets are as they were")
@@ -165,6 +238,21 @@ class Gate:
         :raises FleetError: when it does not say.
         """
         return self._answer("status")
+
+    def digests(self, wanted: Mapping[str, Any]) -> Digests:
+        """Have it look at files, in what it shows or in a snapshot that it takes for that.
+
+        :param wanted: as ``_backup/digests.py`` reads it.
+        :raises FleetError: when it does not.
+        """
+        return digests_of(self._answer("digests", json.dumps(dict(wanted))), wanted)
+
+    def verified(self, result: Mapping[str, Any]) -> None:
+        """Tell it how a look into its backup went.
+
+        :raises FleetError: when it cannot be told.
+        """
+        self._answer("verified", json.dumps(dict(result), sort_keys=True))
 
     def gone(self, tag: str) -> str:
         """Why what was read up to now cannot be trusted; empty where all of the snapshot is still there.

@@ -57,15 +57,23 @@ def room(fleet: Fleet, known: Known) -> None:
 
     :raises Refused: when there is not, or less than the reserve would be left.
     """
+    room_for(fleet, known.good.sent if known.good else 0, "nothing was pulled; all sets are as they were")
+
+
+def room_for(fleet: Fleet, need: int, safe: str) -> None:
+    """See that there is room for so many bytes.
+
+    :param safe: what was not done, for the message.
+    :raises Refused: when there is not, or less than the reserve would be left.
+    """
     found = os.statvfs(fleet.root)
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-    need = known.good.sent if known.good else 0
     least = total * fleet.reserve // 100
     if free - need < least:
         raise Refused(
-            "the backup host is full: {0} has {1} free, and {2} for the set and {3} for the reserve ({4} %) are "
+            "the backup host is full: {0} has {1} free, and {2} for files and {3} for the reserve ({4} %) are "
             "needed".format(fleet.root, shown_size(free), shown_size(need), shown_size(least), fleet.reserve),
-            safe="nothing was pulled; all sets are as they were",
+            safe=safe,
             todo="make room: a larger file system, fewer sets (backup_retain), or less in them (backup_excludes)",
         )
 

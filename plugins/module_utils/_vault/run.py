@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, printable
@@ -58,12 +58,14 @@ class Outcome:
 
     :param result: of its pull, or :data:`WAITS` or :data:`REFUSED`.
     :param says: in a line.
+    :param verified: how a look into its backup went (``verify.py``).
     """
 
     host: str
     result: str
     says: str
     pull: Optional[Pull] = None
+    verified: Optional[Mapping[str, Any]] = None
 
     @property
     def line(self) -> str:
@@ -128,6 +130,33 @@ class Vault:
         good = self.known(host).good
         return (good.tried if good else 0, host.name)
 
+    def see(self, names: Sequence[str], safe: str) -> None:
+        """See that hosts are among those of this backup host, and that the root is there.
+
+        :param safe: what was not done, for the message.
+        :raises Refused: when one is not.
+        """
+        unknown = [name for name in names if name not in self.fleet.hosts]
+        if unknown:
+            raise Refused(
+                "{0} is not among the hosts of this backup host".format(printable(unknown[0])),
+                safe=safe,
+                todo="see `nanozfs-backup status`; backup.yml brings what the inventory says",
+            )
+        root.mounted(self.fleet)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
+    def host_lock(self, host: Host) -> str:
+        """The lock of whoever is at work on a host and its sets."""
+        return self.places.lock(os.path.join("hosts", host.name))
+
+    def command(self, argv: Sequence[str]) -> None:
+        """Run a command here that may take its time."""
+        self._run(argv, None, None, {})
+
     # a run
 
     def run(self, names: Sequence[str], now: bool, says: Callable[[Outcome], None]) -> List[Outcome]:
@@ -138,14 +167,7 @@ class Vault:
         :param says: is told of each that was begun, or was asked for by name, when it is done.
         :raises Refused: when a name is none, or the root is not there.
         """
-        unknown = [name for name in names if name not in self.fleet.hosts]
-        if unknown:
-            raise Refused(
-                "{0} is not among the hosts of this backup host".format(printable(unknown[0])),
-                safe="nothing was pulled",
-                todo="see `nanozfs-backup status`; backup.yml brings what the inventory says",
-            )
-        root.mounted(self.fleet)
+        self.see(names, "nothing was pulled")
         outcomes: Dict[str, Outcome] = {}
         until: Dict[str, Optional[float]] = {}
         queue: List[List[Host]] = []
@@ -228,7 +250,7 @@ class Vault:
         It has a lock of its own besides that of its site, which it may have left while it was pulled.
         """
         try:
-            with locked(self.places.lock(os.path.join("hosts", host.name))) as free:
+            with locked(self.host_lock(host)) as free:
                 if not free:
                     return Outcome(host.name, WAITS, "waits: it is being pulled")
                 outcome = self.pull(host, end)
@@ -236,10 +258,11 @@ class Vault:
             outcome = Outcome(host.name, FAILED, str(error))
         except Exception as error:  # pragma: no cover - a mistake of ours, which must not take the night of the others
             outcome = Outcome(host.name, FAILED, "{0}: {1}".format(type(error).__name__, error))
-        self._log(outcome)
+        self.log(outcome)
         return outcome
 
-    def _log(self, outcome: Outcome) -> None:
+    def log(self, outcome: Outcome) -> None:
+        """Keep what became of a host."""
         path = self.places.log(outcome.host)
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -293,8 +316,8 @@ class Vault:
             )
         pull, keep, more = self._bring(host, tree, started, end, abs(apart) < JUMPED)
         notes += more
-        told = self._tell(host, pull, keep)
-        notes += [told] if told else []
+        untold = self._tell(host, pull, keep)
+        notes += [untold] if untold else []
         write_known(state, known.after(pull, int(started)))
         return Outcome(host.name, pull.result, said(pull, tree.resumed, notes), pull)
 
@@ -390,16 +413,21 @@ class Vault:
         }
         if keep:
             result["keep"] = True
-        why = ""
-        for _attempt in range(TELLINGS):  # to a host it is the same answer again
-            try:
-                self.gate(host).end(result)
-                return ""
-            except Refused as error:
-                return "the host says otherwise ({0})".format(error.what)
-            except FleetError as error:
-                why = error.what
-        return "the host could not be told ({0})".format(why)
+        return told(lambda: self.gate(host).end(result))
+
+
+def told(tell: Callable[[], None]) -> str:
+    """Tell a host something; why that could not be done. To the host it is the same again."""
+    why = ""
+    for _attempt in range(TELLINGS):
+        try:
+            tell()
+            return ""
+        except Refused as error:
+            return "the host says otherwise ({0})".format(error.what)
+        except FleetError as error:
+            why = error.what
+    return "the host could not be told ({0})".format(why)
 
 
 def said(pull: Pull, resumed: bool, notes: Sequence[str]) -> str:

@@ -234,13 +234,33 @@ def check(order: Order) -> None:
             raise Refused("{0!r} is no {1}".format(printable(text)[:80], what), safe=_SAFE)
 
 
+def _keeping(xattrs: bool) -> List[str]:
+    """What of files comes back."""
+    return ["-aHXS" if xattrs else "-aHS", "--numeric-ids"]
+
+
+def restore_here(run: Stream, tree: str, path: str, folder: str) -> Tuple[int, str]:
+    """Restore a file into a folder of this machine, by what it would be sent by to a host: how rsync ended.
+
+    :param tree: of the set.
+    :param path: on the host.
+    :raises Refused: when it is not in the set.
+    """
+    source = source_in(tree, path)
+    for xattrs in (True, False):
+        code, errors = run(["rsync", *_keeping(xattrs), "--", source, folder + "/"], tree, lambda _piece: None)
+        if code != _UNSUPPORTED:
+            break
+    return code, errors
+
+
 def rsync_argv(ssh: Sequence[str], host: str, order: Order, source: str, xattrs: bool = True) -> List[str]:
     """The command, for the tree as the folder that it is run in.
 
     :param ssh: how ssh is called, up to the name.
     :param xattrs: with extended attributes.
     """
-    options = ["-aHXS" if xattrs else "-aHS", "--numeric-ids", "--partial", "--stats", "--no-h", "--info=progress2"]
+    options = [*_keeping(xattrs), "--partial", "--stats", "--no-h", "--info=progress2"]
     # what an rsync that was killed has left, under names of its own, must not stay
     options += ["--delete", "--timeout={0}".format(SILENCE)]
     if order.bandwidth > 0:  # in KiB/s; 0 would be no limit

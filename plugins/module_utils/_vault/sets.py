@@ -19,6 +19,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import OK, Pull, pull_of, read_json
 
 RECORD = "nanozfs-set.json"
+#: beside it, once it was verified: how that went
+VERIFIED = "nanozfs-verified.json"
 TREE = "tree"
 
 #: what says that a folder is the root of sets: without it, the file system that should be there is not mounted
@@ -48,6 +50,18 @@ class Set(NamedTuple):
         """What rsnapshot or dirvish calls it."""
         return os.path.basename(self.folder)
 
+    @property
+    def verified(self) -> Optional[Dict[str, Any]]:
+        """How the last look into it went (``_vault/verify.py``); ``None`` where there was none.
+
+        What was copied into it from another set, as ``cp -al`` does, is no look into this one.
+        """
+        try:
+            said = read_json(os.path.join(self.folder, VERIFIED))
+        except ValueError:
+            return None
+        return dict(said) if isinstance(said, dict) and said.get("set") == self.pull.id else None
+
     def as_dict(self) -> Dict[str, Any]:
         """For programs."""
         pull = self.pull
@@ -65,6 +79,7 @@ class Set(NamedTuple):
             "version": pull.version,
             "tag": pull.tag,
             "why": pull.why,
+            "verified": self.verified,
         }
 
 

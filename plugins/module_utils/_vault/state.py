@@ -80,6 +80,7 @@ class Known:
     :param tried: when the last one was begun, by the clock here.
     :param failures: how many in a row were not good.
     :param broken: why nothing is known although something was.
+    :param verified: how the last look into one of its sets went, as ``verify.py`` has it.
     """
 
     last: Optional[Pull] = None
@@ -87,12 +88,13 @@ class Known:
     tried: Optional[int] = None
     failures: int = 0
     broken: str = ""
+    verified: Optional[Mapping[str, Any]] = None
 
     def after(self, pull: Pull, tried: int) -> Known:
         """The same after another pull."""
         if pull.result == OK:
-            return Known(pull, pull, tried, 0)
-        return Known(pull, self.good, tried, self.failures + 1)
+            return Known(pull, pull, tried, 0, verified=self.verified)
+        return Known(pull, self.good, tried, self.failures + 1, verified=self.verified)
 
 
 def pull_of(said: Any) -> Pull:
@@ -159,7 +161,8 @@ def read_known(path: str) -> Known:
         if not isinstance(failures, int) or not isinstance(tried, (int, type(None))):
             raise ValueError("its numbers are none")
         last, good = (None if said.get(key) is None else pull_of(said[key]) for key in ("last", "good"))
-        return Known(last, good, tried, failures)
+        verified = said.get("verified")
+        return Known(last, good, tried, failures, verified=verified if isinstance(verified, Mapping) else None)
     except ValueError as error:
         return Known(broken="{0} cannot be read: {1}".format(path, error))
 
@@ -175,6 +178,7 @@ def write_known(path: str, known: Known) -> None:
         "good": asdict(known.good) if known.good else None,
         "tried": known.tried,
         "failures": known.failures,
+        "verified": dict(known.verified) if known.verified else None,
     }
     write_json(path, said)
 

@@ -172,6 +172,11 @@ def parse_stats(text: str) -> Pulled:
     return Pulled(0, found["files"], found["bytes"], found["received"] + found["written"])
 
 
+def is_full(errors: str) -> bool:
+    """Whether what rsync complains of is a file system that is full."""
+    return bool(_FULL.search(errors))
+
+
 def _tail(path: str) -> str:
     with contextlib.suppress(OSError), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -199,7 +204,7 @@ def result_in(folder: str) -> Pulled:
     lines = [printable(line) for line in errors.split("\n") if line.strip()]
     said = next((line for line in lines if not line.startswith("rsync error:")), lines[-1] if lines else "")
     stats = parse_stats(_tail(os.path.join(folder, "output")))
-    return stats._replace(code=code, said=said[:300], full=bool(code and _FULL.search(errors)))
+    return stats._replace(code=code, said=said[:300], full=bool(code) and is_full(errors))
 
 
 def words(pulled: Pulled, late: bool = False) -> str:

@@ -24,10 +24,12 @@ class Terms(NamedTuple):
 
     :param at: now, in seconds since the epoch.
     :param hours: how old the last good one may be; 0 where nobody wants to know.
+    :param verified: how long ago the last look into one may be, in hours; 0 likewise.
     """
 
     at: float
     hours: int = 0
+    verified: int = 0
 
 
 def _is_ahead(backup: Backup, at: float) -> bool:
@@ -43,6 +45,31 @@ def age(backup: Backup, at: float) -> Optional[int]:
 def is_too_old(old: Optional[int], terms: Terms) -> bool:
     """Whether a good backup of this age is older than it may be; of one that nobody can tell that is not said."""
     return old is not None and bool(terms.hours) and old > terms.hours * 3600
+
+
+def looked(backup: Backup, at: float) -> Optional[int]:
+    """How long ago the last look into it was, in seconds; ``None`` where there was none, or nobody can tell."""
+    if backup.verified is None or backup.verified.at - at > AHEAD:
+        return None
+    return max(0, int(at - backup.verified.at))
+
+
+def is_look_too_old(ago: int, terms: Terms) -> bool:
+    """Whether a look of so many seconds ago is longer ago than it may be."""
+    return bool(terms.verified) and ago > terms.verified * 3600
+
+
+def _look_remark(backup: Backup, terms: Terms) -> str:
+    """What there is to say of the last look into a backup; one that found something else is a finding of its own."""
+    if backup.verified is None:
+        return "its backup by {0} was never verified".format(backup.label) if backup.good else ""
+    ago = looked(backup, terms.at)
+    if ago is None:
+        return "its backup by {0} is said to have been verified in the future: a clock is wrong".format(backup.label)
+    if is_look_too_old(ago, terms):
+        words = "its backup by {0} was verified {1} ago, and report_backup_verified_max_age is {2} h"
+        return words.format(backup.label, duration(ago), terms.verified)
+    return ""
 
 
 def judge(known: Known, terms: Terms) -> List[Finding]:
@@ -78,8 +105,7 @@ def remarks(known: Known, terms: Terms) -> List[str]:
         old = age(backup, terms.at)
         if len(known.backups) > 1 and old is not None and is_too_old(old, terms):
             found.append("its last good backup by {0} is {1} old".format(backup.label, duration(old)))
-        if backup.good and backup.verified is None:
-            found.append("its backup by {0} was never verified".format(backup.label))
+        found += filter(None, [_look_remark(backup, terms)])
         if backup.trial and backup.result:
             found.append("its last backup by {0} is of a system on trial".format(backup.label))
     return found

@@ -106,17 +106,19 @@ class Fleet:
     :param remarks: what there is to say that belongs to no single host.
     :param at: when, in seconds since the epoch.
     :param backup_hours: how old a backup may be; 0 where nobody wants to know.
+    :param verified_hours: how long ago the last look into one may be; 0 likewise.
     """
 
     hosts: Tuple[Host, ...]
     remarks: Tuple[str, ...]
     at: float
     backup_hours: int = 0
+    verified_hours: int = 0
 
     @property
     def terms(self) -> backups.Terms:
         """How backups are judged."""
-        return backups.Terms(self.at, self.backup_hours)
+        return backups.Terms(self.at, self.backup_hours, self.verified_hours)
 
     @property
     def has_backups(self) -> bool:
@@ -175,10 +177,12 @@ def natural(name: str) -> Tuple[Any, ...]:
     return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in _DIGITS.split(name)), name
 
 
-def fleet_of(hosts: Sequence[Host], remarks: Sequence[str], at: float, backup_hours: int = 0) -> Fleet:
+def fleet_of(
+    hosts: Sequence[Host], remarks: Sequence[str], at: float, backup_hours: int = 0, verified_hours: int = 0
+) -> Fleet:
     """The report on some hosts."""
     ordered = sorted(hosts, key=lambda host: natural(host.name))
-    return Fleet(tuple(ordered), tuple(plain(each) for each in remarks), at, backup_hours)
+    return Fleet(tuple(ordered), tuple(plain(each) for each in remarks), at, backup_hours, verified_hours)
 
 
 def totals(fleet: Sequence[Host]) -> str:

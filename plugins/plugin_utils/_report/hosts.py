@@ -81,6 +81,7 @@ def assemble(
     support: Support,
     at: float,
     backup_hours: int = 0,
+    verified_hours: int = 0,
 ) -> Fleet:
     """The report.
 
@@ -88,6 +89,7 @@ def assemble(
     :param find: what a wish means, see :func:`rings.finder`.
     :param at: now, in seconds since the epoch.
     :param backup_hours: how old the last good backup of a host may be; 0 where nobody wants to know.
+    :param verified_hours: how long ago the last look into a backup may be; 0 likewise.
     """
     today = datetime.datetime.fromtimestamp(at, datetime.timezone.utc).date()
     sites = {name: _site(each.variables, resolve) for name, each in sources.items()}
@@ -103,9 +105,9 @@ def assemble(
         remarks = list(said[name])
         if answer.known:
             remarks += filter(None, [_support_remark(answer.known, support, today)])
-        hosts.append(host_of(name, sites[name], answer, target, remarks, Terms(at, backup_hours)))
+        hosts.append(host_of(name, sites[name], answer, target, remarks, Terms(at, backup_hours, verified_hours)))
     targets: Dict[str, Optional[Target]] = {host.name: host.target for host in hosts}
-    return fleet_of(hosts, [*common, *problems(targets.values())], at, backup_hours)
+    return fleet_of(hosts, [*common, *problems(targets.values())], at, backup_hours, verified_hours)
 
 
 def _site(variables: Mapping[str, Any], resolve: Resolve) -> str:

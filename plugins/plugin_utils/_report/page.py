@@ -205,6 +205,8 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
             old = backups.age(each, fleet.at)
             stale = old is None or backups.is_too_old(old, fleet.terms)
             verified = each.verified.result if each.verified else ""
+            ago = backups.looked(each, fleet.at)
+            late = ago is None or backups.is_look_too_old(ago, fleet.terms)
             found.append(
                 dict(
                     shown,
@@ -215,8 +217,9 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
                     stale=stale,
                     verified=verified or "never",
                     verified_at=moment(each.verified.at) if each.verified else "",
-                    css="bad" if verified == FAILED else "" if verified else "warn",
-                    rank=(verified == FAILED, stale, each.result != OK, not verified),
+                    verified_ago="{0} ago".format(duration(ago)) if ago is not None else "",
+                    css="bad" if verified == FAILED else "warn" if late else "",
+                    rank=(verified == FAILED, stale, each.result != OK, late),
                 )
             )
         if fleet.backup_hours and not host.known.backups:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _condition
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import metrics, status
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import exposure, facts, gate, records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests, exposure, facts, gate, records
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import identity
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Dataset, Value
@@ -603,6 +604,187 @@ class TestGate:
     @pytest.mark.parametrize("label", ["", "A", "../x", "a b"])
     def test_a_label_that_is_none(self, backed_up: BackedUp, label: str) -> None:
         assert backed_up.ask("nanozfs-backup begin", label=label).rc == 3
+
+
+class TestDigests:
+    """What a host says of files that a backup host names."""
+
+    def paths(self, backed_up: BackedUp) -> Dict[str, str]:
+        """The live files by their paths in what is shown."""
+        top = backed_up.top.lstrip("/")
+        return {
+            "{0}/{1}".format(top, path): os.path.join(backed_up.live(name), leaf)
+            for path, name, leaf in (("cfg/rc.conf", "cfg", "rc.conf"), ("var/db/table", "var/db", "table"))
+        }
+
+    def order(self, backed_up: BackedUp, **more: Any) -> Dict[str, Any]:
+        files = [
+            {"path": path, "kind": "file", "size": os.stat(live).st_size, "mtime": os.stat(live).st_mtime_ns}
+            for path, live in self.paths(backed_up).items()
+        ]
+        return {"files": files, "digests": 10, "bytes": 1000, **more}
+
+    def asked(self, backed_up: BackedUp, order: Any, label: str = "vault") -> Dict[str, Any]:
+        answer = backed_up.ask("nanozfs-backup digests", order, label)
+        assert answer.rc == 0, answer
+        return dict(answer.json())
+
+    def test_in_a_snapshot_of_its_own(self, backed_up: BackedUp) -> None:
+        record = backed_up.status()["record"]
+        said = self.asked(backed_up, self.order(backed_up))
+        contents = [hashlib.sha256(text).hexdigest() for text in (b'hostname="web-1"\n', b"db\n")]
+        assert [each["sha256"] for each in said["files"]] == contents
+        assert said["begun"] == 1795420900 and said["trial"] is False and said["notes"] == []
+        assert exposure.label_of(said["tag"]) == "vault"
+        assert backed_up.snapshots() == [] and backed_up.shown() == []
+        assert backed_up.status() == {"exposure": None, "record": record}, "it is no backup"
+        assert exposure.at_work(backed_up.runner) == []
+
+    def test_in_what_is_shown_to_a_pull(self, backed_up: BackedUp) -> None:
+        begun = backed_up.begin()
+        backed_up.host.write("tank/nanozfs/var/db", "table", "changed\n")
+        order = self.order(backed_up)
+        said = self.asked(backed_up, order)
+        assert said["tag"] == begun["tag"] and "sha256" not in said["files"][1], "it is of the snapshot"
+        assert said["files"][1]["size"] == 3 and len(backed_up.snapshots()) == 4
+        assert backed_up.begin()["resumed"] is True
+        other = self.asked(backed_up, order, "other")
+        assert other["tag"] != begun["tag"] and "sha256" in other["files"][1] and len(backed_up.snapshots()) == 4
+
+    def test_a_name_that_is_no_text(self, backed_up: BackedUp) -> None:
+        name = b"inva\xff\n\x1b[2J"
+        with open(os.path.join(os.fsencode(backed_up.live("var")), name), "wb") as file:
+            file.write(b"x")
+        info = os.stat(file.name)
+        path = os.path.join(os.fsencode(backed_up.top.lstrip("/")), b"var", name).decode("utf-8", "surrogateescape")
+        wanted = {"path": path, "kind": "file", "size": 1, "mtime": info.st_mtime_ns}
+        (row,) = self.asked(backed_up, self.order(backed_up, files=[wanted]))["files"]
+        assert row["sha256"] == hashlib.sha256(b"x").hexdigest()
+
+    def test_links_lead_nowhere(self, backed_up: BackedUp, tmp_path: Any) -> None:
+        (tmp_path / "secret").write_text("secret")
+        info = os.stat(str(tmp_path / "secret"))
+        live, top = backed_up.live("var"), backed_up.top.lstrip("/")
+        os.symlink(str(tmp_path), os.path.join(live, "out"))
+        os.symlink(str(tmp_path / "secret"), os.path.join(live, "leaf"))
+        usual = {"size": info.st_size, "mtime": info.st_mtime_ns}
+        files = [
+            dict(usual, path=top + "/var/out/secret", kind="file"),
+            dict(usual, path=top + "/var/leaf", kind="file"),
+            dict(usual, path=top + "/var", kind="file"),
+            dict(usual, path=top + "/var/data/below", kind="file"),
+        ]
+        rows = self.asked(backed_up, self.order(backed_up, files=files))["files"]
+        assert [each["kind"] for each in rows] == ["gone", "link", "other", "gone"]
+        assert not any("sha256" in each for each in rows)
+        link = os.lstat(os.path.join(live, "leaf"))
+        wanted = {"path": top + "/var/leaf", "kind": "link", "size": link.st_size, "mtime": link.st_mtime_ns}
+        (row,) = self.asked(backed_up, self.order(backed_up, files=[wanted]))["files"]
+        assert row["sha256"] == hashlib.sha256(os.fsencode(str(tmp_path / "secret"))).hexdigest(), "where it leads"
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/etc/passwd", "..", "a/../../b", "", "a//b", "a/", ".", "./a", "a\0b", "x" * 4097, "\ud800", 5, None],
+    )
+    def test_paths_that_lead_elsewhere(self, backed_up: BackedUp, path: Any) -> None:
+        order = self.order(backed_up, files=[{"path": path, "kind": "file", "size": 1, "mtime": 1}])
+        answer = backed_up.ask("nanozfs-backup digests", order)
+        assert answer.rc == 3 and "makes no sense" in answer.err and backed_up.snapshots() == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"files": [{}]}, {"files": {}}, {"files": None}, {"digests": 501}, {"digests": -1}, {"digests": True},
+            {"bytes": (4 << 30) + 1}, {"bytes": "1"},
+            {"files": [{"path": "a", "kind": "other", "size": 1, "mtime": 1}]},
+            {"files": [{"path": "a", "kind": "file", "size": -1, "mtime": 1}]},
+            {"files": [{"path": "a", "kind": "file", "size": 1, "mtime": 1.5}]},
+            {"files": [{"path": "a", "kind": "file", "size": 1, "mtime": 1}] * (digests.MOST + 1)},
+        ],
+    )  # fmt: skip
+    def test_what_makes_no_sense(self, backed_up: BackedUp, change: Dict[str, Any]) -> None:
+        assert backed_up.ask("nanozfs-backup digests", self.order(backed_up, **change)).rc == 3
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "5", "[" * 100000, "x" * (digests.LONGEST + 1)])
+    def test_what_is_no_order(self, text: str) -> None:
+        with pytest.raises(Refused, match="makes no sense, or is too much"):
+            digests.wanted(text)
+
+    def test_bounds(self, backed_up: BackedUp) -> None:
+        assert len(self.asked(backed_up, self.order(backed_up, digests=1))["files"]) == 1
+        assert self.asked(backed_up, self.order(backed_up, digests=0))["files"] == []
+        rows = self.asked(backed_up, self.order(backed_up, bytes=3))["files"]
+        assert rows[0]["large"] is True and "sha256" not in rows[0] and "sha256" in rows[1]
+
+    @pytest.mark.parametrize(
+        ("one", "other", "same"),
+        [(5, 5, True), (5, 6, True), (10**9, 10**9 + 5, True), (10**9, 2 * 10**9, False), (-1, -(10**9), True)],
+    )
+    def test_times_are_compared_as_rsync_does(self, one: int, other: int, same: bool) -> None:
+        for times in ((one, other), (other, one)):
+            assert digests.same_time(*times) is same
+
+    def test_on_trial_and_without_its_own_data(self, backed_up: BackedUp) -> None:
+        backed_up.host.command("zfs", "set", "nanozfs:phase=trial", "nanozfs:txn=0001-a-b", ROOT)
+        assert self.asked(backed_up, self.order(backed_up))["trial"] is True
+        backed_up.host.command("kenv", "nanozfs.state=recovery")
+        answer = backed_up.ask("nanozfs-backup digests", self.order(backed_up))
+        assert answer.rc == 3 and "state recovery" in answer.err and backed_up.snapshots() == []
+
+    def test_about_to_restart(self, backed_up: BackedUp) -> None:
+        backed_up.host.command("zfs", "set", "nanozfs:phase=armed", "nanozfs:txn=1", "nanozfs:kind=upgrade", ROOT)
+        assert "upgrade 1 is in phase armed" in self.asked(backed_up, self.order(backed_up))["notes"][0]
+
+    def test_an_upgrade_waits_for_it_as_for_a_pull(self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exposure, "FRESH", -1)  # it takes long
+        with backed_up.exposing().lent(), pytest.raises(Refused, match=r"is being read by vault .*cut it off"):
+            exposure.refuse_at_work(backed_up.runner, "an upgrade", "", 0)
+        assert exposure.refuse_at_work(backed_up.runner, "an upgrade", "", 0) == []
+
+    def test_what_is_read_is_not_taken_away_however_old_it_is(
+        self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = backed_up.begin()
+        monkeypatch.setattr(exposure, "RESUME", -1)
+        handle = backed_up.exposing().reader()
+        try:
+            assert self.asked(backed_up, self.order(backed_up))["tag"] == begun["tag"]
+        finally:
+            os.close(handle)
+        assert len(backed_up.snapshots()) == 4
+        assert self.asked(backed_up, self.order(backed_up))["tag"] != begun["tag"] and backed_up.snapshots() == []
+
+    def test_two_at_once(self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exposure.Exposing.locked, "__defaults__", (0.0,))
+        with backed_up.exposing().lent():
+            for verb in ("digests", "begin"):
+                answer = backed_up.ask("nanozfs-backup " + verb, self.order(backed_up))
+                assert answer.rc == 3 and "another call" in answer.err
+
+    def test_a_look_that_fails_leaves_nothing(self, backed_up: BackedUp) -> None:
+        with pytest.raises(OSError, match="broken"), backed_up.exposing().lent():
+            raise OSError("broken")
+        assert backed_up.snapshots() == [] and backed_up.shown() == [] and backed_up.status()["exposure"] is None
+
+    def test_no_pull_goes_on_with_what_a_killed_one_has_left(
+        self, backed_up: BackedUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        close = exposure.Exposing.close
+        with backed_up.exposing().lent() as (shown, _notes):
+            monkeypatch.setattr(exposure.Exposing, "close", lambda _self, _pool: [])  # it is killed here
+        monkeypatch.setattr(exposure.Exposing, "close", close)
+        assert len(backed_up.snapshots()) == 4
+        root = backed_up.exposing().root
+        assert "not for a pull" in backed_up.ask("rsync --server --sender -r . {0}/".format(root)).err
+        begun = backed_up.begin()
+        assert begun["tag"] != shown.tag and begun["resumed"] is False and "not for a pull" in begun["notes"][0]
+        assert len(backed_up.snapshots()) == 4
+
+    def test_nothing_comes_with_the_word(self) -> None:
+        assert gate.asked("nanozfs-backup digests") == gate.Asked(gate.DIGESTS)
+        for more in ("nanozfs-backup digests /etc", "nanozfs-backup  digests", "nanozfs-backup digests; id"):
+            with pytest.raises(Refused, match="this key is for backups"):
+                gate.asked(more)
 
 
 class TestFlags:

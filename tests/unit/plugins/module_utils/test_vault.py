@@ -14,6 +14,7 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 from typing import Any, Dict, List, Mapping, Optional
 
 import pytest
@@ -876,6 +877,12 @@ def test_an_image_whose_record_cannot_be_read_is_taken_away_by_nobody(
 def test_a_family_is_ended_when_its_time_is_over() -> None:
     rc, _out, _err = execute.execute(["sh", "-c", "sleep 60 & sleep 60"], None, 0.2, {})
     assert rc == TIMED_OUT
+
+
+def test_one_that_never_reads_its_input_is_ended_as_well() -> None:
+    began = time.monotonic()
+    assert execute.execute(["sleep", "60"], "x" * (1 << 20), 0.5, {})[0] == TIMED_OUT
+    assert time.monotonic() - began < 30
 
 
 def test_what_is_begun_while_a_run_is_asked_to_end_is_ended(monkeypatch: Any) -> None:

@@ -45,13 +45,13 @@ def backup(hours: float = 5, **changes: Any) -> Dict[str, Any]:
 NONE = backup(result="", begun=0, ended=0, good=0, bytes=0, seconds=0, verified=None)
 
 
-def fleet(hours: int, **backups: Dict[str, Any]) -> Fleet:
+def fleet(hours: int, verified: int = 0, **backups: Dict[str, Any]) -> Fleet:
     """Hosts, each with its backups by label."""
     hosts = [
-        host_of(name, "", facts.answer({"host": host(backups=each)}), None, terms=Terms(NOW, hours))
+        host_of(name, "", facts.answer({"host": host(backups=each)}), None, terms=Terms(NOW, hours, verified))
         for name, each in backups.items()
     ]
-    return fleet_of(hosts, [], NOW, hours)
+    return fleet_of(hosts, [], NOW, hours, verified)
 
 
 def cells(found: Fleet) -> List[str]:
@@ -113,6 +113,25 @@ def test_what_is_said(backups: Dict[str, Any], says: str) -> None:
     found = fleet(26, web=backups)
     assert any(says in line for line in table(found))
     assert says in rendered(found)[0] or "never backed up" in rendered(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("at", "hours", "says", "ago"),
+    [
+        (int(NOW) - 30 * HOUR, 0, "", "1 d 6 h ago"),
+        (int(NOW) - 30 * HOUR, 31, "", "1 d 6 h ago"),
+        (int(NOW) - 30 * HOUR, 26, "verified 1 d 6 h ago, and report_backup_verified_max_age is 26 h", "1 d 6 h ago"),
+        (int(NOW) + 60, 26, "", "0 s ago"),
+        (int(NOW) + 86400, 26, "verified in the future: a clock is wrong", ""),
+    ],
+)  # fmt: skip
+def test_how_long_ago_it_was_verified(at: int, hours: int, says: str, ago: str) -> None:
+    found = fleet(26, hours, web={"vault": backup(verified=dict(VERIFIED, at=at))})
+    assert [says in each for each in found.hosts[0].remarks] == ([True] if says else [])
+    assert found.hosts[0].condition == "normal"
+    text = rendered(found)[0]
+    assert '<span class="{0}">ok</span> <span class="sub">'.format("warn" if says else "") in text
+    assert (", " + ago in text) if ago else " ago</span>" not in text
 
 
 def test_a_host_that_is_well_is_not_spoken_of() -> None:
