@@ -12,12 +12,13 @@ import hashlib
 PIECE = 1 << 20
 
 
-def digest_file(path: str) -> str:
-    """SHA-256 of a file.
+def digest_file(path: str, algorithm: str = "sha256") -> str:
+    """The digest of a file, SHA-256 unless another one is named.
 
+    :param algorithm: its name in hashlib.
     :raises OSError: when it cannot be read.
     """
-    total = hashlib.sha256()
+    total = hashlib.new(algorithm)
     with open(path, "rb") as file:
         for piece in iter(lambda: file.read(PIECE), b""):
             total.update(piece)

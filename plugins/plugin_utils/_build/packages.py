@@ -76,8 +76,8 @@ class Archive:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[tarfile.TarFile]:
-    """The archive as a stream.
+def opened(path: str) -> Iterator[tarfile.TarFile]:
+    """A package, or the archive of a catalogue, as a stream.
 
     :raises PackageError: when it cannot be read.
     """
@@ -170,7 +170,7 @@ def read(supplied: Supplied) -> Archive:
     :raises PackageError: when it is none.
     """
     compact = ""
-    with _opened(supplied.path) as tar:
+    with opened(supplied.path) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
             if content is None:
@@ -329,7 +329,7 @@ def _full(line: str) -> str:
 def _accounts_in(archive: Archive) -> Tree:
     """The users and groups that a package brings, as a tree of two files."""
     found = Tree()
-    with _opened(archive.path) as tar:
+    with opened(archive.path) as tar:
         for member in tar:
             path = member.name.lstrip("/")
             content = tar.extractfile(member) if path in (MASTER, GROUP) and member.isfile() else None
@@ -358,7 +358,7 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> List
             if not member.name.startswith("+"):
                 yield member
 
-    with _opened(archive.path) as tar:
+    with opened(archive.path) as tar:
         tree.add_members(tar, members(tar), os.path.join(scratch, "pkg-" + archive.package.sha256[:16]), owner)
     return [text for path, text in sorted(below.items()) if not any(other.startswith(path + "/") for other in below)]
 
