@@ -29,7 +29,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import shown_address
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import PIECE, TIMEOUT, Say
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import ATTEMPTS, PIECE, TIMEOUT, Say
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import catalogue, index, signature
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.catalogue import META, Meta, Summary
@@ -262,7 +262,8 @@ class Catalogues:
     def _download(
         self, url: str, file: IO[bytes], most: int, headers: Dict[str, str], what: str
     ) -> Optional[Dict[str, str]]:
-        """Fetch a small file; what the server says of it, or nothing where it is what it was.
+        """Fetch a small file, more than once where the connection ends; what the server says of it, or nothing where it
+        is what it was.
 
         :raises _NotThere: when the server has no such file.
         :raises OSError: when it cannot be reached.
@@ -271,24 +272,38 @@ class Catalogues:
         path = urllib.request.url2pathname(url[len("file://") :]) if url.startswith("file://") else ""
         if path and os.path.isdir(os.path.dirname(path)) and not os.path.exists(path):
             raise _NotThere
-        try:
-            with self._open(url, headers=headers, timeout=TIMEOUT, decompress=False) as answer:
-                received = 0
-                for piece in iter(lambda: answer.read(PIECE), b""):
-                    received += len(piece)
-                    if received > most:
-                        raise RepositoryError("{0} is larger than {1} bytes".format(what, most))
-                    file.write(piece)
-                length = answer.headers.get("Content-Length")
-                if length is not None and received != int(length):
-                    raise OSError("the connection ended after {0} of {1} bytes".format(received, length))
-                return {key.lower(): str(value) for key, value in answer.headers.items()}
-        except urllib.error.HTTPError as error:
-            if error.code == 304:
-                return None
-            if error.code in (404, 410):
-                raise _NotThere
-            raise
+        for attempt in range(ATTEMPTS):
+            time.sleep(max(attempt - 1, 0))
+            file.seek(0)
+            file.truncate()
+            try:
+                return self._answer(url, file, most, headers, what)
+            except urllib.error.HTTPError as error:
+                if error.code == 304:
+                    return None
+                if error.code in (404, 410):
+                    raise _NotThere
+                if error.code < 500:
+                    raise
+                failure: Exception = error
+            except (OSError, HTTPException) as error:
+                failure = error
+                if path:
+                    break
+        raise failure
+
+    def _answer(self, url: str, file: IO[bytes], most: int, headers: Dict[str, str], what: str) -> Dict[str, str]:
+        with self._open(url, headers=headers, timeout=TIMEOUT, decompress=False) as answer:
+            received = 0
+            for piece in iter(lambda: answer.read(PIECE), b""):
+                received += len(piece)
+                if received > most:
+                    raise RepositoryError("{0} is larger than {1} bytes".format(what, most))
+                file.write(piece)
+            length = answer.headers.get("Content-Length")
+            if length is not None and received != int(length):
+                raise OSError("the connection ended after {0} of {1} bytes".format(received, length))
+            return {key.lower(): str(value) for key, value in answer.headers.items()}
 
     def _compare(self, repository: Repository, state: _State, summary: Summary, newest: str) -> None:
         """Tell of a catalogue that is older or much smaller than one before."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.message
 import hashlib
 import io
 import itertools
@@ -14,6 +15,7 @@ import json
 import os
 import sqlite3
 import time
+import urllib.error
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -479,6 +481,36 @@ class TestRepositories:
         monkeypatch.setattr(catalogue, "records", None)
         monkeypatch.setattr(catalogue, "unpack", None)
         assert site.ask() == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        "said, asks", [({"ETag": '"1"'}, "If-None-Match"), ({"Last-Modified": "Sun, 1 Nov"}, "If-Modified-Since")]
+    )
+    def test_a_server_that_knows_what_we_have(self, site: Site, said: Dict[str, str], asks: str) -> None:
+        asked: List[str] = []
+
+        @contextlib.contextmanager
+        def opener(url: str, headers: Dict[str, str], **_more: Any) -> Iterator[Any]:
+            asked.append("{0} {1}".format(url.rpartition("/")[2], sorted(headers)))
+            if asks in headers:
+                raise urllib.error.HTTPError(url, 304, "Not Modified", email.message.Message(), None)
+            answer = io.BytesIO((site.made.folder / url.rpartition("/")[2]).read_bytes())
+            answer.headers = said  # type: ignore[attr-defined]
+            yield answer
+
+        wanted = Repository("r", "https://h/r", signature.load("fingerprints", site.trust))
+        for _again in range(2):
+            catalogues = Catalogues(str(site.cache), site.said.append, site.warned.append, opener)
+            with catalogues.of(wanted) as found:
+                assert list(found.names()) == ["a", "b"]
+        assert asked == ["meta.conf []", "data.pkg []", "meta.conf []", "data.pkg ['{0}']".format(asks)]
+        assert site.warned == []
+
+    def test_a_connection_that_ends_is_tried_again(self, site: Site, server: Server) -> None:
+        url = site.serve(server)
+        server.cut = 300
+        with pytest.raises(RepositoryError, match="the connection ended after 300 of"):
+            site.ask(url)
+        assert server.asked.count("/data.pkg all") == 4
 
     def test_without_a_network_the_last_one_is_used(self, site: Site, server: Server) -> None:
         url = site.serve(server)
