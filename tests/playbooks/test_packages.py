@@ -23,7 +23,7 @@ from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made, public, rsa_key
 
-DEPS = {"deps": {"pcre2": {"origin": "devel/pcre2", "version": "10"}}}
+DEPS: Dict[str, Any] = {"deps": {"pcre2": {"origin": "devel/pcre2", "version": "10"}}}
 
 
 class Site:
