@@ -22,6 +22,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose imp
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.resolver import System
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made, record
 
+MODULE = "ansible_collections.nanozfs.fleet.bench.packages.cli"
+
 #: as many as FreeBSD's repository for amd64 has
 PACKAGES = 35000
 WANTED = ("nginx", "postgresql17-server", "python312")
@@ -108,7 +110,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print("{0} packages, {1:.1f} MB as fetched".format(options.packages, size / 1e6))
         print("| | seconds | of the whole process | memory, MiB | packages |\n|---|---:|---:|---:|---:|")
         for title in ("catalogue read and judged", "catalogue in the cache"):
-            command = [sys.executable, "-m", __spec__.name, "--resolve", name]
+            command = [sys.executable, "-m", MODULE, "--resolve", name]
             usage = measure.run_all([command], name)
             took = json.loads((folder / "took.json").read_text())
             print(

@@ -143,11 +143,11 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
     given = _given(definition, say)
-    there = provenance.said(tree)
-    names = [each.name for each in there.packages]
-    release = provenance.describe(tree).release
-    system = choose.system_of(tree, definition.identity.abi, release, names, given)
-    choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
+    choice = None
+    if definition.wish.names:
+        there = [each.name for each in provenance.said(tree).packages]
+        system = choose.system_of(tree, definition.identity.abi, provenance.release_in(tree), there, given)
+        choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
     return Begun(tree, laid, given, choice)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, List, Mapping, Sequence
 
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Store, Supplied, SupplyError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
@@ -85,7 +86,7 @@ def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], sto
         works = {pool.submit(store.get, _address(each, repositories), each.digest, each.size): each for each in wanted}
         try:
             for number, work in enumerate(concurrent.futures.as_completed(works), 1):
-                _result(work, works[work])
+                _result(work, works[work], repositories[works[work].repository])
                 arrived += works[work].size
                 if arrived - said >= STEP or number == len(wanted):
                     said = arrived
@@ -100,12 +101,22 @@ def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], sto
             raise
 
 
-def _result(work: concurrent.futures.Future[str], package: Locked) -> None:
+def _result(work: concurrent.futures.Future[str], package: Locked, repository: Repository) -> None:
+    """See that a package has arrived.
+
+    :raises RepositoryError: when it has not; an address in it has no password.
+    """
     try:
         work.result()
     except SupplyError as error:
         raise RepositoryError(
-            "{0}: {1}; what has arrived is kept".format(package.title, error.what),
+            "{0}: {1}; what has arrived is kept".format(package.title, _public(error, repository)),
             todo="begin it again; where the repository has moved on and does not have {0} any more, "
             "image_pkg_update=true takes what it has now".format(package.title),
         )
+    except FleetError as error:
+        raise RepositoryError("{0}: {1}".format(package.title, _public(error, repository)), todo=error.todo or "")
+
+
+def _public(error: FleetError, repository: Repository) -> str:
+    return error.what.replace(repository.url, repository.shown)

@@ -46,8 +46,13 @@ def make(path: str, signed: Signed, file: IO[bytes], is_lines: bool, what: str) 
     :param file: the catalogue, unpacked.
     :raises RepositoryError: when it is none.
     """
+    with arriving(path) as (partial, _file):
+        _write(partial, signed, file, is_lines, what)
+
+
+def _write(path: str, signed: Signed, file: IO[bytes], is_lines: bool, what: str) -> None:
     summary = Summary()
-    with arriving(path) as (partial, _file), contextlib.closing(sqlite3.connect(partial)) as base:
+    with contextlib.closing(sqlite3.connect(path)) as base:
         base.execute("PRAGMA journal_mode = OFF")
         base.execute("PRAGMA synchronous = OFF")  # it gets its name when it is complete
         base.executescript(_TABLES)

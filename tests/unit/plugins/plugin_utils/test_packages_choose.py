@@ -430,6 +430,25 @@ def test_what_a_system_has() -> None:
     assert found.packages == {"there"} and found.series == 1403
 
 
+def test_no_message_has_a_password(site: Site) -> None:
+    site.build()
+    shutil.rmtree(site.cache)
+    found = lock.read(str(site.lock))
+    assert found is not None
+    url = site.server.url.replace("http://", "http://joe:secret@")
+    where = {"r": repository.Repository("r", url, Trust("none"))}
+    for content in (None, b"x"):
+        for name in [name for name in site.server.files if "/All/" in name]:
+            if content is None:
+                del site.server.files[name]
+        with pytest.raises(FleetError) as error:
+            fetch.fetch(found.packages, where, str(site.cache), site.said.append)
+        assert "secret" not in str(error.value) and site.server.url in str(error.value)
+        site.serve()
+        site.server.files.update({name: b"x" for name in site.server.files if "/All/" in name})
+    assert "secret" not in " ".join(site.said)
+
+
 def test_one_that_fails_ends_the_others(site: Site) -> None:
     """What had arrived is kept."""
     site.build()

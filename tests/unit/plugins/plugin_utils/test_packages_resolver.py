@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import index, lock, resolver
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import catalogue, index, lock, resolver
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import From, Lock, Locked
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.repository import Repository
@@ -296,6 +296,23 @@ def test_cycles(graph: Dict[str, List[str]]) -> None:
     assert bool(found) == any(name in reachable(name) for name in graph)
     for way in found:
         assert way[0] == way[-1] and all(other in graph[one] for one, other in zip(way, way[1:]))
+
+
+def test_only_what_is_needed_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is counted here, and not time: it does not grow with the catalogue."""
+    chosen = [record("a", **needs("b", "c")), record("b", shlibs_required=["l.so"]), record("c")]
+    others = [record("x{0}".format(number)) for number in range(2000)]
+    counted: List[str] = []
+    plain = catalogue.from_json
+
+    def counting(text: str) -> catalogue.Record:
+        counted.append(text)
+        return plain(text)
+
+    with sources((0, [*others, *chosen, record("d", shlibs_provided=["l.so"])])) as found:
+        monkeypatch.setattr(catalogue, "from_json", counting)
+        assert len(resolver.resolve({"a": ASKED}, found, SYSTEM, print)) == 4
+    assert len(counted) < 20
 
 
 def locked(name: str, **values: Any) -> Locked:
