@@ -321,9 +321,8 @@ class TestBadInput:
         sources = [*site.definition().sources, str(script.parent)]
         self.refused(site, said, wish=site.wish(names=["new"]), sources=sources)
 
-    def test_an_archive_that_leads_out_of_the_tree(self, site: Site) -> None:
-        entry = site.made.add("evil", files={"/usr/local/bin/evil": "1$0"})  # the link evil-1 is not named
-        assert entry["name"] == "evil"
+    def test_an_archive_with_more_than_it_says(self, site: Site) -> None:
+        site.made.add("evil", files={"/usr/local/bin/evil": "1$0"})  # the link evil-1 is not named
         site.serve()
         self.refused(site, "/usr/local/bin/evil-1 is none of the files", wish=site.wish(names=["evil"]))
 
