@@ -265,7 +265,9 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
         if begun.choice is not None and begun.choice.missing and runner.check_mode:
             return _foretold(definition, begun.choice, warnings)
         tree, build, locked = _complete(definition, begun, scratch, say, warnings.append)
-        about = _lock(begun.choice, locked, runner, say)
+        about = _about(begun.choice, locked) if begun.choice is not None and locked is not None else {}
+        said = about.pop("says", [])
+        moved = bool(about.pop("changed", False))
         if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
             esp.check_programs()
         with folder.locked(runner.check_mode):
@@ -275,16 +277,17 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             elif runner.check_mode:
                 told = found if found is not None and found.size == definition.size else None
                 says = release.foretell(terms, definition.identity, build, told, _order(definition))
-                says = about.pop("says", []) + says
-                return dict(about, changed=True, build=build, image=None, says=says, warnings=warnings)
+                return dict(about, changed=True, build=build, image=None, says=said + says, warnings=warnings)
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
-            moved = bool(about.pop("changed", False))
-            told = about.pop("says", [])
+            if moved and locked is not None and not runner.check_mode:  # not before there is an image with them
+                for text in said:
+                    say(text)
+                lock.write(definition.wish.lock, locked)
             done = release.finish(terms, manifest.name, manifest, changed, runner, say)
             if "diff" in about:
                 about["diff"] = [about["diff"], done["diff"]]
-            done.update(about, changed=done["changed"] or moved, says=told + done["says"], warnings=warnings)
+            done.update(about, changed=done["changed"] or moved, says=said + done["says"], warnings=warnings)
             return done
 
 
@@ -316,18 +319,6 @@ def _about(choice: Choice, after: Lock) -> Dict[str, Any]:
             "before": before.lines() if before else "",
             "after": after.lines(),
         }
-    return found
-
-
-def _lock(choice: Optional[Choice], after: Optional[Lock], runner: Runner, say: Say) -> Dict[str, Any]:
-    """Write the lock where it is another one; what the result says of it."""
-    if choice is None or after is None:
-        return {}
-    found = _about(choice, after)
-    if found["changed"] and not runner.check_mode:
-        for text in found["says"]:
-            say(text)
-        lock.write(choice.wish.lock, after)
     return found
 
 

@@ -208,6 +208,7 @@ def choose(wish: Wish, system: System, given: Sequence[Archive], cache: str, say
         _check(before, wanted, system, wish)
         after, repositories = before, _repositories(wish, system, judge=False)
     else:
+        lock.check_place(wish.lock)
         repositories = _repositories(wish, system, judge=True)
         after = _resolved(wanted, repositories, system, before, Catalogues(cache, say, warn), warn)
     return Choice(wish, repositories, cache, before, after, fetch.missing(after.packages, Store(cache, say)))

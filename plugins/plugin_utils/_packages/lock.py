@@ -16,6 +16,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Digest
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import catalogue, digest
@@ -170,18 +171,35 @@ def _parse(values: Any) -> Lock:
     return lock
 
 
-def write(path: str, lock: Lock) -> None:
-    """Write it.
+def check_place(path: str) -> None:
+    """See that a lock could be written, before anything is fetched and built.
 
-    :raises RepositoryError: when that is not possible.
+    :raises RepositoryError: when it could not.
+    """
+    folder = os.path.dirname(path)
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise RepositoryError(
+            "the lock {0} cannot be written: {1} is no folder that can be written".format(path, folder),
+            todo="name another file (image_pkg_lock)",
+        )
+
+
+def write(path: str, lock: Lock) -> None:
+    """Write it, when there is an image with what it names.
+
+    :raises FleetError: when that is not possible.
     """
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         replace_file(path, lock.encode())
     except OSError as error:
-        raise RepositoryError(
+        raise FleetError(
             "the lock {0} cannot be written: {1}".format(path, error.strerror),
-            todo="name a file that can be written (image_pkg_lock)",
+            safe="the image is published",
+            todo="make room for the file and build again with image_pkg_update=true, or the lock does not name what is "
+            "in the image",
         )
 
 

@@ -371,10 +371,22 @@ class TestBadInput:
             wish=site.wish(places=[place]),
         )
 
-    def test_a_lock_that_cannot_be_written(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_version_that_is_published_already(self, site: Site) -> None:
+        """The lock moves with an image, and not before."""
+        site.build()
+        site.made.add("nginx", version="2.0", old="nginx", **needs("pcre2"))
+        site.serve()
+        self.refused(site, r"web-1\.1 was published already with other contents", wish=site.wish(update=True))
+        assert site.build("1.2", wish=site.wish(update=True))["lock"]["changes"][0] == "nginx 1.2_3,1 -> 2.0"
+
+    def test_a_lock_that_cannot_be_written(self, site: Site) -> None:
         (site.folder / "file").write_text("x")
-        with pytest.raises(RepositoryError, match="cannot be written"):
-            site.build(wish=site.wish(lock=str(site.folder / "file" / "lock.json")))
+        path = str(site.folder / "file" / "sub" / "lock.json")
+        self.refused(site, "cannot be written: .*/file is no folder", wish=site.wish(lock=path))
+        assert site.server.asked == [], "it is known before anything is fetched"
+        with pytest.raises(FleetError, match="cannot be written") as error:
+            lock.write(path, lock.Lock("", (), (), ()))
+        assert error.value.safe == "the image is published"
 
 
 class TestPlaces:
