@@ -152,7 +152,7 @@ class Site(ABC):
         return {
             "ansible_ssh_private_key_file": os.path.join(self.keys, "admin"),
             "ansible_ssh_common_args": " ".join(SSH_OPTIONS),
-            "ansible_control_path_dir": os.path.join(os.path.dirname(self.folder), "cp"),
+            "ansible_control_path_dir": self.sockets,
             "image_overlays": [
                 "overlay",  # the example's
                 *overlays,
@@ -175,6 +175,21 @@ class Site(ABC):
 
     # running plays in it
 
+    @property
+    def sockets(self) -> str:
+        """The folder of the connections that ssh keeps."""
+        return os.path.join(os.path.dirname(self.folder), "cp")
+
+    def hang_up(self) -> None:
+        """End the connections that ssh keeps, for hosts that are replaced at once by others of the same address.
+
+        What is sent on such a one ends in an error (mux_client_request_session: write packet: Broken pipe), not on a
+        new one. Nobody replaces a machine within the minute that they are kept (ControlPersist), but tests do.
+        """
+        for name in os.listdir(self.sockets) if os.path.isdir(self.sockets) else ():
+            path = os.path.join(self.sockets, name)
+            subprocess.run(["ssh", "-O", "exit", "-o", "ControlPath=" + path, "gone"], capture_output=True, check=False)
+
     def environment(self) -> Dict[str, str]:
         """The environment of an operator's shell."""
         binaries = os.path.dirname(sys.executable)
@@ -184,7 +199,7 @@ class Site(ABC):
             {key: value for key, value in os.environ.items() if key not in hidden},
             PATH=binaries + ":" + os.environ.get("PATH", "/usr/sbin:/usr/bin"),
             ANSIBLE_CONFIG=os.path.join(self.folder, "ansible.cfg"),
-            ANSIBLE_SSH_CONTROL_PATH_DIR=os.path.join(os.path.dirname(self.folder), "cp"),
+            ANSIBLE_SSH_CONTROL_PATH_DIR=self.sockets,
             ANSIBLE_LOCAL_TEMP=os.path.join(os.path.dirname(self.folder), "tmp"),
             ANSIBLE_NOCOLOR="1",
         )

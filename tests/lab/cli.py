@@ -157,12 +157,14 @@ def main(argv: List[str]) -> int:
         elif options.verb == "copy":
             copy(lab, options.original, options.host)
         elif options.verb == "fresh":
+            site = Site(os.path.join(paths.HOME, "site"))
             for name in options.host:
                 lab.discard(name)
+            site.hang_up()
             restored = [name for name in options.host if options.kept and lab.restore(name)]
             for name in restored:
                 lab.host(name).on()
-            medium = Site(os.path.join(paths.HOME, "site")).medium(options.version)
+            medium = site.medium(options.version)
             buy(lab, [name for name in options.host if name not in restored], medium, options.stick)
             lab.wait(restored)
         elif options.verb == "vault":

@@ -157,6 +157,7 @@ def buy(lab: Lab, names: Sequence[str], medium: Optional[str] = None, stick: boo
 
 def copy(lab: Lab, original: str, names: Sequence[str]) -> None:
     """Installed hosts like one that was kept, switched on; see :meth:`Lab.copy`."""
+    Site(os.path.join(paths.HOME, "site")).hang_up()
     for name in names:
         lab.copy(original, name, ADDRESSES[name])
         lab.host(name).on()

@@ -15,9 +15,6 @@ import subprocess
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pytest
-import yaml
-from ansible import template
-from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -236,25 +233,6 @@ def test_who_can_be_pulled(tmp_path: Any, monkeypatch: Any, check_mode: bool) ->
     params.update(program_digest=wish.digest, program=wish.program)
     found = backup_vault._present(params, Runner(machine.commands, check_mode))
     assert (found["ready"], found["unknown"]) == (["web-1"], ["web-2"])
-
-
-ROLE = os.path.join(os.path.dirname(__file__), "..", "..", "..", "..", "roles", "backup", "vars", "main.yml")
-
-
-@pytest.mark.parametrize(
-    ("reached", "ready", "pulled"),
-    [
-        (["web-1", "web-2"], ["web-1", "web-2", "web-3"], ["web-1", "web-2"]),
-        (["web-1", "left-out"], ["web-1", "web-2"], ["web-1"]),  # backup_method: none
-        ([], ["web-1", "web-2"], []),
-    ],
-)
-def test_who_is_pulled_at_once(reached: List[str], ready: List[str], pulled: List[str]) -> None:
-    with open(ROLE, encoding="utf-8") as file:
-        text = yaml.safe_load(file)["backup_pullable"]
-    variables = {"backup_reached": reached, "backup_told": {"ready": ready}}
-    trusted = getattr(template, "trust_as_template", str)  # from ansible-core 2.19 on
-    assert template.Templar(loader=DataLoader(), variables=variables).template(trusted(text)) == pulled
 
 
 def called(machine: Backup, *argv: str) -> Tuple[int, str, str]:
