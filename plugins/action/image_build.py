@@ -151,18 +151,25 @@ def _wish(site: SitePaths, arguments: Dict[str, Any]) -> Wish:
 
     :raises FleetError: when a repository is none.
     """
-    if not arguments["pkg"]:
+    names = [name for each in arguments["pkg"] for name in each.split()]  # -e image_pkg="nginx python312"
+    if not names:
         return NO_WISH
     found = places(arguments["pkg_repository"], arguments["pkg_signature_type"], arguments["pkg_signature_trust"])
     return Wish(
-        names=arguments["pkg"],
+        names=names,
         places=[
-            replace(each, url=_found_input(site, each.url), trust=each.trust and site.place(each.trust))
+            replace(each, url=_found_folder(site, each.url), trust=each.trust and site.place(each.trust))
             for each in found
         ],
         lock=site.home(arguments["pkg_lock"] or "{0}.packages.lock.json".format(arguments["name"]), "image_pkg_lock"),
         update=arguments["pkg_update"],
     )
+
+
+def _found_folder(site: SitePaths, url: str) -> str:
+    """The address of a repository; of a folder of the site its full path, in which the ABI is not known yet."""
+    folder, slash, rest = url.partition("/${")
+    return str(_found_input(site, folder)) + slash + rest
 
 
 def _found_input(site: SitePaths, given: Any, kind: Kind = os.path.exists) -> Any:

@@ -26,6 +26,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 
 Say = Callable[[str], None]
@@ -302,8 +303,16 @@ class Store:
                         raise Refused(
                             "{0} is larger than the {1} bytes that it should have".format(url, size), safe=_SAFE
                         )
-            if length is not None and received != int(length):
-                raise OSError("the connection ended after {0} of {1} bytes".format(received, length))
+            check_length(length, received)
+
+
+def check_length(said: Optional[str], received: int) -> None:
+    """See that all has arrived that a server was about to send (``Content-Length``).
+
+    :raises OSError: when it has not, or the server does not know.
+    """
+    if said is not None and said.strip() != str(received):
+        raise OSError("the connection ended after {0} of {1} bytes".format(received, printable(said)))
 
 
 def supply(written: Sequence[Written], terms: Terms, say: Say) -> List[Supplied]:

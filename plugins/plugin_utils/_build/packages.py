@@ -19,7 +19,7 @@ import re
 import tarfile
 import urllib.parse
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
@@ -40,6 +40,13 @@ FOLDERS = ("", "All", "All/Hashed", "Hashed")
 #: packages of a repository that hold its catalogue
 CATALOGUE = frozenset(("packagesite", "data", "meta", "filesite", "digests", "repo"))
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+#: the most of a manifest, or of a file with users, that is read (bytes); the largest of ports have half a MiB
+MAX_TEXT = 64 << 20
+#: no file is from a time so far from 1970 (seconds)
+MAX_TIME = 1 << 40
+#: the most of what stands before a member of an archive: a long name, attributes
+MAX_EXTENSION = 1 << 20
 
 #: scripts that pkg(8) runs when it installs
 SCRIPTS = ("pre-install", "install", "post-install")
@@ -92,33 +99,64 @@ class Laid(NamedTuple):
     privileged: Dict[str, List[str]]
 
 
+class _Member(tarfile.TarInfo):
+    """A member of an archive of which nothing is known yet.
+
+    Python reads extensions of any length into memory, and the tables of files with holes, which packages do not have.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Member:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _EXTENSIONS and found.size > MAX_EXTENSION:
+            raise tarfile.ReadError("what stands before a member has {0} bytes".format(found.size))
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a file in it has holes")
+        return found
+
+    def _proc_gnusparse_10(self, next: Any, pax_headers: Any, tarfile: Any) -> None:  # noqa: A002 - as it is called
+        raise OSError("a file in it has holes")
+
+
+#: extensions of tar(5) that have a content of their own
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[tarfile.TarFile]:
+def opened(path: str, what: str = "") -> Iterator[tarfile.TarFile]:
     """A package, or the archive of a catalogue, as a stream.
 
+    :param what: it is, for messages; by default the package with this path.
     :raises PackageError: when it cannot be read.
     """
+    what = what or "the package {0}".format(path)
     try:
         with open(path, "rb") as file:
             is_zstd = file.read(4) == ZSTD_MAGIC
             file.seek(0)
             if is_zstd:
-                with _unpacker(path, file) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+                with _unpacker(what, file) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as tar:
                     yield tar
             else:
-                with tarfile.open(fileobj=file, mode="r|*") as tar:
+                with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as tar:
                     yield tar
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise PackageError("the package {0} cannot be read: {1}".format(path, error), safe=_SAFE)
+    except (OSError, tarfile.TarError, EOFError, RecursionError) as error:  # it recurses with each extension
+        raise PackageError("{0} cannot be read: {1}".format(what, error), safe=_SAFE)
 
 
 @contextlib.contextmanager
-def _unpacker(path: str, file: BinaryIO) -> Iterator[Any]:
+def _unpacker(what: str, file: BinaryIO) -> Iterator[Any]:
     try:
         import zstandard  # noqa: PLC0415 - not everybody has packages, and some have only those with xz
     except ImportError:
         raise PackageError(
-            "the package {0} is compressed with zstd, which this machine cannot read".format(path),
+            "{0} is compressed with zstd, which this machine cannot read".format(what),
             safe=_SAFE,
             todo="install the Python package zstandard where Ansible runs",
         )
@@ -126,7 +164,18 @@ def _unpacker(path: str, file: BinaryIO) -> Iterator[Any]:
         with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as plain:
             yield plain
     except zstandard.ZstdError as error:
-        raise PackageError("the package {0} cannot be read: {1}".format(path, error), safe=_SAFE)
+        raise PackageError("{0} cannot be read: {1}".format(what, error), safe=_SAFE)
+
+
+def _text_of(content: IO[bytes], path: str) -> bytes:
+    """A manifest, or another small file of a package.
+
+    :raises PackageError: when it is no small one.
+    """
+    found = content.read(MAX_TEXT + 1)
+    if len(found) > MAX_TEXT:
+        raise PackageError("the package {0} has a manifest larger than any".format(path), safe=_SAFE)
+    return found
 
 
 def _lines(values: Any) -> Tuple[Tuple[str, str], ...]:
@@ -205,7 +254,7 @@ def read(supplied: Supplied) -> Archive:
             content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
             if content is None:
                 continue
-            text = content.read().decode("utf-8", "replace")
+            text = _text_of(content, supplied.path).decode("utf-8", "replace")
             if member.name == COMPACT:
                 compact = text
             elif text.lstrip().startswith("{") or not compact:
@@ -379,7 +428,7 @@ def _accounts_in(archive: Archive) -> Tree:
             path = member.name.lstrip("/")
             content = tar.extractfile(member) if path in (MASTER, GROUP) and member.isfile() else None
             if content is not None:
-                found.write(path, content.read().decode("utf-8", "surrogateescape"))
+                found.write(path, _text_of(content, archive.path).decode("utf-8", "surrogateescape"))
     return found
 
 
@@ -392,6 +441,8 @@ def _check_member(member: tarfile.TarInfo, archive: Archive) -> None:
     what = ""
     if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
         what = "is a device or something else that is no file"
+    elif not -MAX_TIME < member.mtime < MAX_TIME:
+        what = "is from a time that is none"
     elif member.isdir() or archive.unclear:
         return
     elif path not in archive.files:
@@ -431,7 +482,7 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tupl
             if not member.name.startswith("+"):
                 _check_member(member, archive)
                 if member.isfile() and member.mode & 0o6000:
-                    privileged.append("/{0} {1:04o}".format(path, member.mode & 0o7777))
+                    privileged.append("/{0} {1:04o}".format(printable(path), member.mode & 0o7777))
                 yield member
 
     with opened(archive.path) as tar:

@@ -36,10 +36,16 @@ MAX_RECORD, MAX_RECORDS = 16 << 20, 500000
 
 PIECE = 1 << 20
 
-_META_LINE = re.compile(r"^\s*\"?([a-z_]+)\"?\s*[=:]\s*\"?([^\";\n]*)\"?\s*;?\s*,?\s*$", re.MULTILINE)
+#: there is one way only to match it: who is on the way may write lines of any length
+_META_LINE = re.compile(r"[ \t]*\"?([a-z_]+)\"?[ \t]*[=:]([^;]*)")
 _MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*\Z")
 _VERSION = re.compile(r"[A-Za-z0-9_.+,:~*-]{1,255}\Z")
+
+#: as builders write a time
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:]+([+-]\d{4}|Z)?\Z")
+#: no package is larger (bytes), and no ``__FreeBSD_version`` higher
+MAX_SIZE, MAX_OSVERSION = 1 << 40, 10**8
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 
@@ -74,7 +80,8 @@ def parse_meta(text: str, where: str) -> Meta:
 
     :raises RepositoryError: when it is of a version that is not known, or names something else than files.
     """
-    found = {key: value.strip() for key, value in _META_LINE.findall(text)}
+    lines = filter(None, map(_META_LINE.match, text.splitlines()))
+    found = {each.group(1): each.group(2).strip().rstrip(",").strip().strip('"') for each in lines}
     if found.get("version") not in ("1", "2"):
         raise RepositoryError("{0} is none of version 1 or 2: {1}".format(where, ascii(text[:60])))
     usual = Meta()
@@ -99,7 +106,7 @@ def unpack(path: str, member: str, into: IO[bytes], what: str) -> Signed:
     """
     sha256, blake2b, size = hashlib.sha256(), hashlib.blake2b(), -1
     files: Dict[str, bytes] = {}
-    with packages.opened(path) as tar:
+    with packages.opened(path, what) as tar:
         for each in tar:
             if not each.isfile():
                 raise RepositoryError("{0} has something in it that is no file: {1}".format(what, ascii(each.name)))
@@ -199,10 +206,10 @@ def parse_record(values: Any, what: str) -> Record:
             origin=_text(values.get("origin", "")),
             flavour=_text(annotations.get("flavor", "")),
             abi=_text(values.get("abi") or values.get("arch") or ""),
-            osversion=int(annotations.get("FreeBSD_version") or 0),
-            built=_text(annotations.get("build_timestamp") or ""),
+            osversion=_number(annotations.get("FreeBSD_version") or 0, MAX_OSVERSION),
+            built=_time(annotations.get("build_timestamp")),
             path=_text(values.get("repopath") or values["path"]),
-            size=int(values["pkgsize"]),
+            size=_number(values["pkgsize"], MAX_SIZE),
             sum=_text(values["sum"]),
             needs=_names(values.get("deps")),
             libraries=tuple(each for each in _names(values.get("shlibs_required")) if each not in ignored),
@@ -212,12 +219,12 @@ def parse_record(values: Any, what: str) -> Record:
             conflicts=_names(values.get("conflicts")),
             is_module="kld" in (values.get("categories") or ()),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RepositoryError("{0} has a record that is none: {1!r}".format(what, error))
     if not _NAME.match(record.name) or not _VERSION.match(record.version):
         raise RepositoryError("{0} names a package {1}, which is no name".format(what, ascii(record.title)[:120]))
     parts = record.path.split("/")
-    if ".." in parts or not all(parts) or record.path != printable(record.path) or record.size <= 0:
+    if ".." in parts or not all(parts) or record.size <= 0:
         raise RepositoryError(
             "{0} has {1} in {2} ({3} bytes), which is no place in a repository".format(
                 what, record.title, ascii(record.path)[:120], record.size
@@ -229,11 +236,27 @@ def parse_record(values: Any, what: str) -> Record:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("{0!r} is no text".format(value))
+    if not value.isprintable():  # messages have it
+        raise ValueError("{0!r} has something in it that a terminal would obey".format(value[:80]))
     return value
+
+
+def _number(value: Any, most: int) -> int:
+    found = int(value)
+    if found > most:
+        raise ValueError("it has a number larger than {0}".format(most))
+    return found
+
+
+def _time(value: Any) -> str:
+    """When a package was built; empty where it is written as nobody writes it."""
+    return value if isinstance(value, str) and _TIME.match(value) else ""
 
 
 def _names(values: Any) -> Tuple[str, ...]:
     """Names: a list of them, or a map from each to what is known of it."""
+    if isinstance(values, str):
+        raise TypeError("{0!r} is no list".format(values[:80]))
     return tuple(sorted({_text(each) for each in values or ()}))
 
 
@@ -298,7 +321,7 @@ def _replacements(values: Any, summary: Summary) -> None:
     """Names of packages that are gone, and what took their place, for messages."""
     for each in values if isinstance(values, list) else ():
         if isinstance(each, Mapping) and each.get("name"):
-            summary.replaced[str(each["name"])] = str(each.get("replaced_by") or each.get("reason") or "")
+            summary.replaced[str(each["name"])] = printable(str(each.get("replaced_by") or each.get("reason") or ""))
 
 
 class _Reader:

@@ -82,11 +82,11 @@ def places(written: Any, kind: str, trust: str) -> List[Place]:
     :raises Refused: when that is none.
     """
     found: List[Place] = []
-    for each in [written] if isinstance(written, (str, Mapping)) else written or []:
-        values: Mapping[str, Any] = {"url": each} if isinstance(each, str) else each
+    for number, each in enumerate(written if isinstance(written, (list, tuple)) else [written] if written else [], 1):
+        values: Any = {"url": each} if isinstance(each, str) else each
         if not isinstance(values, Mapping) or not set(values) <= _KEYS or not isinstance(values.get("url"), str):
             raise Refused(
-                "image_pkg_repository: {0!r} is no repository".format(each),
+                "image_pkg_repository: {0} is no repository".format(_described(values, number)),
                 todo="give an address, or a list of maps with url, and name, signature_type, trust and priority where "
                 "they are needed",
             )
@@ -108,6 +108,13 @@ def places(written: Any, kind: str, trust: str) -> List[Place]:
     if not found:
         raise Refused("image_pkg is set, and image_pkg_repository is empty")
     return found
+
+
+def _described(values: Any, number: int) -> str:
+    """What is written in the place of a repository, without its address, which may have a password."""
+    if not isinstance(values, Mapping):
+        return repr(values)
+    return "number {0}, with {1},".format(number, ", ".join(map(str, values)) or "nothing")
 
 
 def _name_of(url: str) -> str:
@@ -232,7 +239,11 @@ def _check(before: Lock, wanted: Mapping[str, str], system: System, wish: Wish) 
     said = []
     if before.abi != system.abi:
         said.append("it is for {0}, and the image is {1}".format(before.abi, system.abi))
+    for each in before.packages:
+        reason = system.refuses(each.osversion, each.is_module)
+        said += ["{0}: {1}".format(each.title, reason)] if reason else []
     for names, what in (
+        ([name for name in before.wanted if not before.has(name)], "it has no package for"),
         (set(wanted) - set(before.wanted), "it does not know"),
         (set(before.wanted) - set(wanted), "nobody wants any more"),
     ):
@@ -297,6 +308,8 @@ def _resolved(
                 sum=record.sum,
                 sha256=old.sha256 if old else "",
                 why=each.why,
+                osversion=record.osversion,
+                is_module=record.is_module,
                 privileged=old.privileged if old else (),
             )
         )

@@ -47,9 +47,9 @@ def fetch(
     :returns: in the order of *packages*.
     :raises FleetError: when one cannot be had, or is not what it should be.
     """
-    store = Store(cache, say, opener)
+    store = Store(cache, lambda text: say(_public(text, repositories)), opener)
     quiet = Store(cache, lambda text: None, opener)
-    wanted = missing(packages, store)
+    wanted = [each for each in packages if not _is_usable(each, repositories, store)]
     for each in wanted:
         if each.repository not in repositories:
             raise RepositoryError(
@@ -61,7 +61,7 @@ def fetch(
     _fetch(wanted, repositories, quiet, say)
     found = []
     for each in packages:
-        path = store.get(_address(each, repositories), each.digest, each.size)
+        path = _had(lambda each=each: _get(store, each, repositories), each, repositories)  # type: ignore[misc]
         sha256 = each.digest.value if each.digest.algorithm == "sha256" else digest_file(path)
         if each.sha256 not in ("", sha256):
             raise RepositoryError(
@@ -72,9 +72,19 @@ def fetch(
     return found
 
 
-def _address(each: Locked, repositories: Mapping[str, Repository]) -> str:
-    repository = repositories.get(each.repository)
-    return repository.address(each.path) if repository is not None else each.path
+def _is_usable(package: Locked, repositories: Mapping[str, Repository], store: Store) -> bool:
+    """Whether the cache has a package. A damaged one can be fetched anew only where its repository is named."""
+    path = store.path(package.digest)
+    if package.repository in repositories or not os.path.exists(path):
+        return os.path.exists(path)
+    return package.digest.of(path) == package.digest.value
+
+
+def _get(store: Store, package: Locked, repositories: Mapping[str, Repository]) -> str:
+    repository = repositories.get(package.repository)
+    if repository is None:
+        return store.path(package.digest)
+    return store.get(repository.address(package.path), package.digest, package.size)
 
 
 def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], store: Store, say: Say) -> None:
@@ -83,10 +93,10 @@ def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], sto
         return
     say("fetching {0} packages, {1:.1f} MB".format(len(wanted), total / 1e6))
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        works = {pool.submit(store.get, _address(each, repositories), each.digest, each.size): each for each in wanted}
+        works = {pool.submit(_get, store, each, repositories): each for each in wanted}
         try:
             for number, work in enumerate(concurrent.futures.as_completed(works), 1):
-                _result(work, works[work], repositories[works[work].repository])
+                _had(work.result, works[work], repositories)
                 arrived += works[work].size
                 if arrived - said >= STEP or number == len(wanted):
                     said = arrived
@@ -101,22 +111,26 @@ def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], sto
             raise
 
 
-def _result(work: concurrent.futures.Future[str], package: Locked, repository: Repository) -> None:
-    """See that a package has arrived.
+def _had(result: Callable[[], str], package: Locked, repositories: Mapping[str, Repository]) -> str:
+    """The path of a package that has arrived.
 
+    :param result: waits for it.
     :raises RepositoryError: when it has not; an address in it has no password.
     """
     try:
-        work.result()
+        return result()
     except SupplyError as error:
         raise RepositoryError(
-            "{0}: {1}; what has arrived is kept".format(package.title, _public(error, repository)),
+            "{0}: {1}; what has arrived is kept".format(package.title, _public(error.what, repositories)),
             todo="begin it again; where the repository has moved on and does not have {0} any more, "
             "image_pkg_update=true takes what it has now".format(package.title),
         )
     except FleetError as error:
-        raise RepositoryError("{0}: {1}".format(package.title, _public(error, repository)), todo=error.todo or "")
+        raise RepositoryError("{0}: {1}".format(package.title, _public(error.what, repositories)), todo=error.todo or "")
 
 
-def _public(error: FleetError, repository: Repository) -> str:
-    return error.what.replace(repository.url, repository.shown)
+def _public(text: str, repositories: Mapping[str, Repository]) -> str:
+    """A text with the addresses of repositories as everybody may see them."""
+    for each in repositories.values():
+        text = text.replace(each.url, each.shown)
+    return text

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Digest
@@ -51,6 +51,7 @@ class Locked:
     :param sum: as the catalogue has it, in pkg's form; ``sha256`` of the file, empty until it was fetched.
     :param why: ``asked for``, ``needed by nginx``.
     :param privileged: files that run as somebody else, with their modes.
+    :param osversion: and ``is_module``: of what system it is, see :class:`catalogue.Record`.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Locked:
     sha256: str
     why: str
     privileged: Tuple[str, ...] = ()
+    osversion: int = 0
+    is_module: bool = False
 
     @property
     def digest(self) -> Digest:
@@ -104,6 +107,11 @@ class Lock:
         """The digest of the file."""
         return hashlib.sha256(self.encode()).hexdigest()
 
+    def has(self, wanted: str) -> bool:
+        """Whether it has a package for what a definition asks for: a name, with or without a version, or a port."""
+        origin = wanted.partition("@")[0]
+        return any(wanted in (each.name, each.title) or origin == each.origin for each in self.packages)
+
     def completed(self, digests: Mapping[str, str], privileged: Mapping[str, Sequence[str]]) -> Lock:
         """With what is known when the packages are here.
 
@@ -131,6 +139,12 @@ class Lock:
         )
 
 
+_Entry = TypeVar("_Entry", From, Locked)
+
+#: values of what is no text, for their types
+_USUAL: Mapping[str, Any] = {"size": 0, "osversion": 0, "is_module": False, "privileged": ()}
+
+
 def read(path: str) -> Optional[Lock]:
     """A lock; none where there is no file.
 
@@ -142,9 +156,11 @@ def read(path: str) -> Optional[Lock]:
         with open(path, "rb") as file:
             raw = file.read(MAX_LOCK + 1)
         return _parse(json.loads(raw.decode("utf-8")) if len(raw) <= MAX_LOCK else None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RepositoryError) as error:
         raise RepositoryError(
-            "the lock {0} cannot be read: {1!r}".format(path, error),
+            "the lock {0} cannot be read: {1}".format(
+                path, error.what if isinstance(error, RepositoryError) else repr(error)
+            ),
             todo="take it out of git again, or remove it to have another one made",
         )
 
@@ -154,12 +170,9 @@ def _parse(values: Any) -> Lock:
         raise ValueError("format {0!r}".format(values["format"]))
     lock = Lock(
         abi=str(values["abi"]),
-        wanted=tuple(str(each) for each in values["wanted"]),
-        repositories=tuple(From(**each) for each in values["repositories"]),
-        packages=tuple(
-            Locked(**dict(each, privileged=tuple(str(path) for path in each.get("privileged", ()))))
-            for each in values["packages"]
-        ),
+        wanted=_texts(values["wanted"]),
+        repositories=tuple(_entry(From, each) for each in values["repositories"]),
+        packages=tuple(_entry(Locked, each) for each in values["packages"]),
     )
     for each in lock.packages:
         # of a lock that somebody sends, as of a catalogue, nothing is believed
@@ -169,6 +182,25 @@ def _parse(values: Any) -> Lock:
     if len({each.name for each in lock.packages}) != len(lock.packages):
         raise ValueError("a package is in it twice")
     return lock
+
+
+def _texts(values: Any) -> Tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(each, str) and each.isprintable() for each in values):
+        raise ValueError("{0!r} is no list of texts".format(values))
+    return tuple(values)
+
+
+def _entry(kind: Callable[..., _Entry], values: Mapping[str, Any]) -> _Entry:
+    """A part of the lock, each of its values of the type that it must have.
+
+    :raises ValueError: when one is not, or has something in it that a terminal would obey.
+    """
+    made = kind(**{key: _texts(value) if isinstance(value, list) else value for key, value in values.items()})
+    for key, value in vars(made).items():
+        usual = _USUAL[key] if key in _USUAL else ""
+        if type(value) is not type(usual) or (isinstance(value, str) and not value.isprintable()):
+            raise ValueError("{0} is {1!r}".format(key, value))
+    return made
 
 
 def check_place(path: str) -> None:

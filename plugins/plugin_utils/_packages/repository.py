@@ -29,7 +29,13 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import shown_address
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import ATTEMPTS, PIECE, TIMEOUT, Say
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import (
+    ATTEMPTS,
+    PIECE,
+    TIMEOUT,
+    Say,
+    check_length,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import catalogue, index, signature
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.catalogue import META, Meta, Summary
@@ -42,6 +48,9 @@ FOLDER = "packages"
 
 #: a catalogue that has less than this part of what the last one had is told of
 SHRUNK = 0.9
+
+#: the place of an answer's address among its headers, whose names have no blank
+_FROM = "came from"
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -102,7 +111,7 @@ def address(written: str, abi: str, minor: str) -> str:
         split = urllib.parse.urlsplit(url)
         host = split.hostname or ""
     except ValueError as error:
-        raise RepositoryError("image_pkg_repository {0!r} is no address: {1}".format(written, error))
+        raise RepositoryError("image_pkg_repository {0} is no address: {1}".format(shown_address(written), error))
     scheme = split.scheme[len("pkg+") :] if split.scheme.startswith("pkg+") else split.scheme
     if split.scheme == "pkg+http" and (host == "freebsd.org" or host.endswith(".freebsd.org")):
         scheme = "https"
@@ -160,12 +169,7 @@ class Catalogues:
             found.close()
 
     def _get(self, repository: Repository, newest: str) -> Index:
-        if repository.trust.kind == NONE and repository.url.startswith("http:"):
-            raise RepositoryError(
-                "nobody signs the repository {0}, and it would come by http: anybody on the way could say what is in "
-                "it".format(repository.shown),
-                todo="have it signed, or take https or a folder",
-            )
+        _check_way(repository, repository.url)
         os.makedirs(self._folder, exist_ok=True)
         name = hashlib.sha256(repository.url.encode("utf-8")).hexdigest()[:32]
         with open(os.path.join(self._folder, name + ".lock"), "wb") as lock:
@@ -234,6 +238,7 @@ class Catalogues:
             answer = self._download(
                 repository.address(name), file, catalogue.MAX_ARCHIVE, {k: v for k, v in headers.items() if v}, what
             )
+            _check_way(repository, (answer or {}).get(_FROM, repository.url))
             state.seen_before, state.seen = state.seen, time.strftime("%Y-%m-%d", time.gmtime())
             if answer is None and known is not None:
                 return known
@@ -300,10 +305,8 @@ class Catalogues:
                 if received > most:
                     raise RepositoryError("{0} is larger than {1} bytes".format(what, most))
                 file.write(piece)
-            length = answer.headers.get("Content-Length")
-            if length is not None and received != int(length):
-                raise OSError("the connection ended after {0} of {1} bytes".format(received, length))
-            return {key.lower(): str(value) for key, value in answer.headers.items()}
+            check_length(answer.headers.get("Content-Length"), received)
+            return {**{key.lower(): str(value) for key, value in answer.headers.items()}, _FROM: str(answer.geturl())}
 
     def _compare(self, repository: Repository, state: _State, summary: Summary, newest: str) -> None:
         """Tell of a catalogue that is older or much smaller than one before."""
@@ -321,6 +324,19 @@ class Catalogues:
                     repository.shown, summary.packages, state.seen, state.packages, state.seen_before
                 )
             )
+
+
+def _check_way(repository: Repository, url: str) -> None:
+    """Refuse what nobody signs, and anybody could change.
+
+    :param url: where it is; a server may have sent us from https to http.
+    """
+    if repository.trust.kind == NONE and url.lower().startswith("http:"):
+        raise RepositoryError(
+            "nobody signs the repository {0}, and it would come by http: anybody on the way could say what is in "
+            "it".format(repository.shown),
+            todo="have it signed, or take https or a folder",
+        )
 
 
 def _read(path: str) -> _State:

@@ -69,6 +69,20 @@ class System:
         found = _RELEASE.match(self.release)
         return int(found.group(1)) * 100 + int(found.group(2)) if found else 0
 
+    def refuses(self, osversion: int, is_module: bool) -> str:
+        """Why a package cannot be on this release; empty when it can.
+
+        :param osversion: and *is_module*: see :class:`Record`.
+        """
+        ours, theirs = self.series, osversion // 1000
+        if ours and theirs > ours:
+            return "it was built on {0}, and the image is {1}: it may need what an older kernel does not have".format(
+                _release(theirs), self.release
+            )
+        if ours and is_module and theirs != ours:
+            return "it is a kernel module for {0}, and the image is {1}".format(_release(theirs), self.release)
+        return ""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -179,14 +193,7 @@ class _Work:
         """Why a package cannot be in this image; empty when it can."""
         if not fits(record.abi, self._system.abi):
             return "it is for {0}, and the image is {1}".format(record.abi, self._system.abi)
-        ours, theirs = self._system.series, record.osversion // 1000
-        if ours and theirs > ours:
-            return "it was built on {0}, and the image is {1}: it may need what an older kernel does not have".format(
-                _release(theirs), self._system.release
-            )
-        if ours and record.is_module and theirs != ours:
-            return "it is a kernel module for {0}, and the image is {1}".format(_release(theirs), self._system.release)
-        return ""
+        return self._system.refuses(record.osversion, record.is_module)
 
     def _best(self, name: str, what: str, number: str = "") -> Tuple[Record, Repository]:
         """The package that is taken of those with a name.

@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import FREEBSD, FREEBSD_FOLDER
@@ -34,8 +34,8 @@ _HEAD = b"$PKGSIGN:"
 #: a DigestInfo of SHA-1 with 64 bytes in it, which signers before OpenSSL 3 made: the hex of a SHA-256, as it is
 _OLD = bytes.fromhex("304d300906052b0e03021a05000440")
 
-_FINGERPRINT = re.compile(r"^\s*\"?fingerprint\"?\s*[:=]?\s*\"?([0-9A-Fa-f]{64})\"?", re.MULTILINE)
-_FUNCTION = re.compile(r"^\s*\"?function\"?\s*[:=]?\s*\"?(\w+)\"?", re.MULTILINE)
+_FINGERPRINT = re.compile(r"^\s*\"?fingerprint\"?\s*[:=]?\s*\"?([0-9a-f]{64})\b", re.MULTILINE | re.IGNORECASE)
+_FUNCTION = re.compile(r"^\s*\"?function\"?\s*[:=]?\s*\"?(\w+)\"?", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ def load(kind: str, where: str) -> Trust:
         return Trust(kind)
     if kind == FINGERPRINTS and where in ("", FREEBSD_FOLDER) and not os.path.isdir(FREEBSD_FOLDER):
         return Trust(kind, "the fingerprints of FreeBSD", FREEBSD)
+    if kind == PUBKEY and not where:
+        raise RepositoryError(
+            "a repository is signed with a key, and nothing says with which",
+            todo="name the file of the public key: trust of that repository, or image_pkg_signature_trust",
+        )
     try:
         if kind == PUBKEY:
             with open(where, "rb") as file:
@@ -100,11 +105,13 @@ def _fingerprints(folder: str) -> Dict[str, str]:
     found = {}
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         path = os.path.join(folder, name)
-        if name.startswith(".") or not os.path.isfile(path):
+        if not os.path.isfile(path):
             continue
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read(1 << 16)
         said, function = _FINGERPRINT.search(text), _FUNCTION.search(text)
+        if said is None and name.startswith("."):  # of an editor or of git; pkg(8) takes one with a fingerprint
+            continue
         if said is None or function is None or function.group(1).lower() != "sha256":
             raise RepositoryError(
                 '{0} is no fingerprint: it needs function: "sha256" and fingerprint: "64 hex digits"'.format(path)
@@ -168,10 +175,15 @@ def _check_fingerprints(signed: Signed, trust: Trust, what: str) -> str:
             todo="compare the fingerprint with what its owner says, and put it below trusted/ of "
             "image_pkg_signature_trust",
         )
+    unknown: Optional[RepositoryError] = None
     for name, signature, key in known:
-        if _verifies(_headed(signature)[0], _headed(key)[1], _headed(signature)[1], signed.sha256.encode(), what):
-            return name
-    raise RepositoryError(
+        kind, content = _headed(signature)
+        try:
+            if _verifies(kind, _headed(key)[1], content, signed.sha256.encode(), what):
+                return name
+        except RepositoryError as error:  # another one may be of a kind that can be judged
+            unknown = error
+    raise unknown or RepositoryError(
         "the signature of {0} does not fit its content".format(what),
         todo="fetch it again; when it stays, the mirror has a damaged catalogue, or somebody has changed it on its way",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import shutil
 import time
 import urllib.parse
@@ -28,6 +29,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import cho
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import Place, Wish
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import Trust
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import maps
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
@@ -97,7 +99,9 @@ class Site:
 
 
 @pytest.fixture
-def site(images: Images, server: Server, tmp_path: Path) -> Site:
+def site(images: Images, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    # how well an image is packed is nothing to these tests, and most of the time of a build
+    monkeypatch.setattr(maps, "compress_xz", lambda data, _filters: lzma.compress(data, preset=0))
     return Site(images, server, tmp_path)
 
 
