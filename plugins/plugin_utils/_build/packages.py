@@ -114,7 +114,7 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError("a file in it has holes")
         return found
 
-    def _proc_gnusparse_10(self, next: Any, pax_headers: Any, tarfile: Any) -> None:  # noqa: A002 - as it is called
+    def _proc_gnusparse_10(self, next: Any, pax_headers: Any, tarfile: Any) -> None:
         raise OSError("a file in it has holes")
 
 

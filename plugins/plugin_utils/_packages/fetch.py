@@ -126,7 +126,9 @@ def _had(result: Callable[[], str], package: Locked, repositories: Mapping[str, 
             "image_pkg_update=true takes what it has now".format(package.title),
         )
     except FleetError as error:
-        raise RepositoryError("{0}: {1}".format(package.title, _public(error.what, repositories)), todo=error.todo or "")
+        raise RepositoryError(
+            "{0}: {1}".format(package.title, _public(error.what, repositories)), todo=error.todo or ""
+        )
 
 
 def _public(text: str, repositories: Mapping[str, Repository]) -> str:

@@ -197,7 +197,7 @@ def _entry(kind: Callable[..., _Entry], values: Mapping[str, Any]) -> _Entry:
     """
     made = kind(**{key: _texts(value) if isinstance(value, list) else value for key, value in values.items()})
     for key, value in vars(made).items():
-        usual = _USUAL[key] if key in _USUAL else ""
+        usual = _USUAL.get(key, "")
         if type(value) is not type(usual) or (isinstance(value, str) and not value.isprintable()):
             raise ValueError("{0} is {1!r}".format(key, value))
     return made
