@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import sqlite3
+import tarfile
 import time
 import urllib.error
 from pathlib import Path
@@ -23,6 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import packages as build_packages
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Supplied, check_length
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import PackageError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import (
     catalogue,
     digest,
@@ -630,3 +634,116 @@ class TestIndex:
             base.execute("UPDATE about SET value = '0' WHERE key = 'format'")
             base.commit()
         assert index.opened(str(tmp_path / "i")) is None and index.opened(str(tmp_path / "none")) is None
+
+
+def stream(*members: tarfile.TarInfo) -> bytes:
+    """The beginning of an archive, with nothing in its members."""
+    return b"".join(each.tobuf(tarfile.GNU_FORMAT) for each in members)
+
+
+def member(kind: bytes, size: int = 0) -> tarfile.TarInfo:
+    found = tarfile.TarInfo("data")
+    found.type, found.size = kind, size
+    return found
+
+
+class TestHostile:
+    """Who is on the way, or has a mirror, may send anything: it ends with a message, soon, and in little memory."""
+
+    @pytest.mark.parametrize(
+        "raw, said",
+        [
+            (stream(member(tarfile.XHDTYPE, 5 << 30)), "has 5368709120 bytes"),
+            (stream(member(tarfile.GNUTYPE_LONGNAME, 5 << 30)), "has 5368709120 bytes"),
+            (stream(member(tarfile.GNUTYPE_SPARSE)), "has holes"),
+            (stream(*[member(tarfile.XHDTYPE)] * 3000), "recursion"),
+        ],
+    )
+    def test_what_stands_before_a_member(self, tmp_path: Path, raw: bytes, said: str) -> None:
+        path = tmp_path / "data.pkg"
+        path.write_bytes(raw + bytes(10240))
+        with pytest.raises(PackageError, match="the catalogue cannot be read: .*" + said):
+            catalogue.unpack(str(path), "data", io.BytesIO(), "the catalogue")
+
+    def test_a_large_manifest(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(build_packages, "MAX_TEXT", 10)
+        (tmp_path / "a.pkg").write_bytes(packed([("+MANIFEST", b"{" + bytes(10))]))
+        with pytest.raises(PackageError, match="larger than any"):
+            build_packages.read(Supplied(str(tmp_path / "a.pkg"), "a.pkg", "0" * 64))
+
+    def test_meta_conf_is_read_in_one_go(self) -> None:
+        for text in ("\n" * catalogue.MAX_META, " " * catalogue.MAX_META, 'data = "' + " " * catalogue.MAX_META + '!"'):
+            began = time.process_time()
+            with pytest.raises(RepositoryError, match="none of version"):
+                catalogue.parse_meta(text, "meta.conf")
+            assert time.process_time() - began < 5
+        assert catalogue.parse_meta('version = 2; # now\n"data" : "d",\n', "meta.conf").data == "d"
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"pkgsize": float("inf")},
+            {"pkgsize": 10**400},
+            {"annotations": {"FreeBSD_version": "9" * 50}},
+            {"conflicts": "nginx"},
+            {"deps": {"\x1b[2Jnginx": {}}},
+            {"shlibs_required": ["lib\x07.so"]},
+        ],
+    )
+    def test_values(self, values: Dict[str, Any]) -> None:
+        with pytest.raises(RepositoryError, match="record that is none") as error:
+            catalogue.parse_record(record("a", **values), "the catalogue")
+        assert str(error.value).isprintable()
+
+    def test_a_time_that_is_none_does_not_count(self) -> None:
+        """It would be later than any, and each catalogue after it go back in time."""
+        made = catalogue.parse_record(record("a", annotations={"build_timestamp": "zzzz"}), "the catalogue")
+        assert made.built == ""
+
+    def test_a_length_that_is_none(self) -> None:
+        for said in ("x", "7", "\x1b"):
+            with pytest.raises(OSError, match=r"ended after 5 of [x7?] bytes"):
+                check_length(said, 5)
+        check_length("5", 5)
+        check_length(None, 5)
+
+    def test_unsigned_and_sent_from_https_to_http(self, tmp_path: Path) -> None:
+        class Answer(io.BytesIO):
+            @property
+            def headers(self) -> Dict[str, str]:
+                return {}
+
+            def geturl(self) -> str:
+                return "http://h/data.pkg"
+
+        found = Catalogues(str(tmp_path), list().append, list().append, lambda url, **_options: Answer(b"version = 2;"))
+        with pytest.raises(RepositoryError, match="nobody signs .* by http"), found.of(
+            Repository("r", "https://h", signature.Trust("none"))
+        ):
+            pass
+
+
+class TestHostileTrust:
+    """Folders of fingerprints as people have them."""
+
+    def test_hidden_files(self, tmp_path: Path) -> None:
+        """pkg(8) takes those that have a fingerprint: a key that is revoked in one stays revoked."""
+        made = Made(tmp_path / "r")
+        trust = made.trust(tmp_path / "keys")
+        (tmp_path / "keys" / "trusted" / ".gitkeep").write_text("")
+        text = (tmp_path / "keys" / "trusted" / "ours").read_text()
+        (tmp_path / "keys" / "revoked" / ".old").write_text(text.replace("fingerprint", "Fingerprint"))
+        found = signature.load("fingerprints", trust)
+        assert list(found.trusted) == list(found.revoked)
+
+    def test_one_that_cannot_be_judged_beside_one_that_can(self) -> None:
+        files = {**by_fingerprint(rsa_key(), b"x", "z"), "a.sig": b"$PKGSIGN:eddsa$x", "a.pub": b"key"}
+        trusted = {hashlib.sha256(files[name]).hexdigest(): name for name in ("z.pub", "a.pub")}
+        trust = signature.Trust("fingerprints", "keys", trusted)
+        assert signature.check(signed(b"x", files), trust, "it") == "z.pub"
+        with pytest.raises(RepositoryError, match="eddsa"):
+            signature.check(signed(b"y", files), trust, "it")
+
+    def test_a_key_that_nobody_names(self) -> None:
+        with pytest.raises(RepositoryError, match="nothing says with which"):
+            signature.load("pubkey", "")

@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.action import image_build
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, parse
@@ -25,11 +26,18 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import choose, fetch, lock, repository
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import (
+    choose,
+    fetch,
+    lock,
+    repository,
+    resolver,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import Place, Wish
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import Trust
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import maps
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
@@ -426,7 +434,7 @@ class TestPlaces:
         ],
     )
     def test_what_is_none(self, written: Any) -> None:
-        with pytest.raises((Refused, TypeError) if written == 5 else Refused):
+        with pytest.raises(Refused):
             choose.places(written, "fingerprints", "/k")
 
 
@@ -476,3 +484,122 @@ def test_one_that_fails_ends_the_others(site: Site) -> None:
         fetch.fetch(found.packages, where, str(site.cache), site.said.append)
     store = inputs.Store(str(site.cache), site.said.append)
     assert [each.name for each in fetch.missing(found.packages, store)] == ["pcre2"]
+
+
+ENTRY: Dict[str, Any] = {
+    "name": "a",
+    "version": "1",
+    "origin": "x/a",
+    "repository": "r",
+    "path": "All/a.pkg",
+    "size": 1,
+    "sum": "0" * 64,
+    "sha256": "",
+    "why": "asked for",
+    "privileged": [],
+}
+
+
+def locked(tmp_path: Path, wanted: Any = ("a",), **values: Any) -> str:
+    """A lock as somebody may have left it."""
+    path = tmp_path / "lock.json"
+    about = {"format": 1, "abi": "FreeBSD:13:amd64", "wanted": wanted, "repositories": []}
+    path.write_text(json.dumps(dict(about, packages=[dict(ENTRY, **values)])))
+    return str(path)
+
+
+class TestLock:
+    """One that was merged by hand, or sent by somebody."""
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"size": "12"},
+            {"size": float("inf")},
+            {"size": True},
+            {"repository": ["r"]},
+            {"why": "\x1b[2J"},
+            {"privileged": "x"},
+            {"wanted": "abc"},
+            {"path": "../x"},
+            {"sum": "zz"},
+            {"more": 1},
+        ],
+    )
+    def test_what_is_none(self, tmp_path: Path, values: Dict[str, Any]) -> None:
+        with pytest.raises(RepositoryError, match="the lock .*lock.json cannot be read") as error:
+            lock.read(locked(tmp_path, **values))
+        assert error.value.todo is not None and str(error.value).isprintable()
+
+    def check(self, path: str, *names: str, release: str = "") -> None:
+        found = lock.read(path)
+        assert found is not None
+        system = resolver.System("FreeBSD:13:amd64", release)
+        choose._check(found, dict.fromkeys(names, ""), system, Wish(lock=path))
+
+    def test_a_package_that_a_merge_has_lost(self, tmp_path: Path) -> None:
+        """The image would be without it, and nobody told."""
+        path = locked(tmp_path, ["a", "b"])
+        with pytest.raises(RepositoryError, match="it has no package for b"):
+            self.check(path, "a", "b")
+        names = ["a", "a-1", "x/a", "x/a@py"]
+        self.check(locked(tmp_path, names), *names)
+
+    def test_a_module_of_another_kernel(self, tmp_path: Path) -> None:
+        """The sets moved on, with the same ABI."""
+        path = locked(tmp_path, osversion=1302001, is_module=True)
+        self.check(path, "a", release="13.2-RELEASE")
+        with pytest.raises(RepositoryError, match=r"a-1: it is a kernel module for FreeBSD 13\.2"):
+            self.check(path, "a", release="13.3-RELEASE")
+        with pytest.raises(RepositoryError, match=r"a-1: it was built on FreeBSD 13\.2"):
+            self.check(path, "a", release="13.1-RELEASE")
+
+
+def test_a_damaged_cache_of_a_repository_that_is_not_named(tmp_path: Path) -> None:
+    found = lock.read(locked(tmp_path))
+    assert found is not None
+    (tmp_path / ("0" * 64)).write_text("damaged")
+    with pytest.raises(RepositoryError, match="image_pkg_repository does not name"):
+        fetch.fetch(found.packages, {}, str(tmp_path), lambda text: None)
+
+
+def test_a_damaged_cache_and_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of it, and what goes wrong then, has none."""
+    found = lock.read(locked(tmp_path))
+    assert found is not None
+    (tmp_path / ("0" * 64)).write_text("damaged")
+    said: List[str] = []
+    where = {"r": repository.Repository("r", "file://joe:secret@{0}/none".format(tmp_path), Trust("none"))}
+    with pytest.raises(FleetError) as error:
+        fetch.fetch(found.packages, where, str(tmp_path), said.append)
+    assert any("is damaged" in text for text in said) and "secret" not in str(error.value) + "".join(said)
+
+
+def test_no_message_of_a_repository_has_a_password() -> None:
+    for written in ([{"url": "https://joe:secret@h/", "prio": 1}], [{"url": ["joe:secret"]}]):
+        with pytest.raises(Refused, match="number 1, with url") as error:
+            choose.places(written, "none", "")
+        assert "secret" not in str(error.value)
+    with pytest.raises(RepositoryError) as other:
+        repository.address("https://joe:secret@[h/", "FreeBSD:14:amd64", "3")
+    assert "secret" not in str(other.value)
+
+
+def test_lists_as_people_write_them(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    site = SitePaths([str(tmp_path)])
+    usual = {
+        "pkg_signature_type": "none",
+        "pkg_signature_trust": "",
+        "pkg_lock": None,
+        "name": "web",
+        "pkg_update": False,
+    }
+
+    def wish(names: List[str]) -> Wish:
+        return image_build._wish(site, dict(usual, pkg=names, pkg_repository="repo/${ABI}"))
+
+    for names in (["nginx", " python312"], ["nginx python312"], ["nginx", "", "python312"]):
+        assert wish(names).names == ["nginx", "python312"]
+    assert wish([""]) == wish([]) == choose.NO_WISH
+    assert wish(["a"]).places[0].url == str(tmp_path / "repo") + "/${ABI}", "a folder of the site"
