@@ -498,7 +498,7 @@ class TestRepositories:
             if asks in headers:
                 raise urllib.error.HTTPError(url, 304, "Not Modified", email.message.Message(), None)
             answer = io.BytesIO((site.made.folder / url.rpartition("/")[2]).read_bytes())
-            answer.headers = said  # type: ignore[attr-defined]
+            answer.headers, answer.geturl = said, lambda: url  # type: ignore[attr-defined]
             yield answer
 
         wanted = Repository("r", "https://h/r", signature.load("fingerprints", site.trust))
@@ -716,7 +716,8 @@ class TestHostile:
             def geturl(self) -> str:
                 return "http://h/data.pkg"
 
-        found = Catalogues(str(tmp_path), list().append, list().append, lambda url, **_options: Answer(b"version = 2;"))
+        said: List[str] = []
+        found = Catalogues(str(tmp_path), said.append, said.append, lambda url, **_options: Answer(b"version = 2;"))
         with pytest.raises(RepositoryError, match="nobody signs .* by http"), found.of(
             Repository("r", "https://h", signature.Trust("none"))
         ):
