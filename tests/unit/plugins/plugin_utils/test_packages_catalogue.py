@@ -718,7 +718,7 @@ class TestHostile:
 
         said: List[str] = []
         found = Catalogues(str(tmp_path), said.append, said.append, lambda url, **_options: Answer(b"version = 2;"))
-        with pytest.raises(RepositoryError, match="nobody signs .* by http"), found.of(
+        with pytest.raises(RepositoryError, match=r"nobody signs .* by http"), found.of(
             Repository("r", "https://h", signature.Trust("none"))
         ):
             pass

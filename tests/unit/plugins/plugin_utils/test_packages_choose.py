@@ -527,7 +527,7 @@ class TestLock:
         ],
     )
     def test_what_is_none(self, tmp_path: Path, values: Dict[str, Any]) -> None:
-        with pytest.raises(RepositoryError, match="the lock .*lock.json cannot be read") as error:
+        with pytest.raises(RepositoryError, match=r"the lock .*lock\.json cannot be read") as error:
             lock.read(locked(tmp_path, **values))
         assert error.value.todo is not None and str(error.value).isprintable()
 
