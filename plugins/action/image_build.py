@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, Dict
 
 from ansible.utils.display import Display
@@ -18,6 +19,9 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, UNLISTED
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings, hash_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Wish, places
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import FREEBSD_FOLDER
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import FINGERPRINTS, TYPES
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import Kind, SitePaths, paths_of
 
@@ -39,6 +43,12 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "metalog": {"type": "path"},
     "metalog_unlisted": {"type": "str", "choices": list(UNLISTED), "default": REFUSE},
     "packages": {"type": "list", "elements": "raw", "default": []},
+    "pkg": {"type": "list", "elements": "str", "default": []},
+    "pkg_repository": {"type": "raw", "default": "pkg+http://pkg.FreeBSD.org/${ABI}/quarterly"},
+    "pkg_signature_type": {"type": "str", "choices": list(TYPES), "default": FINGERPRINTS},
+    "pkg_signature_trust": {"type": "str", "default": FREEBSD_FOLDER},
+    "pkg_lock": {"type": "str"},
+    "pkg_update": {"type": "bool", "default": False},
     "base_files": {"type": "path"},
     "overlays": {"type": "list", "elements": "path", "default": []},
     "recovery": {"type": "list", "elements": "path", "default": []},
@@ -72,14 +82,16 @@ class ActionModule(ControllerAction):
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; ``changed`` is false when exactly this image was published before."""
-        built = build.run(self._definition(self._found(arguments)), self.runner, self._say(arguments))
+        site = paths_of(self, self._vars)
+        wish = _wish(site, arguments)
+        built = build.run(self._definition(self._found(site, arguments), wish), self.runner, self._say(arguments))
         for each in built.pop("warnings"):
             display.warning(each)
         return built
 
-    def _found(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
+    @staticmethod
+    def _found(site: SitePaths, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """The arguments, with the files and folders of the site where they are."""
-        site = paths_of(self, self._vars)
         folders = {
             key: [site.need(str(each), "image_" + key, kind=os.path.isdir) for each in arguments[key]]
             for key in ("overlays", "recovery")
@@ -99,7 +111,7 @@ class ActionModule(ControllerAction):
         return lambda text: display.display("  {0}: {1}".format(title, text))
 
     @staticmethod
-    def _definition(arguments: Dict[str, Any]) -> build.Definition:
+    def _definition(arguments: Dict[str, Any], wish: Wish) -> build.Definition:
         epoch = arguments["epoch"]
         if epoch is None:
             epoch = int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH))
@@ -118,6 +130,7 @@ class ActionModule(ControllerAction):
             metalog=arguments["metalog"],
             unlisted=arguments["metalog_unlisted"],
             packages=arguments["packages"],
+            wish=wish,
             settings=_settings(arguments),
             secrets=arguments["allow_secrets"],
             overlays=[str(each) for each in arguments["overlays"]],
@@ -131,6 +144,32 @@ class ActionModule(ControllerAction):
             not_after=arguments["not_after"],
             media=media_of(arguments),
         )
+
+
+def _wish(site: SitePaths, arguments: Dict[str, Any]) -> Wish:
+    """The packages of repositories, with the files of the site where they are.
+
+    :raises FleetError: when a repository is none.
+    """
+    names = [name for each in arguments["pkg"] for name in each.split()]  # -e image_pkg="nginx python312"
+    if not names:
+        return NO_WISH
+    found = places(arguments["pkg_repository"], arguments["pkg_signature_type"], arguments["pkg_signature_trust"])
+    return Wish(
+        names=names,
+        places=[
+            replace(each, url=_found_folder(site, each.url), trust=each.trust and site.place(each.trust))
+            for each in found
+        ],
+        lock=site.home(arguments["pkg_lock"] or "{0}.packages.lock.json".format(arguments["name"]), "image_pkg_lock"),
+        update=arguments["pkg_update"],
+    )
+
+
+def _found_folder(site: SitePaths, url: str) -> str:
+    """The address of a repository; of a folder of the site its full path, in which the ABI is not known yet."""
+    folder, slash, rest = url.partition("/${")
+    return str(_found_input(site, folder)) + slash + rest
 
 
 def _found_input(site: SitePaths, given: Any, kind: Kind = os.path.exists) -> Any:

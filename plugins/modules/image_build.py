@@ -107,6 +107,55 @@ options:
     type: list
     elements: raw
     default: []
+  pkg:
+    description:
+      - FreeBSD packages from a repository, with all that they depend on, laid over O(sources) beside O(packages) -
+        names (V(nginx)), names with versions (V(nginx-1.28.0,3)), ports (V(www/nginx)) or flavours of ports
+        (V(devel/py-pip@py311)). No C(pkg) and no FreeBSD is needed for that.
+      - The catalogue of the repository is judged by its signature. What needs what, shared libraries, conflicts, ABI
+        and release are seen to; what is missing, or does not fit, is refused with the chain that leads to it.
+      - What was chosen stands in O(pkg_lock). As long as that fits, no catalogue is looked at, and what is in O(cache)
+        is not fetched again.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
+  pkg_repository:
+    description:
+      - Where O(pkg) comes from - an address (V(https:), V(http:), V(pkg+http:), V(file:) or a folder) with C(${ABI})
+        where the ABI belongs, or a list of dictionaries with C(url), and where they are needed C(name),
+        C(signature_type), C(trust) and C(priority).
+      - Of several, those with the highest C(priority) that have a package are taken, and of these the highest version.
+    type: raw
+    default: pkg+http://pkg.FreeBSD.org/${ABI}/quarterly
+    version_added: 1.1.0
+  pkg_signature_type:
+    description:
+      - How repositories are signed, where they do not say it themselves. V(none) is for a folder, or one that comes by
+        https.
+    type: str
+    choices: [fingerprints, pubkey, none]
+    default: fingerprints
+    version_added: 1.1.0
+  pkg_signature_trust:
+    description:
+      - The folder with C(trusted/) and C(revoked/), or the file of the public key, on the controller.
+      - Where there is no V(/usr/share/keys/pkg), it stands for the fingerprints that FreeBSD ships.
+    type: str
+    default: /usr/share/keys/pkg
+    version_added: 1.1.0
+  pkg_lock:
+    description:
+      - The file with what was chosen for O(pkg), with digests; for git. It is made where it is not there.
+      - By default C(<name>.packages.lock.json) in C(files/) of the site, or beside its playbook or inventory.
+    type: str
+    version_added: 1.1.0
+  pkg_update:
+    description:
+      - Choose again, from what repositories have now, and say what that changes.
+    type: bool
+    default: false
+    version_added: 1.1.0
   base_files:
     description:
       - A folder with what every image of the collection has - C(root) is laid below all O(overlays), C(recovery) below
@@ -222,8 +271,16 @@ image:
   returned: success
   type: dict
   sample: {id: 3fa9c1d2..., name: web, version: "1.1", build: 90ab12cd, seq: 11, size: 1073741824, arch: amd64}
+lock:
+  description: The lock of O(pkg) - its path, and what has changed in it, a line each.
+  returned: with O(pkg)
+  type: dict
+  sample: {path: /srv/site/web.packages.lock.json, changes: ["nginx 1.26.3,3 -> 1.28.0,3"]}
+  version_added: 1.1.0
 build:
-  description: Name of exactly this build; the same inputs give the same one.
+  description:
+    - Name of exactly this build; the same inputs give the same one. Null in check mode when packages would have to be
+      fetched.
   returned: success
   type: str
   sample: 90ab12cd34ef5678

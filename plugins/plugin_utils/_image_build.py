@@ -31,6 +31,9 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog impor
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import Archive
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import choose, lock
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Choice, Wish
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import Lock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
@@ -52,6 +55,7 @@ class Definition:
     """Everything that makes an image. Sizes in bytes, times in seconds since the epoch.
 
     :param sources: folders and archives, paths or URLs, that the system is made of; ``packages`` likewise.
+    :param wish: packages that come from repositories.
     :param metalog: path of the METALOG of the folders; by default each one's own, where it has one.
     :param unlisted: what becomes of files that a METALOG does not name, one of :data:`UNLISTED`.
     :param secrets: files that may hold a password or a private key.
@@ -73,6 +77,7 @@ class Definition:
     metalog: Optional[str] = None
     unlisted: str = REFUSE
     packages: Sequence[Written] = ()
+    wish: Wish = NO_WISH
     settings: Settings = NOTHING
     secrets: Sequence[str] = ()
 
@@ -110,11 +115,47 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     :raises FleetError: when something that it is made of is missing, wrong, or must not be in an image.
     """
     warn = warn or say
+    planned = _complete(definition, _begin(definition, scratch, say, warn), scratch, say, warn)
+    return planned.tree, planned.build
+
+
+class Begun(NamedTuple):
+    """A tree of sources alone, and the packages that belong over it: ``given`` are those that came as files."""
+
+    tree: Tree
+    laid: Laid
+    given: List[Archive]
+    choice: Optional[Choice]
+
+
+class Planned(NamedTuple):
+    """A tree, the build that it is, and the lock of its packages where it has some of repositories."""
+
+    tree: Tree
+    build: str
+    lock: Optional[Lock]
+
+
+def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
+    """Lay the sources, and choose packages. Those are not fetched yet."""
     tree = Tree()
     sources = supply.supply(definition.sources, definition.supply, say)
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
-    archives = _packages(definition, tree, say)
+    given = _given(definition, say)
+    choice = None
+    if definition.wish.names:
+        there = [each.name for each in provenance.said(tree).packages]
+        system = choose.system_of(tree, definition.identity.abi, provenance.release_in(tree), there, given)
+        choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
+    return Begun(tree, laid, given, choice)
+
+
+def _complete(definition: Definition, begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
+    """Lay packages and overlays, and make an image of it all."""
+    tree, laid, given, choice = begun
+    archives = given + _chosen(choice, say)
+    packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
     overlays = Tree()
     for folder in definition.overlays:
         overlays.add_folder(folder)
@@ -122,12 +163,18 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     accounts = Accounts()
     accounts.add(tree)
     accounts.add(overlays)
-    lines = packages.lay(tree, archives, accounts, scratch, warn)
+    lines, privileged = packages.lay(tree, archives, accounts, scratch, warn)
+    locked = None
+    inputs = laid.inputs
+    if choice is not None:
+        digests = {each.package.name: each.package.sha256 for each in archives}
+        locked = choice.after.completed(digests, privileged)
+        inputs += tuple(choice.inputs(locked))
     for folder in definition.overlays:
         tree.add_folder(folder)
     for path, line in lines:  # an overlay may have brought another master.passwd
         tree.append(path, line)
-    origin = provenance.describe(tree, laid.inputs, packages.packages_of(archives))
+    origin = provenance.describe(tree, inputs, packages.packages_of(archives))
     provenance.write(tree, origin)
     extras = layout.Extras(
         recovery=definition.recovery,
@@ -145,7 +192,7 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     fitness.check(tree, definition.identity.arch, definition.identity.abi, origin.release)
     for text in fitness.python_problems(tree) + fitness.login_problems(tree):
         warn(text)
-    return tree, build
+    return Planned(tree, build, locked)
 
 
 def _digest(tree: Tree, path: str) -> str:
@@ -182,12 +229,18 @@ def _lay_sources(tree: Tree, definition: Definition, sources: Sequence[Supplied]
     return Laid(tuple(inputs), accounts)
 
 
-def _packages(definition: Definition, tree: Tree, say: Say) -> List[Archive]:
-    """The packages that are laid over the tree, looked into and fit for it."""
+def _given(definition: Definition, say: Say) -> List[Archive]:
+    """The packages that are given as files, looked into."""
     terms = replace(definition.supply, manifest="")  # a MANIFEST knows sets only
-    supplied = packages.expand(supply.supply(definition.packages, terms, say))
-    archives = [packages.read(each) for each in supplied]
-    packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
+    return [packages.read(each) for each in packages.expand(supply.supply(definition.packages, terms, say))]
+
+
+def _chosen(choice: Optional[Choice], say: Say) -> List[Archive]:
+    """The packages of repositories, fetched and looked into."""
+    if choice is None:
+        return []
+    archives = [packages.read(each) for each in choice.supply(say)]
+    choice.check(archives)
     return archives
 
 
@@ -208,7 +261,13 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
         warnings.append(text)
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
-        tree, build = plan(definition, scratch, say, warnings.append)
+        begun = _begin(definition, scratch, say, warnings.append)
+        if begun.choice is not None and begun.choice.missing and runner.check_mode:
+            return _foretold(definition, begun.choice, warnings)
+        tree, build, locked = _complete(definition, begun, scratch, say, warnings.append)
+        about = _about(begun.choice, locked) if begun.choice is not None and locked is not None else {}
+        said = about.pop("says", [])
+        moved = bool(about.pop("changed", False))
         if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
             esp.check_programs()
         with folder.locked(runner.check_mode):
@@ -218,10 +277,49 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             elif runner.check_mode:
                 told = found if found is not None and found.size == definition.size else None
                 says = release.foretell(terms, definition.identity, build, told, _order(definition))
-                return {"changed": True, "build": build, "image": None, "says": says, "warnings": warnings}
+                return dict(about, changed=True, build=build, image=None, says=said + says, warnings=warnings)
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
-            return dict(release.finish(terms, manifest.name, manifest, changed, runner, say), warnings=warnings)
+            if moved and locked is not None and not runner.check_mode:  # not before there is an image with them
+                for text in said:
+                    say(text)
+                lock.write(definition.wish.lock, locked)
+            done = release.finish(terms, manifest.name, manifest, changed, runner, say)
+            if "diff" in about:
+                about["diff"] = [about["diff"], done["diff"]]
+            done.update(about, changed=done["changed"] or moved, says=said + done["says"], warnings=warnings)
+            return done
+
+
+def _foretold(definition: Definition, choice: Choice, warnings: List[str]) -> Dict[str, Any]:
+    """What check mode says where packages are missing: what is in them, and so the build, nobody can know."""
+    says = [
+        "{0}-{1}: would be built, of packages that are not here yet".format(
+            definition.identity.name, definition.identity.version
+        ),
+        *choice.foretell(),
+    ]
+    about = _about(choice, choice.after)
+    says += about.pop("says")
+    return dict(about, changed=True, build=None, image=None, says=says, warnings=warnings)
+
+
+def _about(choice: Choice, after: Lock) -> Dict[str, Any]:
+    """What a result says of the lock."""
+    before = choice.before
+    found: Dict[str, Any] = {
+        "changed": before != after,
+        "lock": {"path": choice.wish.lock, "changes": lock.changes(before, after)},
+        "says": choice.told(after),
+    }
+    if before != after:
+        found["diff"] = {
+            "before_header": choice.wish.lock,
+            "after_header": choice.wish.lock,
+            "before": before.lines() if before else "",
+            "after": after.lines(),
+        }
+    return found
 
 
 def _odd_number(folder: publish.Folder, identity: layout.Identity) -> List[str]:

@@ -84,6 +84,25 @@ class SitePaths:
         """The full path of what is in the site; the name as it is of what is not, for whoever uses it to say so."""
         return self.find(name, kind=kind) or name
 
+    def home(self, name: str, variable: str) -> str:
+        """The full path of a file that the site has, or where it will be made: in the first of the folders.
+
+        :param variable: the role's variable that names it.
+        :raises Refused: when the site has no folder.
+        """
+        found = self.find(name, kind=os.path.isfile)
+        if found is None and os.path.isabs(os.path.expanduser(name)):
+            return os.path.normpath(os.path.expanduser(name))
+        if found is None and not self.folders:
+            raise Refused(
+                "{0}: nobody knows where {1} belongs, as neither a playbook nor an inventory is in a folder".format(
+                    variable, name
+                ),
+                safe="nothing was changed",
+                todo="give its full path ({0})".format(variable),
+            )
+        return found or os.path.join(self.folders[0], name)
+
     def need(self, name: str, variable: str, within: str = FILES, kind: Kind = os.path.exists) -> str:
         """The full path of what must be there.
 

@@ -30,7 +30,7 @@ def manifest(name: str, **values: Any) -> Dict[str, Any]:
         "licenselogic": "single",
         "licenses": ["PSFL"],
         "options": {"IPV6": "on", "DEBUG": "off"},
-        "files": {"/usr/local/bin/" + name: "1$" + "0" * 64},
+        "files": {"/usr/local/bin/{0}{1}".format(name, end): "1$" + "0" * 64 for end in ("", "-1")},
     }
     return dict(made, **values)
 

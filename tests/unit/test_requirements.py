@@ -18,7 +18,7 @@ COLLECTION = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__fil
 PACKAGES = {"cyclonedx": "cyclonedx-python-lib", "packageurl": "cyclonedx-python-lib"}
 
 #: what ansible-core brings, and what newer Pythons have
-WITH_ANSIBLE = {"ansible", "ansible_collections", "jinja2", "yaml", "compression"}
+WITH_ANSIBLE = {"ansible", "ansible_collections", "cryptography", "jinja2", "yaml", "compression"}
 
 #: what is used where a host happens to have it
 WELCOME = {"zstandard", "compression"}

@@ -42,6 +42,7 @@ ROOMS = (
     "plugin_utils/_wave_action.py",
     "plugin_utils/_screen/",
     "plugin_utils/_build/",
+    "plugin_utils/_packages/",
     "plugin_utils/_release/",
     "plugin_utils/_image_build.py",
     "plugin_utils/_report/",

@@ -246,5 +246,5 @@ def execute(argv: Sequence[str], environment: Dict[str, str]) -> None:
         raise FleetError(
             "{0} cannot be run: {1}".format(argv[0], error.strerror),
             safe=_NOTHING,
-            todo="add the package {0} to the image (image_packages)".format(argv[0]),
+            todo="add the package {0} to the image (image_pkg)".format(argv[0]),
         )

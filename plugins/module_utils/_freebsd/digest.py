@@ -13,21 +13,23 @@ from typing import BinaryIO
 PIECE = 1 << 20
 
 
-def digest_file(path: str) -> str:
-    """SHA-256 of a file.
+def digest_file(path: str, algorithm: str = "sha256") -> str:
+    """The digest of a file, SHA-256 unless another one is named.
 
+    :param algorithm: its name in hashlib.
     :raises OSError: when it cannot be read.
     """
     with open(path, "rb") as file:
-        return digest_of(file)
+        return digest_of(file, algorithm)
 
 
-def digest_of(file: BinaryIO) -> str:
-    """SHA-256 of what is left to read of an open file.
+def digest_of(file: BinaryIO, algorithm: str = "sha256") -> str:
+    """The digest of what is left to read of an open file, SHA-256 unless another one is named.
 
+    :param algorithm: its name in hashlib.
     :raises OSError: when it cannot be read.
     """
-    total = hashlib.sha256()
+    total = hashlib.new(algorithm)
     for piece in iter(lambda: file.read(PIECE), b""):
         total.update(piece)
     return total.hexdigest()

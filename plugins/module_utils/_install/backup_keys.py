@@ -132,7 +132,7 @@ def refuse_without(runner: Runner) -> None:
         raise Refused(
             "the host has no rsync, by which its backups are read",
             safe=_SAFE,
-            todo="add the package rsync to the image (image_packages), build, and upgrade the host",
+            todo="add the package rsync to the image (image_pkg), build, and upgrade the host",
         )
     if runner.query([PROGRAM, "backup", "--help"]).rc != 0:
         raise Refused(

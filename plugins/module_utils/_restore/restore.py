@@ -305,7 +305,7 @@ class Restore:
             raise Refused(
                 "there is no rsync on this system, to take files from the backup host",
                 safe=_SAFE,
-                todo="build an image with the package rsync (image_packages), and boot the machine from that",
+                todo="build an image with the package rsync (image_pkg), and boot the machine from that",
             )
         if self.wish.kind == HOST:
             self._check_dead(host)

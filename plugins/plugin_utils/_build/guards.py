@@ -157,7 +157,7 @@ def _check_python(tree: Tree) -> None:
             return
     raise Guarded(
         "the image has no Python: neither usr/local/bin/python3 nor python3.N can be executed",
-        todo="add the package python3 with what it needs (image_packages), or an archive with it (image_sources): "
+        todo="add the package python3 (image_pkg), or an archive with it (image_sources): "
         "without one neither Ansible nor the agent works on the host",
     )
 

@@ -26,6 +26,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 
 Say = Callable[[str], None]
@@ -46,6 +47,35 @@ _SAFE = "nothing was built, and what was published before is as it was"
 
 class SupplyError(FleetError):
     """Something that an image is built from cannot be had."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a file must be.
+
+    :param algorithm: its name in hashlib; FreeBSD's packages have BLAKE2b as well (``libpkg/pkg_checksum.c``).
+    :param value: as hex.
+    """
+
+    algorithm: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        """The name of such a file in the cache."""
+        return self.value if self.algorithm == "sha256" else "{0}-{1}".format(self.algorithm, self.value)
+
+    @property
+    def title(self) -> str:
+        """The algorithm, for people."""
+        return {"sha256": "SHA-256", "blake2b": "BLAKE2b", "blake2s": "BLAKE2s"}.get(self.algorithm, self.algorithm)
+
+    def of(self, path: str) -> str:
+        """That of a file, by the same algorithm.
+
+        :raises OSError: when it cannot be read.
+        """
+        return digest_file(path, self.algorithm)
 
 
 @dataclass(frozen=True)
@@ -150,7 +180,7 @@ def parse_manifest(text: str) -> Dict[str, str]:
 
 
 class Store:
-    """The folder with what was fetched, each file under its SHA-256.
+    """The folder with what was fetched, each file under its digest.
 
     :param say: told what is fetched.
     :param opener: opens a URL, as Ansible does it (proxies, certificates).
@@ -161,24 +191,31 @@ class Store:
         self._say = say
         self._open = opener
 
-    def get(self, url: str, sha256: str) -> str:
+    def path(self, digest: Digest) -> str:
+        """Where a file with this digest is, or will be."""
+        return os.path.join(self._folder, digest.name)
+
+    def get(self, url: str, digest: Union[str, Digest], size: int = 0) -> str:
         """The path of a file with this digest, fetched unless it is there.
 
         A transfer that was broken off goes on where it ended. Two builds at a time fetch a file only once.
 
+        :param digest: as text it is a SHA-256.
+        :param size: how many bytes it has, where that is known; no more are taken then.
         :raises SupplyError: when it cannot be fetched.
         :raises Refused: when it has another digest.
         """
+        wanted = Digest("sha256", digest) if isinstance(digest, str) else digest
         os.makedirs(self._folder, exist_ok=True)
-        path = os.path.join(self._folder, sha256)
+        path = self.path(wanted)
         with open(path + ".lock", "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.path.exists(path):
-                if digest_file(path) == sha256:
+                if wanted.of(path) == wanted.value:
                     return path
                 self._say("what the cache has of {0} is damaged, and is fetched anew".format(url))
                 os.unlink(path)
-            self._fetch(url, path + ".part", sha256)
+            self._fetch(url, path + ".part", wanted, size)
             os.replace(path + ".part", path)
         return path
 
@@ -207,7 +244,7 @@ class Store:
         replace_file(kept, raw)
         return text
 
-    def _fetch(self, url: str, part: str, sha256: str) -> None:
+    def _fetch(self, url: str, part: str, digest: Digest, size: int) -> None:
         failure: Optional[Exception] = None
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -215,7 +252,7 @@ class Store:
             had = os.path.getsize(part) if os.path.exists(part) else 0
             self._say("fetching {0}{1}".format(url, " from byte {0} on".format(had) if had else ""))
             try:
-                self._receive(url, part, had)
+                self._receive(url, part, had, size)
             except urllib.error.HTTPError as error:
                 failure = error
                 if error.code == 416:  # what is there is no beginning of it
@@ -225,13 +262,15 @@ class Store:
                 continue
             except (OSError, HTTPException) as error:
                 failure = error
+                if url.startswith("file:"):
+                    break
                 continue
-            found = digest_file(part)
-            if found == sha256:
+            found = digest.of(part)
+            if found == digest.value:
                 return
             os.unlink(part)
             failure = Refused(
-                "{0} has the SHA-256 {1} and should have {2}".format(url, found, sha256),
+                "{0} has the {1} {2} and should have {3}".format(url, digest.title, found, digest.value),
                 safe=_SAFE,
                 todo="find out whether the digest is of another version, or the server has been tampered with",
             )
@@ -245,10 +284,11 @@ class Store:
             todo="without a network, put the file into the cache as {0}".format(part[: -len(".part")]),
         )
 
-    def _receive(self, url: str, part: str, had: int) -> None:
+    def _receive(self, url: str, part: str, had: int, size: int) -> None:
         """Append what is missing, or begin anew where the server does not send parts.
 
         :raises OSError: when the connection ends too early.
+        :raises Refused: when it is more than it should be.
         """
         headers = {"Range": "bytes={0}-".format(had)} if had else {}
         with self._open(url, headers=headers, timeout=TIMEOUT, decompress=False) as answer:
@@ -259,8 +299,20 @@ class Store:
                 for piece in iter(lambda: answer.read(PIECE), b""):
                     file.write(piece)
                     received += len(piece)
-            if length is not None and received != int(length):
-                raise OSError("the connection ended after {0} of {1} bytes".format(received, length))
+                    if size and file.tell() > size:
+                        raise Refused(
+                            "{0} is larger than the {1} bytes that it should have".format(url, size), safe=_SAFE
+                        )
+            check_length(length, received)
+
+
+def check_length(said: Optional[str], received: int) -> None:
+    """See that all has arrived that a server was about to send (``Content-Length``).
+
+    :raises OSError: when it has not, or the server does not know.
+    """
+    if said is not None and said.strip() != str(received):
+        raise OSError("the connection ended after {0} of {1} bytes".format(received, printable(said)))
 
 
 def supply(written: Sequence[Written], terms: Terms, say: Say) -> List[Supplied]:

@@ -17,12 +17,13 @@ import json
 import os
 import re
 import tarfile
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
+import urllib.parse
+from dataclasses import dataclass, field, replace
+from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
@@ -39,6 +40,13 @@ FOLDERS = ("", "All", "All/Hashed", "Hashed")
 #: packages of a repository that hold its catalogue
 CATALOGUE = frozenset(("packagesite", "data", "meta", "filesite", "digests", "repo"))
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+#: the most of a manifest, or of a file with users, that is read (bytes); the largest of ports have half a MiB
+MAX_TEXT = 64 << 20
+#: no file is from a time so far from 1970 (seconds)
+MAX_TIME = 1 << 40
+#: the most of what stands before a member of an archive: a long name, attributes
+MAX_EXTENSION = 1 << 20
 
 #: scripts that pkg(8) runs when it installs
 SCRIPTS = ("pre-install", "install", "post-install")
@@ -61,6 +69,8 @@ class Archive:
     :param users: a line of passwd(5) for each user that it needs; empty where it only names it. ``groups`` likewise.
     :param scripts: the kinds of scripts that it would run when it is installed.
     :param accounts: whether it brings users and groups of the base system, that files of others may belong to.
+    :param libraries: shared libraries that it brings.
+    :param files: the files that it has, by their full paths, with their modes where it says them.
     :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
 
@@ -72,36 +82,81 @@ class Archive:
     groups: Tuple[Tuple[str, str], ...]
     scripts: Tuple[str, ...]
     accounts: bool = False
+    libraries: Tuple[str, ...] = ()
+    files: Mapping[str, Optional[int]] = field(default_factory=dict)
     unclear: bool = False
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[tarfile.TarFile]:
-    """The archive as a stream.
+class Laid(NamedTuple):
+    """What there is to do after packages were laid into a tree, and to know of them.
 
+    ``lines``: those of users and groups that they bring, with the path of the file that each has to be added to when it
+    is the last one of its name in the tree. ``privileged``: by package, its files that run as somebody else
+    (set-user-ID and set-group-ID), with their modes.
+    """
+
+    lines: List[Tuple[str, str]]
+    privileged: Dict[str, List[str]]
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive of which nothing is known yet.
+
+    Python reads extensions of any length into memory, and the tables of files with holes, which packages do not have.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Member:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _EXTENSIONS and found.size > MAX_EXTENSION:
+            raise tarfile.ReadError("what stands before a member has {0} bytes".format(found.size))
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a file in it has holes")
+        return found
+
+    def _proc_gnusparse_10(self, next: Any, pax_headers: Any, tarfile: Any) -> None:
+        raise OSError("a file in it has holes")
+
+
+#: extensions of tar(5) that have a content of their own
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+@contextlib.contextmanager
+def opened(path: str, what: str = "") -> Iterator[tarfile.TarFile]:
+    """A package, or the archive of a catalogue, as a stream.
+
+    :param what: it is, for messages; by default the package with this path.
     :raises PackageError: when it cannot be read.
     """
+    what = what or "the package {0}".format(path)
     try:
         with open(path, "rb") as file:
             is_zstd = file.read(4) == ZSTD_MAGIC
             file.seek(0)
             if is_zstd:
-                with _unpacker(path, file) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+                with _unpacker(what, file) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as tar:
                     yield tar
             else:
-                with tarfile.open(fileobj=file, mode="r|*") as tar:
+                with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as tar:
                     yield tar
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise PackageError("the package {0} cannot be read: {1}".format(path, error), safe=_SAFE)
+    except (OSError, tarfile.TarError, EOFError, RecursionError) as error:  # it recurses with each extension
+        raise PackageError("{0} cannot be read: {1}".format(what, error), safe=_SAFE)
 
 
 @contextlib.contextmanager
-def _unpacker(path: str, file: BinaryIO) -> Iterator[Any]:
+def _unpacker(what: str, file: BinaryIO) -> Iterator[Any]:
     try:
         import zstandard  # noqa: PLC0415 - not everybody has packages, and some have only those with xz
     except ImportError:
         raise PackageError(
-            "the package {0} is compressed with zstd, which this machine cannot read".format(path),
+            "{0} is compressed with zstd, which this machine cannot read".format(what),
             safe=_SAFE,
             todo="install the Python package zstandard where Ansible runs",
         )
@@ -109,7 +164,18 @@ def _unpacker(path: str, file: BinaryIO) -> Iterator[Any]:
         with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as plain:
             yield plain
     except zstandard.ZstdError as error:
-        raise PackageError("the package {0} cannot be read: {1}".format(path, error), safe=_SAFE)
+        raise PackageError("{0} cannot be read: {1}".format(what, error), safe=_SAFE)
+
+
+def _text_of(content: IO[bytes], path: str) -> bytes:
+    """A manifest, or another small file of a package.
+
+    :raises PackageError: when it is no small one.
+    """
+    found = content.read(MAX_TEXT + 1)
+    if len(found) > MAX_TEXT:
+        raise PackageError("the package {0} has a manifest larger than any".format(path), safe=_SAFE)
+    return found
 
 
 def _lines(values: Any) -> Tuple[Tuple[str, str], ...]:
@@ -146,9 +212,22 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             groups=_lines(values.get("groups")),
             scripts=tuple(scripts),
             accounts=_has_accounts(str(values["name"]), values.get("files") or {}),
+            libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
+            files=_files_of(values.get("files") or {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
+
+
+def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
+    """The files of a package with their modes. Their names are as in an address (``pkg_manifest.c``: urldecode); what
+    is said of each is a sum, and since pkg 2 a map with ``perm``.
+    """
+    found: Dict[str, Optional[int]] = {}
+    for path, about in values.items():
+        perm = about.get("perm") if isinstance(about, Mapping) else None
+        found[urllib.parse.unquote(path)] = int(str(perm), 8) & 0o7777 if perm else None
+    return found
 
 
 def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:
@@ -170,12 +249,12 @@ def read(supplied: Supplied) -> Archive:
     :raises PackageError: when it is none.
     """
     compact = ""
-    with _opened(supplied.path) as tar:
+    with opened(supplied.path) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
             if content is None:
                 continue
-            text = content.read().decode("utf-8", "replace")
+            text = _text_of(content, supplied.path).decode("utf-8", "replace")
             if member.name == COMPACT:
                 compact = text
             elif text.lstrip().startswith("{") or not compact:
@@ -230,7 +309,8 @@ def check(archives: Sequence[Archive], have: Sequence[str], abi: str) -> None:
 
     :param have: names of packages that the tree has already.
     :param abi: of the image, ``FreeBSD:13:amd64``.
-    :raises PackageError: when one is there twice, is for another system, or needs one that is missing.
+    :raises PackageError: when one is there twice, is for another system, needs one that is missing, or two have the
+        same file, which pkg(8) finds out of these as well ("Checking integrity").
     """
     names: Dict[str, Archive] = {}
     for each in archives:
@@ -251,6 +331,18 @@ def check(archives: Sequence[Archive], have: Sequence[str], abi: str) -> None:
             safe=_SAFE,
             todo="add them to image_packages; `pkg fetch -d -o FOLDER NAME` gets a package with all that it needs",
         )
+    owners: Dict[str, Archive] = {}
+    for each in archives:
+        for path in each.files:
+            other = owners.setdefault(path, each)
+            if other is not each:
+                raise PackageError(
+                    "the packages {0} and {1} both have {2}, so they cannot be in one image".format(
+                        other.package.name, each.package.name, printable(path)
+                    ),
+                    safe=_SAFE,
+                    todo="leave one of them out",
+                )
 
 
 def fits(said: str, abi: str) -> bool:
@@ -261,17 +353,17 @@ def fits(said: str, abi: str) -> bool:
     return not said or all(one in ("*", other) for one, other in zip(theirs, ours))
 
 
-def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say) -> List[Tuple[str, str]]:
+def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say) -> Laid:
     """Lay packages into a tree.
 
     :param accounts: numbers of the users and groups of the image; those that packages bring are added.
     :param scratch: a folder for their contents.
     :param say: told what is not done.
-    :returns: the lines of these users and groups, with the path of the file that each has to be added to when it is
-        the last one of its name in the tree.
-    :raises TreeError: when one cannot be read, or belongs to nobody that the image knows.
+    :raises TreeError: when one cannot be read, belongs to nobody that the image knows, or has something in it that it
+        does not say.
     """
     lines = []
+    privileged: Dict[str, List[str]] = {}
     for each in archives:
         if each.accounts:  # also for those before it in the alphabet
             accounts.add(_accounts_in(each))
@@ -288,7 +380,9 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
                             each.package.name, kind, name
                         )
                     )
-        dropped = _lay(tree, each, accounts, scratch)
+        dropped, special = _lay(tree, each, accounts, scratch)
+        if special:
+            privileged[each.package.name] = special
         if dropped:
             say(
                 "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service "
@@ -304,10 +398,10 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
         if each.scripts:
             say(
                 "the package {0} has scripts that were not run ({1}); `pkg info -R -F {2}` shows them".format(
-                    each.package.name, ", ".join(each.scripts), os.path.basename(each.path)
+                    each.package.name, ", ".join(each.scripts), each.path
                 )
             )
-    return lines
+    return Laid(lines, privileged)
 
 
 def _is_line(line: str, name: str) -> bool:
@@ -329,19 +423,49 @@ def _full(line: str) -> str:
 def _accounts_in(archive: Archive) -> Tree:
     """The users and groups that a package brings, as a tree of two files."""
     found = Tree()
-    with _opened(archive.path) as tar:
+    with opened(archive.path) as tar:
         for member in tar:
             path = member.name.lstrip("/")
             content = tar.extractfile(member) if path in (MASTER, GROUP) and member.isfile() else None
             if content is not None:
-                found.write(path, content.read().decode("utf-8", "surrogateescape"))
+                found.write(path, _text_of(content, archive.path).decode("utf-8", "surrogateescape"))
     return found
 
 
-def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> List[str]:
-    """Lay one package; what of it is below /var, the innermost only, with mode and owner of folders."""
+def _check_member(member: tarfile.TarInfo, archive: Archive) -> None:
+    """Refuse what pkg(8) would not install: devices, and files that the manifest does not name (``pkg_add.c``).
+
+    :raises PackageError: with what it is.
+    """
+    path = "/" + member.name.strip("/")
+    what = ""
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        what = "is a device or something else that is no file"
+    elif not -MAX_TIME < member.mtime < MAX_TIME:
+        what = "is from a time that is none"
+    elif member.isdir() or archive.unclear:
+        return
+    elif path not in archive.files:
+        what = "is none of the files that its manifest names"
+    elif member.mode & 0o6000 and archive.files[path] not in (None, member.mode & 0o7777):
+        what = "has the mode {0:04o}, and its manifest says {1:04o}".format(
+            member.mode & 0o7777, archive.files[path] or 0
+        )
+    if what:
+        raise PackageError(
+            "the package {0} is not to be trusted: {1} {2}".format(archive.package.name, printable(path), what),
+            safe=_SAFE,
+            todo="get {0} again, from somebody else".format(os.path.basename(archive.path)),
+        )
+
+
+def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tuple[List[str], List[str]]:
+    """Lay one package; what of it is below /var, the innermost only, with mode and owner of folders, and what runs as
+    somebody else.
+    """
     name = archive.package.name
     below: Dict[str, str] = {}
+    privileged: List[str] = []
 
     def owner(member: tarfile.TarInfo) -> Tuple[int, int]:
         what = "{0} of the package {1}".format(member.name, name)
@@ -356,11 +480,15 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> List
                 )
                 below[path] = "/" + path + (about if member.isdir() else "")
             if not member.name.startswith("+"):
+                _check_member(member, archive)
+                if member.isfile() and member.mode & 0o6000:
+                    privileged.append("/{0} {1:04o}".format(printable(path), member.mode & 0o7777))
                 yield member
 
-    with _opened(archive.path) as tar:
+    with opened(archive.path) as tar:
         tree.add_members(tar, members(tar), os.path.join(scratch, "pkg-" + archive.package.sha256[:16]), owner)
-    return [text for path, text in sorted(below.items()) if not any(other.startswith(path + "/") for other in below)]
+    told = [text for path, text in sorted(below.items()) if not any(other.startswith(path + "/") for other in below)]
+    return told, sorted(privileged)
 
 
 def packages_of(archives: Sequence[Archive]) -> Tuple[Package, ...]:

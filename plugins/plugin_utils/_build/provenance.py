@@ -86,6 +86,15 @@ def said(tree: Tree) -> Origin:
     return parse(node.content().decode("utf-8", "replace")) if node is not None else Origin(SETS)
 
 
+def release_in(tree: Tree) -> str:
+    """The release of a tree, as it says itself; empty where it does not.
+
+    :raises BadOrigin: when what the tree says itself cannot be read.
+    """
+    node = tree.nodes.get(FREEBSD_VERSION)
+    return said(tree).release or release_of(node.content() if node is not None and node.kind == FILE else b"")
+
+
 def describe(tree: Tree, inputs: Tuple[Input, ...] = (), packages: Tuple[Package, ...] = ()) -> Origin:
     """Where a tree comes from.
 
@@ -95,14 +104,11 @@ def describe(tree: Tree, inputs: Tuple[Input, ...] = (), packages: Tuple[Package
     :raises BadOrigin: when what the tree says itself cannot be read.
     """
     origin = said(tree)
-    content = {
-        path: tree.nodes[path].content() if path in tree and tree.nodes[path].kind == FILE else b""
-        for path in (FREEBSD_VERSION, KERNEL)
-    }
-    revision, kernel = kernel_of(content[KERNEL])
+    node = tree.nodes.get(KERNEL)
+    revision, kernel = kernel_of(node.content() if node is not None and node.kind == FILE else b"")
     origin = replace(
         origin,
-        release=origin.release or release_of(content[FREEBSD_VERSION]),
+        release=release_in(tree),
         revision=origin.revision or revision,
         kernel=origin.kernel or kernel,
         collection=collection_version(),

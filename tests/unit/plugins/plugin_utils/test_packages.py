@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 import os
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -40,7 +41,7 @@ def lay(tree: Tree, tmp_path: Path, *paths: str) -> Tuple[List[packages.Archive]
     packages.check(archives, (), ABI)
     accounts = Accounts()
     accounts.add(tree)
-    for path, line in packages.lay(tree, archives, accounts, str(tmp_path), said.append):
+    for path, line in packages.lay(tree, archives, accounts, str(tmp_path), said.append).lines:
         tree.append(path, line)
     return archives, said
 
@@ -181,14 +182,14 @@ def test_accounts_of_the_base_system_that_come_with_others(tmp_path: Path) -> No
     runtime = packed(
         tmp_path,
         "FreeBSD-runtime",
-        about("FreeBSD-runtime"),
+        about("FreeBSD-runtime", files={"/etc/master.passwd": "1$0", "/etc/group": "1$0"}),
         ("/etc/master.passwd", passwd, {"mode": 0o600}),
         ("/etc/group", group, {}),
     )
     acct = packed(
         tmp_path,
         "FreeBSD-acct",
-        about("FreeBSD-acct"),
+        about("FreeBSD-acct", files={"/usr/bin/cu": {"perm": "6555"}, "/usr/sbin/auditd": {"perm": "0644"}}),
         ("/usr/bin/cu", b"x", {"uname": "uucp", "gname": "dialer", "mode": 0o6555}),
         ("/usr/sbin/auditd", b"x", {"gname": "audit"}),
     )
@@ -197,12 +198,63 @@ def test_accounts_of_the_base_system_that_come_with_others(tmp_path: Path) -> No
     assert (tree.get("usr/bin/cu").uid, tree.get("usr/bin/cu").gid, tree.get("usr/sbin/auditd").gid) == (66, 68, 77)
 
 
+@pytest.mark.parametrize(
+    "members, files, said",
+    [
+        ([("/dev/null0", b"", {"type": tarfile.CHRTYPE})], ["/dev/null0"], "/dev/null0 is a device"),
+        ([("/var/run/f", b"", {"type": tarfile.FIFOTYPE})], ["/var/run/f"], "/var/run/f is a device"),
+        ([("/usr/local/bin/more", b"x", {})], [], "/usr/local/bin/more is none of the files that its manifest names"),
+        ([("/etc/x", b"", {"type": tarfile.SYMTYPE, "linkname": "/y"})], [], "/etc/x is none of the files"),
+        (
+            [("/usr/local/bin/su", b"x", {"mode": 0o4755})],
+            {"/usr/local/bin/su": {"perm": "0755"}},
+            "/usr/local/bin/su has the mode 4755, and its manifest says 0755",
+        ),
+        ([("/../../etc/cron.d/x", b"x", {})], ["/../../etc/cron.d/x"], "etc/cron.d/x"),
+        ([("/usr/local/../../../x", b"x", {})], ["/usr/local/../../../x"], "x"),
+    ],
+)
+def test_archives_that_nobody_would_make(tmp_path: Path, members: Any, files: Any, said: str) -> None:
+    """pkg(8) refuses them; in an image they would be there without being seen."""
+    tree = system()
+    before = dict(tree.nodes)
+    listed = files if isinstance(files, dict) else dict.fromkeys(files, "1$0")
+    path = packed(tmp_path, "evil", about("evil", files=listed), *members)
+    with pytest.raises(TreeError, match=re.escape(said)):
+        lay(tree, tmp_path, path)
+    assert tree.nodes == before
+
+
+def test_names_in_a_manifest_are_as_in_an_address(tmp_path: Path) -> None:
+    name = "/usr/local/share/ca 100%/é.crt"
+    listed = {"/usr/local/share/ca%20100%25/%c3%a9.crt": {"perm": "0644"}}
+    tree = system()
+    lay(tree, tmp_path, packed(tmp_path, "ca", about("ca", files=listed), (name, b"x", {})))
+    assert tree.get(name.strip("/")).content() == b"x"
+
+
+def test_two_packages_with_one_file(tmp_path: Path) -> None:
+    same = {"files": {"/usr/local/bin/vi": "1$0"}}
+    paths = [packed(tmp_path, name, about(name, **same), ("/usr/local/bin/vi", b"x", {})) for name in ("vim", "nvi")]
+    with pytest.raises(PackageError, match="the packages vim and nvi both have /usr/local/bin/vi, so they cannot be"):
+        lay(system(), tmp_path, *paths)
+
+
+def test_what_runs_as_somebody_else_is_known(tmp_path: Path) -> None:
+    tree = system()
+    archives = [packages.read(Supplied(make(tmp_path, manifest("sudo")), "sudo.pkg", "0" * 64))]
+    accounts = Accounts()
+    accounts.add(tree)
+    laid = packages.lay(tree, archives, accounts, str(tmp_path), lambda text: None)
+    assert laid.privileged == {"sudo": ["/usr/local/bin/sudo 4755"]}
+
+
 def test_what_it_has_below_var_is_said(tmp_path: Path) -> None:
     folder = {"type": tarfile.DIRTYPE, "mode": 0o750, "gname": "www"}
     path = packed(
         tmp_path,
         "httpd",
-        about("httpd"),
+        about("httpd", files={"/var/db/httpd/schema.sql": "1$0", "/usr/local/sbin/httpd": "1$0"}),
         ("/var/log/httpd/", b"", folder),
         ("/var/db/httpd/", b"", dict(folder)),
         ("/var/db/httpd/schema.sql", b"x", {}),

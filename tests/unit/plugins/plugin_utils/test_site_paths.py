@@ -54,6 +54,17 @@ def test_an_empty_name_is_no_wish_for_everything(site: SitePaths, name: str) -> 
         site.need(name, "image_overlays", kind=os.path.isdir)
 
 
+def test_a_file_that_may_be_made(site: SitePaths, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that the site has, or a place for it: never two."""
+    assert site.home("web.lock", "image_pkg_lock") == str(tmp_path / "plays" / "web.lock")
+    (tmp_path / "stock" / "files" / "web.lock").write_text("")
+    assert site.home("web.lock", "image_pkg_lock") == str(tmp_path / "stock" / "files" / "web.lock")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert site.home("~/new/web.lock", "image_pkg_lock") == str(tmp_path / "new" / "web.lock")
+    with pytest.raises(Refused, match=r"image_pkg_lock: nobody knows where web\.lock belongs"):
+        SitePaths([]).home("web.lock", "image_pkg_lock")
+
+
 def test_of_another_kind(site: SitePaths, tmp_path: Any) -> None:
     """Beside a key release there may be a folder of that name."""
     (tmp_path / "plays" / "files" / "release").mkdir()

@@ -1,0 +1,157 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook build with image_pkg, by ansible-playbook: from a signed repository to a published image, and on."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image import origin
+from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
+from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made, public, rsa_key
+
+DEPS: Dict[str, Any] = {"deps": {"pcre2": {"origin": "devel/pcre2", "version": "10"}}}
+
+
+class Site:
+    """A folder with an inventory, a repository on a server, and a place for images."""
+
+    def __init__(self, folder: Path, images: Images, server: Server) -> None:
+        self.folder, self.server = folder, server
+        self.made = Made(folder / "repository" / "FreeBSD:13:amd64")
+        self.made.trust(folder / "keys")
+        self.made.add("nginx", origin="www/nginx", **DEPS)
+        self.made.add("pcre2", sums="blake2")
+        self.publish()
+        self.variables: Dict[str, Any] = {
+            "image_name": "web",
+            "image_version": "1.0",
+            "image_seq": 10,
+            "image_size": 8 << 20,
+            "image_sources": [os.path.join(images.folder, "tree")],
+            "image_cache": str(folder / "cache"),
+            "image_signing_key": images.key,
+            "image_signers": [images.signer],
+            "image_output": str(folder / "published"),
+            "image_medium": False,
+            "image_sbom": False,
+            "image_etc_size": 1 << 20,
+            "image_pkg": ["www/nginx"],
+            "image_pkg_repository": server.url + "/${ABI}",
+            "image_pkg_signature_trust": "keys",  # beside the inventory
+        }
+        self.lock = folder / "web.packages.lock.json"
+
+    def publish(self) -> None:
+        """Put on the server what the repository has now."""
+        self.made.publish()
+        for path in (self.folder / "repository").rglob("*"):
+            if path.is_file():
+                name = "/" + str(path.relative_to(self.folder / "repository"))
+                for written in (urllib.parse.quote(name), "/FreeBSD:13:amd64" + urllib.parse.quote(name[17:])):
+                    self.server.files[written] = path.read_bytes()
+
+    def play(self, *options: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run the playbook."""
+        inventory = {"all": {"vars": dict(self.variables, ansible_python_interpreter=sys.executable)}}
+        (self.folder / "hosts.json").write_text(json.dumps(inventory))
+        self.server.asked = []
+        argv = [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.json", "nanozfs.fleet.build"]
+        argv += ["-e", json.dumps(changes), *options]
+        return subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, check=False)
+
+    def origin(self, seq: int) -> origin.Origin:
+        """What the image with a number says of where it comes from."""
+        manifests = (self.folder / "published").glob("*.manifest.json")
+        (path,) = [path for path in manifests if json.loads(path.read_text())["seq"] == seq]
+        with lzma.open(str(path).replace(".manifest.json", ".pack")) as file:
+            content = file.read()
+        text = Ufs(lambda offset, length: content[offset : offset + length]).read(origin.ORIGIN_JSON)
+        return origin.parse((text or b"").decode())
+
+
+@pytest.fixture
+def site(tmp_path: Path, images: Images, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The site."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server()
+    (tmp_path / "site").mkdir()
+    yield Site(tmp_path / "site", images, server)
+    server.close()
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def versions(found: origin.Origin) -> List[str]:
+    return ["{0}-{1}".format(each.name, each.version) for each in found.packages]
+
+
+def test_from_a_repository_to_an_image(site: Site) -> None:
+    """Check mode, the build, again without a server, and on with image_pkg_update."""
+    done = site.play("--check", "--diff")
+    assert done.returncode == 0, said(done)
+    assert "packages: 2 of 2 would be fetched" in said(done) and "+nginx 1.2_3,1" in done.stdout
+    assert not site.lock.exists() and not (site.folder / "published").exists()
+
+    done = site.play()
+    assert done.returncode == 0 and "fetched 2 of 2 packages" in said(done), said(done)
+    assert site.lock.exists(), "it is in the folder of the site"
+    assert versions(site.origin(10)) == ["nginx-1.2_3,1", "pcre2-1.2_3,1"]
+    assert "packages.lock.json" in [each.name for each in site.origin(10).inputs]
+
+    site.made.add("nginx", version="2.0", origin="www/nginx", old="nginx", **DEPS)
+    site.publish()
+    done = site.play()
+    assert done.returncode == 0 and "changed=0" in done.stdout and "changed=1" not in done.stdout, said(done)
+    assert site.server.asked == []
+
+    before = site.lock.read_bytes()
+    done = site.play("--check", "--diff", image_version="1.1", image_seq=11, image_pkg_update=True)
+    assert done.returncode == 0 and "nginx 1.2_3,1 -> 2.0" in said(done), said(done)
+    assert "packages: 1 of 2 would be fetched" in said(done) and site.lock.read_bytes() == before
+    done = site.play(image_version="1.1", image_seq=11, image_pkg_update=True)
+    assert done.returncode == 0 and "nginx 1.2_3,1 -> 2.0" in said(done), said(done)
+    assert versions(site.origin(11)) == ["nginx-2.0", "pcre2-1.2_3,1"] and site.lock.read_bytes() != before
+
+
+def test_what_is_refused(site: Site) -> None:
+    """With the reason, and what to do."""
+    done = site.play(image_pkg=["www/none"])
+    assert done.returncode != 0 and "no repository has a package of the port www/none" in said(done)
+    done = site.play(image_pkg_signature_trust="/usr/share/keys/pkg")
+    assert done.returncode != 0 and "signed by nobody who is trusted" in said(done)
+    done = site.play(image_pkg_signature_type="gpg")
+    assert done.returncode != 0 and "image_pkg_signature_type must be fingerprints or pubkey or none" in said(done)
+    assert not site.lock.exists() and not (site.folder / "published").exists()
+
+
+def test_several_repositories(site: Site) -> None:
+    """Our own, of whatever signature, goes before the other one."""
+    own = Made(site.folder / "own", rsa_key(1))
+    own.add("pcre2", version="0.1")
+    own.members = None
+    own.publish()
+    (site.folder / "files").mkdir()
+    (site.folder / "files" / "r.pub").write_bytes(public(rsa_key()))
+    places = [
+        {"name": "main", "url": site.server.url + "/${ABI}"},
+        {"name": "own", "url": "own", "signature_type": "none", "priority": 10},
+    ]
+    done = site.play(image_pkg_repository=places)
+    assert done.returncode == 0, said(done)
+    assert versions(site.origin(10)) == ["nginx-1.2_3,1", "pcre2-0.1"]
