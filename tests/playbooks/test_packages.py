@@ -20,8 +20,8 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import origin
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
-from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made, public, rsa_key
+from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
 DEPS: Dict[str, Any] = {"deps": {"pcre2": {"origin": "devel/pcre2", "version": "10"}}}
 

@@ -39,7 +39,6 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.catalogue 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import FREEBSD
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.repository import Catalogues, Repository
-from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import (
     META,
     Made,
@@ -52,6 +51,7 @@ from ansible_collections.nanozfs.fleet.tests.unit.repositories import (
     record,
     rsa_key,
 )
+from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
 ABI = "FreeBSD:13:amd64"
 
@@ -413,15 +413,6 @@ def test_what_is_no_address(written: str) -> None:
         repository.address(written, ABI, "2")
     with pytest.raises(RepositoryError, match="VERSION_MINOR"):
         repository.address("https://h/${VERSION_MINOR}", ABI, "")
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    made = Server()
-    yield made
-    made.close()
 
 
 class Site:

@@ -10,11 +10,10 @@ import hashlib
 import json
 import lzma
 import shutil
-import time
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -40,21 +39,12 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import maps
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
-from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_supply import Server
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made
+from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
 
 def needs(*names: str) -> Dict[str, Any]:
     return {"deps": {name: {"origin": "x/" + name, "version": "0"} for name in names}}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    made = Server()
-    yield made
-    made.close()
 
 
 class Site:

@@ -7,77 +7,20 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import os
-import threading
-import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, List
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs
+from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 #: as release/scripts/make-manifest.sh writes it
 MANIFEST = 'base.txz\t{0}\t26537\tbase\t"Base system (MANDATORY)"\ton\nkernel.txz\t{1}\t868\tkernel\t"Kernel"\ton\n'
-
-
-class Server:
-    """A web server with one behaviour at a time.
-
-    ``files``: what it has. ``cut``: after how many bytes each answer ends. ``ranges``: whether it sends parts.
-    """
-
-    def __init__(self) -> None:
-        self.files: Dict[str, bytes] = {}
-        self.cut: Optional[int] = None
-        self.ranges = True
-        self.asked: List[str] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append("{0} {1}".format(self.path, self.headers.get("Range", "all")))
-                content = outer.files.get(self.path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                start = 0
-                if outer.ranges and "Range" in self.headers:
-                    start = int(self.headers["Range"][len("bytes=") : -1])
-                    if start >= len(content):
-                        self.send_error(416)
-                        return
-                    self.send_response(206)
-                    self.send_header("Content-Range", "bytes {0}-{1}/{2}".format(start, len(content) - 1, len(content)))
-                else:
-                    self.send_response(200)
-                self.send_header("Content-Length", str(len(content) - start))
-                self.end_headers()
-                self.wfile.write(content[start:][: outer.cut])
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:{0}".format(self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    made = Server()
-    yield made
-    made.close()
 
 
 def supplied(tmp_path: Path, *written: inputs.Written, manifest: inputs.Written = "") -> List[inputs.Supplied]:
