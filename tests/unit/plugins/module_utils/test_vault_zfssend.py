@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import struct
+import sys
 import time
 from typing import Any, List
 
@@ -605,7 +606,8 @@ class TestRestore:
         (only,) = vault.kept()
         outside = os.path.join(vault.root, "outside")
         os.mkdir(outside)
-        os.symlink(outside, os.path.join(only.path, "dev"))
+        first = vault.inner("cfg").split("/")[0]
+        os.symlink(outside, os.path.join(only.path, first))
         with pytest.raises(FleetError, match="has no folder for"):
             vault.read(only, "cfg/rc.conf")
         assert not os.listdir(outside)
@@ -711,6 +713,7 @@ class TestFlow:
         assert "cannot be run" in execute.flow(order._replace(user="no-such-user")).target_said
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+    @pytest.mark.skipif(sys.version_info < (3, 9), reason="Python 3.8 begins nothing as another user")
     def test_another_user(self, tmp_path: Any) -> None:
         went = execute.flow(self.order("echo some", "id -u >&2; id -G >&2; cat > /dev/null", user="nobody"))
         who = pwd.getpwnam("nobody")
