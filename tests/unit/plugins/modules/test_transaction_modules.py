@@ -20,6 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
 from ansible_collections.nanozfs.fleet.plugins.modules import rollback_info, transaction, trial, upgrade_info
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -171,12 +172,14 @@ class TestUpgrade:
         now = lease.Moment("boot", 1.0)
         fleet.host.monkeypatch.setattr(lease, "moment", lambda runner: now)
         fleet.host.monkeypatch.setattr("time.strftime", lambda *arguments: "now")
-        fleet.host.monkeypatch.setattr("time.time", lambda: 1.8e9)  # the journal has when it was opened
+        # the journal has when it was opened
+        fleet.host.monkeypatch.setattr(JournalStore.__init__, "__defaults__", (lambda: 1.8e9,))
         arguments: Dict[str, Any] = {"running": fleet.refs["1.0"], "target": fleet.refs["1.1"], "min_free": MIB}
         before = fleet.host.fingerprint()
         would = fleet.host.ok("transaction", check=True, state="opened", **arguments)
         assert would["changed"] and fleet.host.fingerprint() == before
         assert would["journal"]["phase"] == "prepared"
+        assert "nanozfs:times=prepared=1800000000" in would["actions"][0], "the clock is the one of this test"
         assert would["actions"] == fleet.host.ok("transaction", state="opened", **arguments)["actions"]
 
 
