@@ -93,7 +93,7 @@ class PooledVault(Machine):
             return self.model.execute(argv, stdin)
         if program == "rsync":
             self.calls.append(list(argv))
-            shutil.copy(os.path.join(self.host.exposing().root, zfssend.DESCRIPTION), argv[-1])
+            shutil.copy(os.path.join(self.host.exposing().root, sets.DESCRIPTION), argv[-1])
             return 0, "", ""
         return super().run(argv, stdin, seconds, more)
 
@@ -156,7 +156,7 @@ class PooledVault(Machine):
 
     def inner(self, path: str) -> str:
         """Where in a tree a file of the host is: its datasets are mounted below a folder of the test."""
-        return path if path == zfssend.DESCRIPTION else os.path.join(self.host.top.lstrip("/"), path)
+        return path if path == sets.DESCRIPTION else os.path.join(self.host.top.lstrip("/"), path)
 
     @staticmethod
     def text(path: str) -> str:

@@ -326,10 +326,7 @@ def flow(order: Order) -> Flowed:
     takes: Any = first.process.stdin
     sent, wrong, target, target_said, full = 0, "", None, "", False
     try:
-        with contextlib.suppress(OSError):  # it may have ended already
-            takes.write(order.text.encode("utf-8"))
-        with contextlib.suppress(OSError):
-            takes.close()
+        _feed(takes, order.text)
         head = _head(gives, order.head)
         sent = len(head)
         if len(head) < order.head:

@@ -21,7 +21,7 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import LINK, OTHER, kind_of, open_folder
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.send import DESCRIPTION
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.sets import DESCRIPTION
 
 _SEED = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 

@@ -31,9 +31,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.places import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.root import shown_size
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.zfssend import opened
 
-#: what a host says of itself, beside its files
-DESCRIPTION = "nanozfs-host.json"
-
 #: which set: the newest that is good
 NEWEST = "newest"
 
@@ -146,7 +143,7 @@ def describe(tree: str) -> Any:
 
     :raises FleetError: when that is not there, or cannot be read.
     """
-    path = os.path.join(tree, DESCRIPTION)
+    path = os.path.join(tree, sets.DESCRIPTION)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(handle, "rb") as file:
@@ -295,7 +292,7 @@ def rsync_argv(ssh: Sequence[str], host: str, order: Order, source: str, xattrs:
     options += ["--delete", "--timeout={0}".format(SILENCE)]
     if order.bandwidth > 0:  # in KiB/s; 0 would be no limit
         options.append("--bwlimit={0}".format(max(1, order.bandwidth // 1024)))
-    options += ["--exclude=/" + DESCRIPTION] if source == "./" else []
+    options += ["--exclude=/" + sets.DESCRIPTION] if source == "./" else []
     options += ["--exclude={0}/".format(each) for each in order.excludes]
     end = "/" if order.contents and not source.endswith("/") else ""
     return ["rsync", *options, "-e", " ".join(ssh), "--", source + end, "{0}:{1}/".format(host, order.to)]

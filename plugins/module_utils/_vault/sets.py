@@ -22,6 +22,8 @@ RECORD = "nanozfs-set.json"
 #: beside it, once it was verified: how that went
 VERIFIED = "nanozfs-verified.json"
 TREE = "tree"
+#: at the top of that: what a host says of itself
+DESCRIPTION = "nanozfs-host.json"
 
 #: before the name of a host: the lock of who reads its sets
 READING = "send-"

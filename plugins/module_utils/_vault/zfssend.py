@@ -46,9 +46,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import 
 #: in the folder of a set: which dataset is where
 DATASETS = "datasets.json"
 
-#: what a host says of itself, at the top of its tree and beside all snapshots
-DESCRIPTION = "nanozfs-host.json"
-
 #: of what is made here: nothing of it is ever mounted by itself, or written to
 PROPERTIES = {"mountpoint": "none", "canmount": "off", "readonly": "on"}
 
@@ -329,7 +326,7 @@ class ZfsSend(Method):
     def _describe(self, pull: Pull) -> Tuple[int, str]:
         """What the host says of itself, by rsync: it lies beside the snapshots; exit status, and complaints."""
         rsh = " ".join(transfer.ssh_argv(self._fleet, self._host, self._places))
-        source = "root@{0}:{1}/{2}".format(self._host.name, self._fleet.tree, DESCRIPTION)
+        source = "root@{0}:{1}/{2}".format(self._host.name, self._fleet.tree, sets.DESCRIPTION)
         target = os.path.join(self._folder, pull.id, sets.TREE) + "/"
         argv = ["rsync", "-t", "--timeout={0}".format(transfer.SILENCE), "-e", rsh, "--", source, target]
         rc, _out, err = self._run(argv, None, _PATIENCE, {})
@@ -586,7 +583,7 @@ def _missing(each: sets.Set, snapshots: Mapping[str, Sequence[Snapshot]]) -> str
 
 def _drop(folder: str) -> None:
     """Take the folder of a set away; nothing that is mounted in it, and nothing that anybody else put there."""
-    for name in (sets.RECORD, DATASETS, sets.VERIFIED, os.path.join(sets.TREE, DESCRIPTION)):
+    for name in (sets.RECORD, DATASETS, sets.VERIFIED, os.path.join(sets.TREE, sets.DESCRIPTION)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, name))
     below: List[str] = []

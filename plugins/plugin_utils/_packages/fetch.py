@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-from typing import Any, Callable, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Store, Supplied, SupplyError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import (
+    Digest,
+    Say,
+    Store,
+    Supplied,
+    SupplyError,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import Locked
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.repository import Repository
@@ -58,10 +64,14 @@ def fetch(
                 ),
                 todo="name it again, or build with image_pkg_update=true",
             )
-    _fetch(wanted, repositories, quiet, say)
+    fetched = _fetch(wanted, repositories, quiet, say)  # compared as they arrived
     found = []
     for each in packages:
-        path = _had(lambda each=each: _get(store, each, repositories), each, repositories)  # type: ignore[misc]
+        path = fetched.get(each.digest) or _had(
+            lambda each=each: _get(store, each, repositories),  # type: ignore[misc]
+            each,
+            repositories,
+        )
         sha256 = each.digest.value if each.digest.algorithm == "sha256" else digest_file(path)
         if each.sha256 not in ("", sha256):
             raise RepositoryError(
@@ -87,16 +97,20 @@ def _get(store: Store, package: Locked, repositories: Mapping[str, Repository]) 
     return store.get(repository.address(package.path), package.digest, package.size)
 
 
-def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], store: Store, say: Say) -> None:
+def _fetch(
+    wanted: Sequence[Locked], repositories: Mapping[str, Repository], store: Store, say: Say
+) -> Dict[Digest, str]:
+    """Fetch packages, some at once; where each is."""
     total, arrived, said = sum(each.size for each in wanted), 0, 0
+    paths: Dict[Digest, str] = {}
     if not wanted:
-        return
+        return paths
     say("fetching {0} packages, {1:.1f} MB".format(len(wanted), total / 1e6))
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         works = {pool.submit(_get, store, each, repositories): each for each in wanted}
         try:
             for number, work in enumerate(concurrent.futures.as_completed(works), 1):
-                _had(work.result, works[work], repositories)
+                paths[works[work].digest] = _had(work.result, works[work], repositories)
                 arrived += works[work].size
                 if arrived - said >= STEP or number == len(wanted):
                     said = arrived
@@ -109,6 +123,7 @@ def _fetch(wanted: Sequence[Locked], repositories: Mapping[str, Repository], sto
             for work in works:
                 work.cancel()
             raise
+    return paths
 
 
 def _had(result: Callable[[], str], package: Locked, repositories: Mapping[str, Repository]) -> str:

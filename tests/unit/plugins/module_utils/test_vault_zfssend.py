@@ -71,7 +71,7 @@ class TestPull:
         new, old = vault.kept()
         assert (vault.read(new, "var/data"), vault.read(old, "var/data")) == ("changed\n", "var\n")
         assert vault.read(new, "var/log/messages") == "log\n"
-        assert json.loads(vault.read(new, zfssend.DESCRIPTION))["tag"] == new.pull.tag
+        assert json.loads(vault.read(new, sets.DESCRIPTION))["tag"] == new.pull.tag
         assert vault.read(new, "cfg/rc.conf") == 'hostname="web-1"\n'
         assert new.pull.bytes > 0 and new.pull.sent > 0 and new.pull.method == "send"
 
