@@ -33,6 +33,7 @@ from typing import Collection, Container, Dict, Iterator, List, Mapping, NamedTu
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import delegation
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.mounts import mounts
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Snapshot, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import execute, root, sets, state, transfer
@@ -666,14 +667,11 @@ def _places(chosen: sets.Set) -> List[Tuple[Kept, str]]:
 
 
 def _close(zfs: Zfs, places: Sequence[Tuple[Kept, str]]) -> List[str]:
-    """Unmount what is mounted in a tree, children first; what cannot be.
-
-    Which that is says mount(8), of Linux and FreeBSD alike: ``WHAT on WHERE``, and more behind it.
-    """
-    lines = zfs.runner.ask(["mount"], "list what is mounted").lines()
+    """Unmount what is mounted in a tree, children first; what cannot be."""
+    there = [each.where for each in mounts(zfs.runner)]
     left = []
     for _each, path in reversed(places):
-        for _mount in [line for line in lines if " on {0} ".format(path) in line]:
+        for _mount in range(there.count(path)):
             if zfs.runner.attempt(["umount", path]).rc != 0:
                 left.append(path)
     return left
