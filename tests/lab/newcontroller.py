@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A play of a controller that has nothing but a recovery kit: ``newcontroller.py KIT PASSPHRASE PLAYBOOK ARGUMENTS ...``.
+"""A play of a controller that has only a recovery kit: ``newcontroller.py KIT PASSPHRASE PLAYBOOK ARGUMENTS ...``.
 
 The controller of the lab has burned for it: where its site, keys and images are, it sees empty folders (in a mount
 namespace of its own; the lab goes on). What the kit's two texts say is typed, then the playbook is run from the site

@@ -117,8 +117,9 @@ def test_from_a_controller_to_an_empty_machine(controller: Controller) -> None:
         shutil.copy(each, empty)
     with open(os.path.join(empty, "passphrase"), "w", encoding="utf-8") as file:
         file.write(PASSPHRASE)
+    opening = "\n".join(texts.opening(os.path.join(empty, "fleet.kit")))
     code, said = controller.run(
-        "sh", "-e", "-c", "\n".join(texts.opening(os.path.join(empty, "fleet.kit"))), cwd=empty, home=empty, ANSIBLE_VAULT_PASSWORD_FILE="passphrase"
+        "sh", "-e", "-c", opening, cwd=empty, home=empty, ANSIBLE_VAULT_PASSWORD_FILE="passphrase"
     )
     assert code == 0, said
     kit = os.path.join(empty, "nanozfs-kit")
