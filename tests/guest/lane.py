@@ -21,7 +21,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, read_table
@@ -143,7 +143,7 @@ class Lane(Walkthrough):
         self.work = work
         self.memory = os.path.join(work, "lane.json")
         ports = freebsd.Ports(qemu.free_port(), qemu.free_port())
-        site = freebsd.Site(os.path.join(work, "site"), sets, self._size(sets), ports)
+        site = freebsd.Site(os.path.join(work, "site"), sets, *self._held(sets), ports)
         super().__init__(site, os.path.join(logs, "plays.log"))
         self.ports = ports
         self.machine = freebsd.Machine(os.path.join(work, "machine"), logs, ports, accel)
@@ -151,15 +151,17 @@ class Lane(Walkthrough):
         self.plays = Transcript(os.path.join(logs, "interrupted-plays.log"))
         self.seen = 0
 
-    def _size(self, sets: freebsd.Sets) -> int:
-        """The size of the image: what the sets hold, looked up once."""
-        with suppress(OSError), open(self.memory, encoding="utf-8") as file:
-            return int(json.load(file)["size"])
+    def _held(self, sets: freebsd.Sets) -> Tuple[int, str]:
+        """What the sets hold, looked up once: the size of the image, and for which packages it is."""
+        with suppress(OSError, KeyError), open(self.memory, encoding="utf-8") as file:
+            known = json.load(file)
+            return int(known["size"]), str(known["abi"])
         size = freebsd.image_size(freebsd.sizes_in(sets.all)) + 16 * MIB
+        abi = freebsd.abi_of(sets.base)
         os.makedirs(self.work, exist_ok=True)
         with open(self.memory, "w", encoding="utf-8") as file:
-            json.dump({"size": size}, file)
-        return size
+            json.dump({"size": size, "abi": abi}, file)
+        return size, abi
 
     # small things
 
