@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
   - nanozfs.fleet.publish
+  - nanozfs.fleet.holes
 options:
   name:
     description: Name of the image, the same for all its versions.
@@ -77,13 +78,6 @@ options:
         of its own.
     type: raw
     default: ""
-  cache:
-    description:
-      - Folder for what is fetched, each file under its SHA-256. What is there is not fetched again, so a second build
-        needs
-        no network.
-    type: path
-    default: ~/.cache/nanozfs-fleet
   metalog:
     description: The METALOG of the folders in O(sources), where it is not in them.
     type: path

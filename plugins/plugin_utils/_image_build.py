@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -14,6 +15,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, match
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
     fitness,
     guards,
@@ -263,10 +265,11 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
         say("putting the tree together")
         begun = _begin(definition, scratch, say, warnings.append)
         if begun.choice is not None and begun.choice.missing and runner.check_mode:
-            return _foretold(definition, begun.choice, warnings)
+            return _foretold(definition, begun, begun.choice, warnings, say)
         tree, build, locked = _complete(definition, begun, scratch, say, warnings.append)
         about = _about(begun.choice, locked) if begun.choice is not None and locked is not None else {}
         said = about.pop("says", [])
+        holes = _holes(definition, match.subject_of(_title(definition), provenance.said(tree)), say)
         moved = bool(about.pop("changed", False))
         if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
             esp.check_programs()
@@ -277,7 +280,7 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             elif runner.check_mode:
                 told = found if found is not None and found.size == definition.size else None
                 says = release.foretell(terms, definition.identity, build, told, _order(definition))
-                return dict(about, changed=True, build=build, image=None, says=said + says, warnings=warnings)
+                return dict(about, changed=True, build=build, image=None, says=said + says + holes, warnings=warnings)
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
             if moved and locked is not None and not runner.check_mode:  # not before there is an image with them
@@ -287,20 +290,34 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             done = release.finish(terms, manifest.name, manifest, changed, runner, say)
             if "diff" in about:
                 about["diff"] = [about["diff"], done["diff"]]
-            done.update(about, changed=done["changed"] or moved, says=said + done["says"], warnings=warnings)
+            done.update(about, changed=done["changed"] or moved, says=said + done["says"] + holes, warnings=warnings)
             return done
 
 
-def _foretold(definition: Definition, choice: Choice, warnings: List[str]) -> Dict[str, Any]:
+def _title(definition: Definition) -> str:
+    return "{0}-{1}".format(definition.identity.name, definition.identity.version)
+
+
+def _holes(definition: Definition, subject: match.Subject, say: Say) -> List[str]:
+    """What is known of holes in an image, and of the support of its FreeBSD."""
+    return look.told(subject, definition.terms.holes, time.time(), say)
+
+
+def _foretold(
+    definition: Definition, begun: Begun, choice: Choice, warnings: List[str], say: Say
+) -> Dict[str, Any]:
     """What check mode says where packages are missing: what is in them, and so the build, nobody can know."""
     says = [
-        "{0}-{1}: would be built, of packages that are not here yet".format(
-            definition.identity.name, definition.identity.version
-        ),
+        "{0}: would be built, of packages that are not here yet".format(_title(definition)),
         *choice.foretell(),
     ]
     about = _about(choice, choice.after)
     says += about.pop("says")
+    origin = provenance.describe(begun.tree, packages=packages.packages_of(begun.given))
+    there = {each.name: each.version for each in origin.packages}
+    there.update((each.name, each.version) for each in choice.after.packages)
+    subject = match.subject(_title(definition), origin.release, origin.kernel_release, sorted(there.items()))
+    says += _holes(definition, subject, say)
     return dict(about, changed=True, build=None, image=None, says=says, warnings=warnings)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 from typing import List
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import plain
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import LONGEST, plain
 
-__all__ = ["NAMED", "duration", "moment", "plain", "size"]
+__all__ = ["LONGEST", "NAMED", "duration", "moment", "plain", "size"]
 
 #: names of hosts that a line has
 NAMED = 3
