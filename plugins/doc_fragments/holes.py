@@ -36,8 +36,8 @@ options:
     version_added: 1.1.0
   vuxml_ignore:
     description:
-      - Known holes that somebody has looked into and lives with - dictionaries of C(id) (a CVE, the UUID of an entry, or
-        FreeBSD's name of an advisory), C(until) (the last day on which that counts) and C(reason), perhaps with
+      - Known holes that somebody has looked into and lives with - dictionaries of C(id) (a CVE, the UUID of an entry,
+        or FreeBSD's name of an advisory), C(until) (the last day on which that counts) and C(reason), perhaps with
         C(justification) in the words of CycloneDX (V(code_not_reachable) and the like); or lines with the first three
         in this order.
       - An entry with several CVEs is left out where all of them are named, or its UUID.

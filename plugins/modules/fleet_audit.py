@@ -40,17 +40,17 @@ options:
     type: str
   fail:
     description:
-      - On what the task fails, after all was shown and written - V(known) holes that nobody accepted, a release past its
-        V(end_of_life), or systems of which something is V(unknown); V(none) for nothing.
+      - On what the task fails, after all was shown and written - V(known) holes that nobody accepted, a release past
+        its V(end_of_life), or systems of which something is V(unknown); V(none) for nothing.
     type: list
     elements: str
     choices: [none, known, end_of_life, unknown]
     default: [known]
   json:
     description:
-      - A file on the controller to write everything to, as JSON - C(format) (1), the C(list), C(counts), C(remarks), and
-        C(systems), each with C(title), C(hosts), C(release), C(kernel), C(support), C(support_until), C(unknown) and
-        C(findings).
+      - A file on the controller to write everything to, as JSON - C(format) (1), the C(list), C(counts), C(remarks),
+        and C(systems), each with C(title), C(hosts), C(release), C(kernel), C(support), C(support_until), C(unknown)
+        and C(findings).
     type: path
   metrics:
     description:

@@ -11,7 +11,7 @@ same out of its slice. Whoever says nothing is no sound system, but one of which
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -30,8 +30,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import sbom
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.compare import subject_of as listed
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import facts
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import natural, write_file
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.holes import subject_of
 
 Say = Callable[[str], None]
 
@@ -91,20 +91,6 @@ def published(where: str) -> List[System]:
     index = parse_index(repository.fetch(INDEX, MAX_SMALL_FILE))
     names = [plain("{0}-{1}".format(each.get("name", "?"), each.get("version", "?"))) for each in index]
     return [_published(repository, str(each["id"]), name) for each, name in zip(index, names)]
-
-
-def subject_of(known: Known) -> Subject:
-    """What a host runs: its image, with the kernel that runs."""
-    title = known.running.title if known.running.name else "(no image)"
-    origin = known.origin
-    if origin is None:
-        found = match.subject(title, "", known.release, [])
-        return replace(found, doubts=("it does not say which packages it has", *found.doubts))
-    found = match.subject(title, origin.release, known.release, origin.packages)
-    if len(origin.packages) != origin.package_count:
-        words = "it has {0} packages, and says the names of {1}".format(origin.package_count, len(origin.packages))
-        found = replace(found, doubts=(words, *found.doubts))
-    return found
 
 
 def add_hosts(systems: List[System], results: Mapping[str, object]) -> None:

@@ -303,9 +303,7 @@ def _holes(definition: Definition, subject: match.Subject, say: Say) -> List[str
     return look.told(subject, definition.terms.holes, time.time(), say)
 
 
-def _foretold(
-    definition: Definition, begun: Begun, choice: Choice, warnings: List[str], say: Say
-) -> Dict[str, Any]:
+def _foretold(definition: Definition, begun: Begun, choice: Choice, warnings: List[str], say: Say) -> Dict[str, Any]:
     """What check mode says where packages are missing: what is in them, and so the build, nobody can know."""
     says = [
         "{0}: would be built, of packages that are not here yet".format(_title(definition)),

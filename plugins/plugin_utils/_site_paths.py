@@ -140,8 +140,8 @@ def paths_of(action: ActionBase, variables: Mapping[str, Any]) -> SitePaths:
 
 
 def found_input(site: SitePaths, given: Any, kind: Kind = os.path.exists) -> Any:
-    """A file or folder of the site where it is: a path, or a dictionary with one (``src``). An address is left alone; of
-    what is missing, whoever uses it says what is wrong.
+    """A file or folder of the site where it is: a path, or a dictionary with one (``src``). An address is left alone;
+    of what is missing, whoever uses it says what is wrong.
     """
     if isinstance(given, dict) and isinstance(given.get("src"), str):
         return dict(given, src=found_input(site, given["src"]))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Until when a release of FreeBSD has support. The dates are in one file, ``end_of_life.yml``, which says of when they are.
+"""Until when a release of FreeBSD has support. The dates are in one file, ``end_of_life.yml``, which says its own.
 
 What is not in it is not known: a release that is newer than the table may be in its first month or long over.
 """
@@ -36,7 +36,8 @@ SOURCE = "https://www.freebsd.org/security/"
 _FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "end_of_life.yml")
 
 #: as freebsd-version(1) says it; the patch level is that of the release
-_RELEASE = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})-(RELEASE|STABLE)(?:-p[0-9]{1,6})?\Z")
+_RELEASE = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})-RELEASE(?:-p[0-9]{1,6})?\Z")
+_STABLE = re.compile(r"([0-9]{1,4})(?:\.[0-9]{1,4})?-STABLE\Z")
 
 
 class Support(NamedTuple):
@@ -125,11 +126,10 @@ class Table:
 
 def _key(release: str) -> str:
     """The name of a release in the table; empty for what has none, such as a -CURRENT."""
-    match = _RELEASE.match(release)
-    if match is None:
-        return ""
-    major, minor, branch = match.groups()
-    return "{0}-STABLE".format(major) if branch == "STABLE" else "{0}.{1}-RELEASE".format(major, minor)
+    match, branch = _RELEASE.match(release), _STABLE.match(release)
+    if match is not None:
+        return "{0}.{1}-RELEASE".format(*match.groups())
+    return "{0}-STABLE".format(branch.group(1)) if branch is not None else ""
 
 
 @functools.lru_cache(maxsize=None)

@@ -14,17 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, plain
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import plain
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import eol, exceptions, source
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.exceptions import Accepted
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.match import KERNEL, USERLAND, Matcher, Subject, wanted
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import Audited, audited
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.match import Matcher, Subject, wanted
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import Audited, audited, named
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.source import Loaded
 
 Say = Callable[[str], None]
-
-#: holes that a line names
-NAMED = 6
 
 #: what an action has of it as arguments; documented in the fragment ``holes``
 ARGUMENTS: Dict[str, Dict[str, Any]] = {
@@ -112,10 +109,5 @@ def told(subject: Subject, order: Order, now: float, say: Say) -> List[str]:
 
 
 def _holes(found: Audited, loaded: Loaded, today: datetime.date) -> List[str]:
-    names = []
-    for each in found.open:
-        what = each.thing.kind if each.thing.kind in (KERNEL, USERLAND) else each.thing.name
-        names.append("{0} {1} ({2})".format(plain(what), plain(each.thing.shown), first_of(each.advisory.names, 3)))
-    line = "{0}: {1}".format(plain(found.subject.title), found.words)
-    line += ": {0}".format(first_of(names, NAMED)) if names else ""
+    line = "{0}: {1}".format(plain(found.subject.title), named(found))
     return [line, *found.subject.doubts, "compared with {0}".format(loaded.words(today))]

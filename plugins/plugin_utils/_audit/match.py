@@ -142,7 +142,9 @@ def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str,
 
 def subject_of(title: str, origin: Origin) -> Subject:
     """An image, by what it says of itself."""
-    return subject(title, origin.release, origin.kernel_release, [(each.name, each.version) for each in origin.packages])
+    return subject(
+        title, origin.release, origin.kernel_release, [(each.name, each.version) for each in origin.packages]
+    )
 
 
 def wanted(subjects: Sequence[Subject]) -> Callable[[str], bool]:

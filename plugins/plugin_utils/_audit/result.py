@@ -68,6 +68,16 @@ class Audited:
         return summary(self.open) + accepted
 
 
+def named(each: Audited) -> str:
+    """How a system stands, with the first of its holes: ``1 known hole in 1 package: curl 8.1.0 (CVE-2023-38545)``."""
+    names = []
+    for finding in each.open:
+        thing = finding.thing
+        what = thing.name if thing.kind == PACKAGE else thing.kind
+        names.append("{0} {1} ({2})".format(plain(what), plain(thing.shown), first_of(finding.advisory.names, 3)))
+    return "{0}{1}".format(each.words, ": " + first_of(names, NAMED) if names else "")
+
+
 @dataclass(frozen=True)
 class Audit:
     """All that was audited.
@@ -185,18 +195,23 @@ def _system(each: Audited) -> Dict[str, Any]:
     }
 
 
+def list_entry(loaded: Loaded) -> Dict[str, Any]:
+    """The list of known holes in the document."""
+    database = loaded.database
+    return {
+        "source": loaded.place,
+        "entries": database.count,
+        "newest": database.newest.isoformat(),
+        "fetched": None if loaded.fetched is None else int(loaded.fetched),
+    }
+
+
 def document(audit_: Audit) -> Dict[str, Any]:
     """The audit for programs."""
-    database = audit_.loaded.database
     return {
         "format": FORMAT,
         "made": audit_.today.isoformat(),
-        "list": {
-            "source": audit_.loaded.place,
-            "entries": database.count,
-            "newest": database.newest.isoformat(),
-            "fetched": None if audit_.loaded.fetched is None else int(audit_.loaded.fetched),
-        },
+        "list": list_entry(audit_.loaded),
         "support_as_of": audit_.table.as_of.isoformat(),
         "counts": audit_.counts,
         "remarks": list(audit_.remarks),
@@ -232,7 +247,11 @@ def metrics(audit_: Audit, at: float) -> str:
         ("nanozfs_holes_list_seconds", "Day of the newest entry of the list of known holes.", day.timestamp()),
         ("nanozfs_holes_audited_seconds", "When this was audited.", at),
     ):
-        lines += ["# HELP {0} {1}".format(name, text), "# TYPE {0} gauge".format(name), "{0} {1:.0f}".format(name, value)]
+        lines += [
+            "# HELP {0} {1}".format(name, text),
+            "# TYPE {0} gauge".format(name),
+            "{0} {1:.0f}".format(name, value),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -283,8 +302,7 @@ def _advisory(finding: Finding, titles: Sequence[str], accepted: Optional[Accept
 
 def _holes(audit_: Audit, width: int) -> List[str]:
     """The holes by what has them, each said once for all systems that have it."""
-    Key = Tuple[str, str, str]
-    found: Dict[Key, Dict[Tuple[int, bool], Tuple[Finding, Optional[Accepted], List[str]]]] = {}
+    found: Dict[Tuple[str, str, str], Dict[Tuple[int, bool], Tuple[Finding, Optional[Accepted], List[str]]]] = {}
     for each in audit_.systems:
         those: List[Tuple[Finding, Optional[Accepted]]] = [(finding, None) for finding in each.open]
         those += list(each.accepted)

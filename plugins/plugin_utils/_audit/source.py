@@ -272,7 +272,9 @@ def load(terms: Terms, wanted: Wanted, now: float, say: Say, opener: Callable[..
     """
     place = _place(terms)
     try:
-        loaded = _from_server(place, terms, wanted, now, say, opener) if place.source.url else _from_file(place, wanted, now)
+        loaded = (
+            _from_server(place, terms, wanted, now, say, opener) if place.source.url else _from_file(place, wanted, now)
+        )
     except BadVuxml as error:
         raise Unavailable(
             error.what,

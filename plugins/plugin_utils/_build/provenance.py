@@ -40,8 +40,8 @@ _FOLDER = re.compile(rb"FreeBSD [\x20-\x7e]+\n {4}[^\x00\s]+@[^\x00\s]+:[^\x00\s
 
 
 def kernel_release_of(kernel: bytes) -> str:
-    """What ``freebsd-version -k`` says of a kernel: the first word of what :func:`kernel_of` reads; empty where it does not
-    say it. Source: ``KERNEL_RE`` in ``bin/freebsd-version/freebsd-version.sh.in``
+    """What ``freebsd-version -k`` says of a kernel: the first word of what :func:`kernel_of` reads; empty where it says
+    nothing. Source: ``KERNEL_RE`` in ``bin/freebsd-version/freebsd-version.sh.in``
     """
     found = _KERNEL.search(kernel)
     return found.group(1).decode("ascii").split(" ")[0] if found is not None else ""
