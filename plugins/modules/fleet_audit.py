@@ -89,8 +89,9 @@ counts:
 systems:
   description: How each of them stands, in a few words.
   returned: always
-  type: dict
-  sample: {web-1.1: 2 known holes in 1 package and the kernel}
+  type: list
+  elements: dict
+  sample: [{title: web-1.1, stands: 2 known holes in 1 package and the kernel}]
 written:
   description: The files that were written.
   returned: success

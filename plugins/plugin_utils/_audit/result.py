@@ -64,8 +64,11 @@ class Audited:
     @property
     def words(self) -> str:
         """How it stands, in a few words: ``3 known holes in 2 packages``."""
+        if not self.subject.things:
+            return "nothing is known of it"
         accepted = ", {0} accepted".format(len(self.accepted)) if self.accepted else ""
-        return summary(self.open) + accepted
+        untold = ", and not everything is known" if self.subject.doubts else ""
+        return summary(self.open) + accepted + untold
 
 
 def named(each: Audited) -> str:
@@ -326,7 +329,8 @@ def _said(audit_: Audit) -> List[str]:
     groups: Dict[str, List[str]] = {}
     for each in audit_.systems:
         texts = [*each.subject.doubts, *each.subject.notes]
-        texts += filter(None, [audit_.table.words(each.support, audit_.today)])
+        if each.subject.release:
+            texts += filter(None, [audit_.table.words(each.support, audit_.today)])
         for text in texts:
             groups.setdefault(text, []).append(plain(each.subject.title))
     return ["{0}: {1}".format(first_of(titles, NAMED), text) for text, titles in groups.items()]
@@ -389,4 +393,5 @@ def check_fail(fail: Sequence[str]) -> None:
 
 def as_mapping(audit_: Audit) -> Mapping[str, Any]:
     """What a task returns of it: the counts, and how each system stands."""
-    return {"counts": audit_.counts, "systems": {each.subject.title: each.words for each in audit_.systems}}
+    systems = [{"title": plain(each.subject.title), "stands": plain(each.words)} for each in audit_.systems]
+    return {"counts": audit_.counts, "systems": systems}

@@ -132,6 +132,10 @@ def test_counts_and_exit(tmp_path: Path) -> None:
     found = audit(tmp_path, [system("web-1.0", "curl-8.1.0"), unknown])
     assert found.counts == {"systems": 2, "known": 3, "accepted": 0, "end_of_life": 1, "unknown": 1}
     assert result.lines(found)[2].split() == ["odd", "?", "?", "0", "?", "unknown"]
+    assert [each.words for each in found.systems] == [
+        "3 known holes in 1 package and the kernel",
+        "nothing is known of it",
+    ]
     assert result.failing(found, ["none"]) == ""
     assert result.failing(found, ["known"]) == "3 known holes in 1 system"
     assert result.failing(found, ["end_of_life"]) == "1 system past the end of life"
@@ -352,6 +356,7 @@ def test_report(tmp_path: Path) -> None:
         each.startswith("web-1, web-2: 2 known holes in 1 package and the kernel, 1 accepted: ") for each in lines
     )
     assert "web-3: it has 2 packages, and says the names of 1" in lines
+    assert any(each.startswith("web-3: 1 known hole in the kernel, and not everything is known: ") for each in lines)
     assert any("ends on 2026-12-01" in each for each in lines) and any("compared with 4" in each for each in lines)
     assert fleet.counts == {"no answer": 1, "normal": 3}
     told = document(fleet)
