@@ -132,7 +132,7 @@ def test_from_a_repository_to_an_image(site: Site) -> None:
 
 
 def test_known_holes(site: Site) -> None:
-    """Said of what was chosen, before anything is fetched and after; by the list that is here, without asking for one."""
+    """Said of what was chosen, before anything is fetched and after, by the list that is here; no server is asked."""
     day = (datetime.date.today() - datetime.timedelta(days=1)).isoformat()
     entry = vuln(1, package(["pcre2"], "lt 1.3,1"), cves=["CVE-2026-1"], entered=day)
     (site.folder / "vuln.xml").write_bytes(document(entry))
