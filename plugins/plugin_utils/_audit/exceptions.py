@@ -103,15 +103,21 @@ def parse(entries: Sequence[object]) -> Tuple[Accepted, ...]:
     return tuple(_parse(each) for each in entries)
 
 
+def _own_names(advisory: Advisory) -> List[str]:
+    """The names of an entry as a whole: ``SA-26:18.x`` in the list is what people call ``FreeBSD-SA-26:18.x``."""
+    notices = [each.lower() for each in advisory.notices]
+    return [advisory.vid.lower(), *notices, *("freebsd-" + each for each in notices)]
+
+
 def _known_as(advisory: Advisory) -> List[str]:
-    return [each.lower() for each in (advisory.vid, *advisory.cves, *advisory.notices)]
+    return [*_own_names(advisory), *(each.lower() for each in advisory.cves)]
 
 
 def _covering(advisory: Advisory, given: Mapping[str, Accepted]) -> Optional[Accepted]:
     """The exception that an entry has as a whole: by its own name, or by all of its CVEs."""
-    for name in (advisory.vid, *advisory.notices):
-        if name.lower() in given:
-            return given[name.lower()]
+    for name in _own_names(advisory):
+        if name in given:
+            return given[name]
     those = [given.get(each.lower()) for each in advisory.cves]
     found = [each for each in those if each is not None]
     if not found or len(found) < len(those):  # one CVE of five says nothing of the other four

@@ -6,7 +6,7 @@
 
 Sources: ``pkg_audit_parse_vulnxml`` in ``libpkg/pkg_audit.c`` of freebsd/pkg (13f9f98) for what pkg(8) makes of it, and
 ``security/vuxml`` of freebsd-ports for what is in it: ``vuln`` has ``topic``, ``affects``, ``references`` and
-``dates``, or is ``cancelled``; ``affects`` has for packages, or in old entries for the system, names and ranges.
+``dates``, or is ``cancelled``; ``affects`` has for packages, or for the system, names and ranges.
 
 The file is not signed and comes from a network. It is read in one pass and in bounded memory: only what names one of
 the wanted packages is kept. Entities that it declares with a value, and all that it would have fetched, are refused.
@@ -82,7 +82,8 @@ class Range:
 class Affected:
     """Packages of one entry, or the system: every name with every range.
 
-    :param system: whether it stands under ``system``, as entries for the base of before 2014 have it.
+    :param system: whether it stands under ``system``, as the base may (``vuxml:affects/vuxml:system`` in the stylesheet
+        of vuxml.org); pkg(8) only looks at ``package``.
     """
 
     names: Tuple[str, ...]

@@ -334,6 +334,12 @@ def test_exceptions() -> None:
     assert sorted_out(HOLED, [*given, "CVE-2026-3 2027-01-01 likewise"])["open"] == []
 
 
+@pytest.mark.parametrize("name", ["SA-26:18.x", "FreeBSD-SA-26:18.x", "freebsd-sa-26:18.x"])
+def test_an_advisory_of_freebsd(name: str) -> None:
+    text = HOLED.decode().replace("<cvename>CVE-2026-2<", "<freebsdsa>SA-26:18.x</freebsdsa><cvename>CVE-2026-2<")
+    assert sorted_out(text.encode(), [name + " 2027-06-30 x"])["accepted"] == [2]
+
+
 def test_exceptions_end() -> None:
     given = ["CVE-2026-1 2026-11-30 for now", "CVE-2026-99 2027-11-30 not here"]
     assert sorted_out(HOLED, given)["accepted"] == [1], "the last day counts"
