@@ -32,7 +32,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS: ClassVar[Dict[str, Dict[str, Any]]] = {
         "repository": {"type": "str"},
-        "hosts": {"type": "list", "elements": "str", "default": []},
+        "hosts": {"type": "list", "elements": "str"},
         "result": {"type": "str"},
         "fail": {"type": "list", "elements": "str", "choices": list(result.FAIL), "default": [result.KNOWN]},
         "json": {"type": "path"},

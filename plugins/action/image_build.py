@@ -77,7 +77,7 @@ class ActionModule(ControllerAction):
     """The action."""
 
     ARGUMENTS = ARGUMENTS
-    LINES = ("signers", "revoked", "recovery_ssh_keys")
+    LINES = ("signers", "revoked", "recovery_ssh_keys", "vuxml_ignore")
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; ``changed`` is false when exactly this image was published before."""

@@ -37,6 +37,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS = ARGUMENTS
     RULES: ClassVar[Dict[str, Any]] = {"required_one_of": [("image", "name")]}
+    LINES = ("vuxml_ignore",)
 
     @staticmethod
     def _say(text: str) -> None:

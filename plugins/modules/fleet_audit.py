@@ -32,7 +32,6 @@ options:
     description: The names of the hosts.
     type: list
     elements: str
-    default: []
   result:
     description:
       - The variable in which the result of M(nanozfs.fleet.host_info) was registered for each of them. They must have

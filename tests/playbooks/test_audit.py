@@ -98,11 +98,36 @@ def test_images_alone(site: Site) -> None:
     assert done.returncode == 0 and "1 system: 1 known" in said(done) and "changed=0" in done.stdout
 
 
+def test_the_module_alone(site: Site) -> None:
+    """It needs no hosts, and none without what they said."""
+
+    def run(arguments: str) -> str:
+        argv = [
+            sys.executable,
+            "-m",
+            "ansible",
+            "adhoc",
+            "localhost",
+            "-m",
+            "nanozfs.fleet.fleet_audit",
+            "-a",
+            arguments,
+        ]
+        environment = dict(os.environ, ANSIBLE_NOCOLOR="1")
+        return said(subprocess.run(argv, cwd=site.folder, env=environment, capture_output=True, text=True, check=False))
+
+    images = "repository={0} cache={0}/cache vuxml={1}/vuxml ".format(site.folder / "published", site.folder)
+    os.rename(str(site.folder / "vuln.xml.xz"), str(site.folder / "vuxml"))
+    assert '"stands": "1 known hole in 1 package"' in run(images + "fail=none")
+    assert "required by 'hosts': result" in run(images + "hosts=web-1")
+    assert "one of the following is required: repository, result" in run("fail=none")
+
+
 def test_exceptions_as_text(site: Site) -> None:
-    accepted = "CVE-2023-38545 {0} no proxy here".format(site.day(100))
+    accepted = "CVE-2023-38545 {0} no proxy, here".format(site.day(100))
     done = site.play(audit_ignore=accepted)
     assert done.returncode == 0, said(done)
-    assert "accepted until {0}: no proxy here".format(site.day(100)) in said(done)
+    assert "accepted until {0}: no proxy, here".format(site.day(100)) in said(done)
     assert "1 system: 0 known, 1 accepted, 1 past the end of life" in lines(done)
     done = site.play(audit_ignore=accepted, audit_fail="known,end_of_life")
     assert done.returncode != 0 and "audit_fail (known, end_of_life): 1 system past the end of life" in said(done)

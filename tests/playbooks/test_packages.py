@@ -141,6 +141,8 @@ def test_known_holes(site: Site) -> None:
         assert done.returncode == 0, said(done)
         assert "web-1.0: 1 known hole in 1 package: pcre2 1.2_3,1 (CVE-2026-1)" in said(done)
         assert "support of 13.2-RELEASE-p4 ended on 2024-06-30" in said(done)
+    done = site.play("--check", audit_vuxml="vuln.xml", audit_ignore="CVE-2026-1 2099-12-31 no regular, expressions")
+    assert done.returncode == 0 and "web-1.0: no known holes, 1 accepted" in said(done), said(done)
     done = site.play("--check", audit_vuxml="https://192.0.2.1/vuln.xml.xz", audit_ignore=[])
     assert done.returncode == 0 and "vuln.xml.xz was never fetched" in said(done), said(done)
     done = site.play("--check", image_sbom_vex=True)

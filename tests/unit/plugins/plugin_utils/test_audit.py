@@ -161,7 +161,7 @@ print(found.count, time.process_time() - began, resource.getrusage(resource.RUSA
 def test_it_takes_little(tmp_path: Any) -> None:
     """A list of 100 MiB, several times what FreeBSD's is."""
     chance = random.Random(1)
-    words = " ".join("word{0}".format(chance.randrange(1000)) for _ in range(150))
+    words = " ".join("word{0}".format(chance.randrange(1000)) for _number in range(150))
     entry = vuln(1, package(["p%d", "q%d"], "ge 1 lt 3_%d,1"), cves=["CVE-2026-%d"]).replace("Its", words)
     path = tmp_path / "vuln.xml"
     with open(path, "w", encoding="utf-8") as file:
@@ -282,7 +282,7 @@ def test_no_versions_and_unreadable_ones_are_in_doubt() -> None:
 def test_nonsense_never_raises() -> None:
     chance = random.Random(7)
     letters = "0123456789.,_-+*abrcp~ é\x1b[{"
-    words = ["".join(chance.choice(letters) for _ in range(chance.randrange(1, 40))) for _ in range(60)]
+    words = ["".join(chance.choice(letters) for _length in range(chance.randrange(1, 40))) for _number in range(60)]
     spans = [vuxml.Range(((kind, word),)) for kind in vuxml.BOUNDS for word in words]
     for word in words:
         assert all(match.contains(span, word) in (True, False) for span in spans)

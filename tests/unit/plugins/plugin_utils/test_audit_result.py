@@ -304,7 +304,7 @@ def test_sbom(images: Images, tmp_path: Path) -> None:
     assert those["00000003-b996-11f1-ad2b-40b034429ecf"]["affects"] == [{"ref": "system"}]
     none = look.Order(source.Terms(cache=str(tmp_path / "empty"), fetch=False))
     with pytest.raises(Refused, match="image_sbom_vex needs the list of known holes"):
-        publish(images, tmp_path, "2.1", 21, **dict(terms, holes=none))
+        publish(images, tmp_path, "2.1", 21, **{**terms, "holes": none})
 
 
 def test_vex_of_now(images: Images, tmp_path: Path) -> None:
