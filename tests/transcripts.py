@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading the transcripts under tests/fixtures/freebsd-13.2: what commands of a real FreeBSD 13.2 said."""
+"""Reading the transcripts under tests/fixtures: what commands of a real FreeBSD 13.2, and of a 15.0, said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import List
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures", "freebsd-13.2")
+
+#: of the release that differs most; see its README.md
+FIXTURES_15 = os.path.join(os.path.dirname(FIXTURES), "freebsd-15.0")
 
 #: stands at the end of an output that does not end with a line end
 _OPEN_END = "\\ no newline at end\n"
@@ -57,7 +60,10 @@ def names(directory: str) -> List[str]:
     return sorted(name[:-4] for name in os.listdir(os.path.join(FIXTURES, directory)) if name.endswith(".txt"))
 
 
-def load(directory: str, name: str) -> Transcript:
-    """One transcript."""
-    with open(os.path.join(FIXTURES, directory, name + ".txt"), encoding="utf-8", errors="surrogateescape") as file:
+def load(directory: str, name: str, fixtures: str = FIXTURES) -> Transcript:
+    """One transcript.
+
+    :param fixtures: of which release.
+    """
+    with open(os.path.join(fixtures, directory, name + ".txt"), encoding="utf-8", errors="surrogateescape") as file:
         return parse(name, file.read())

@@ -34,6 +34,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool impor
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import SliceContent, read_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import bad_words
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state as _state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore, root_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import state_of
@@ -96,7 +97,8 @@ def survey(
         "medium": _medium_dict(medium, contents, bad, packages),
         "remembered": _try(warnings, lambda: dict(_state.of(medium).values)) if medium is not None else None,
     }
-    report.update(_pool_part(runner, name, warnings))
+    others = {label: each for label, each in contents.items() if medium and label != medium.running}
+    report.update(_pool_part(runner, name, warnings, others))
     noted = kenv(runner, "nanozfs.notes")
     if noted:
         warnings.append(STARTED + noted)
@@ -193,7 +195,13 @@ def _disks(pool: Candidate) -> Dict[str, Any]:
     return dict(disks._asdict(), missing=list(disks.missing), errors=errors)
 
 
-def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict[str, Any]:
+def _pool_part(
+    runner: Runner, name: Optional[str], warnings: List[str], others: Mapping[str, SliceContent]
+) -> Dict[str, Any]:
+    """What there is to say of pools.
+
+    :param others: the slices besides the one that runs.
+    """
     zpool, zfs = Zpool(runner), Zfs(runner)
     part: Dict[str, Any] = {
         "pool": None,
@@ -216,9 +224,13 @@ def _pool_part(runner: Runner, name: Optional[str], warnings: List[str]) -> Dict
         part["disks"] = _disks(named[0]) if len(named) == 1 else None
         return part
     shape = _try(warnings, lambda: zpool.status(pool.name))
+    features = _try(warnings, lambda: zpool.features(pool.name))
+    if features is not None:
+        warnings += readable.warnings(pool.name, features, readable.systems(others)[0])
     part["pool"] = dict(
         pool.__dict__,
-        features=_try(warnings, lambda: zpool.features(pool.name)),
+        features=list(features.active) if features else None,
+        compatibility=features.compatibility if features else None,
         scan=shape.scan if shape else "",
         errors=shape.errors if shape else "",
     )

@@ -126,7 +126,8 @@ host:
     pool:
       description: >-
         The system pool, null when it is not imported. Sizes in bytes. C(features) are those that are active in it;
-        the ZFS of every image for this host must know them. C(scan) is what C(zpool status) says of the last scrub or
+        the ZFS of every image for this host must know them. C(compatibility) says which it may ever have (since
+        1.1.0). C(scan) is what C(zpool status) says of the last scrub or
         resilver, C(errors) what it says of data that is damaged for good (both since 1.1.0).
       type: dict
       returned: always

@@ -46,6 +46,13 @@ options:
     description: Pool properties for a pool that is created.
     type: dict
     default: {}
+  pool_compatibility:
+    description:
+      - The features that a pool which is created may ever have, as its property C(compatibility) names them; see
+        zpool-features(7). Empty for all that the running ZFS knows.
+    type: str
+    default: ""
+    version_added: 1.1.0
   filesystem_properties:
     description: Properties of the root dataset for a pool that is created.
     type: dict
@@ -186,7 +193,7 @@ PLACES = Places()
 ROOT = ""
 
 #: what the wish takes as it is
-PLAIN = ("pool", "hostname", "vdevs", "pool_properties", "filesystem_properties", "force_hostid", "datasets")
+PLAIN = ("pool", "hostname", "vdevs", "filesystem_properties", "force_hostid", "datasets")
 
 
 def wish_of(params: Dict[str, Any]) -> install.Wish:
@@ -198,6 +205,7 @@ def wish_of(params: Dict[str, Any]) -> install.Wish:
         rc_conf=more["rc_conf"],
         authorized_keys=more["authorized_keys"],
         files=entries,
+        pool_properties=pools.with_compatibility(params["pool_properties"], params["pool_compatibility"]),
         **{key: params[key] for key in PLAIN},
     )
 
@@ -240,6 +248,7 @@ def main() -> None:
                 "options": pools.VDEV,
             },
             "pool_properties": {"type": "dict", "default": {}},
+            "pool_compatibility": {"type": "str", "default": ""},
             "filesystem_properties": {"type": "dict", "default": {}},
             "force_hostid": {"type": "str"},
             "datasets": {

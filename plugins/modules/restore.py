@@ -138,6 +138,13 @@ options:
     description: Pool properties for a pool that is created, besides what the backup says of how the old one was used.
     type: dict
     default: {}
+  pool_compatibility:
+    description:
+      - The features that a pool which is created may ever have, as its property C(compatibility) names them; see
+        zpool-features(7). Empty for all that the running ZFS knows.
+    type: str
+    default: ""
+    version_added: 1.1.0
   filesystem_properties:
     description: Properties of the root dataset for a pool that is created; those of the old one count more.
     type: dict
@@ -337,6 +344,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     given = {key: value for key, value in params.items() if key not in _OF_THE_CALL and key not in FOR_ACTION}
     if params["packed"]:
         given["description"] = unpacked(params["packed"])
+    compatibility = given.pop("pool_compatibility")
+    given["pool_properties"] = pools.with_compatibility(given["pool_properties"], compatibility)
     wish = Wish(**given)
     restore = Restore(runner, wish, PLACES, time.time, ROOT)
     if params["state"] == "closed":
@@ -376,6 +385,7 @@ def main() -> None:
             "unencrypted": {"type": "bool", "default": False},
             "vdevs": {"type": "list", "elements": "dict", "default": [], "options": pools.VDEV},
             "pool_properties": {"type": "dict", "default": {}},
+            "pool_compatibility": {"type": "str", "default": ""},
             "filesystem_properties": {"type": "dict", "default": {}},
             "force_hostid": {"type": "str"},
             "key": {"type": "str", "default": "", "no_log": False},

@@ -187,7 +187,9 @@ class Host:
 
     # power
 
-    def _pid(self) -> Optional[int]:
+    @property
+    def pid(self) -> Optional[int]:
+        """The process that stands for the machine, while it is on."""
         try:
             with open(os.path.join(self.home, "supervisor.pid"), encoding="utf-8") as file:
                 pid = int(file.read())
@@ -197,7 +199,7 @@ class Host:
 
     @property
     def is_on(self) -> bool:
-        return self._pid() is not None
+        return self.pid is not None
 
     def on(self, fuse: Optional[int] = None) -> None:
         """Press the power button.
@@ -234,12 +236,12 @@ class Host:
 
     def cut(self) -> None:
         """Cut the power."""
-        pid = self._pid()
+        pid = self.pid
         if pid is None:
             return
         os.kill(pid, self.POWER)
         for _attempt in range(200):
-            if self._pid() is None:
+            if self.pid is None:
                 return
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)

@@ -76,10 +76,11 @@ class Vault(Host):
     def pools(self) -> List[str]:
         return []
 
-    def build(self, key: str) -> None:
+    def build(self, key: str, disk_size: int = DISK) -> None:
         """Buy it.
 
         :param key: the public key that may log in.
+        :param disk_size: of the disk for its sets, in bytes.
         :raises LabError: when this machine lacks what a backup host needs.
         """
         if self.exists:
@@ -90,7 +91,7 @@ class Vault(Host):
         os.makedirs(self.home)
         disk = os.path.join(self.home, "disk")
         with open(disk, "wb") as file:
-            file.truncate(DISK)
+            file.truncate(disk_size)
         sh("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", disk)
         machine = Machine.create(os.path.join(self.home, "pool"))
         machine.add_disk("ada0", POOL_SIZE)

@@ -220,8 +220,9 @@ class Machine:
 
 def copy_sparse(source: str, target: str) -> None:
     """Copy a file, leaving out blocks of zeros."""
-    block = 1 << 20
-    with open(source, "rb") as old, open(target, "wb") as new:
+    # without buffers, which are larger than most files are
+    with open(source, "rb", buffering=0) as old, open(target, "wb", buffering=0) as new:
+        block = min(1 << 20, os.fstat(old.fileno()).st_size + 1)
         for piece in iter(lambda: old.read(block), b""):
             if piece.count(0) == len(piece):
                 new.seek(len(piece), os.SEEK_CUR)

@@ -55,18 +55,18 @@ def catalogue(folder: str) -> Catalogue:
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        for name in os.listdir(os.path.join(folder, below)):
-            relative = os.path.join(below, name)
-            path = os.path.join(folder, relative)
-            try:
-                status = os.lstat(path)
-                found.entries[relative] = _entry(path, status)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                waiting.append(relative)
-            elif stat.S_ISREG(status.st_mode):
-                found.stored[relative] = _stored(status)
+        with os.scandir(os.path.join(folder, below)) as entries:
+            for each in entries:
+                relative = below + each.name
+                try:
+                    status = each.stat(follow_symlinks=False)
+                    found.entries[relative] = _entry(each.path, status)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(relative + "/")
+                elif stat.S_ISREG(status.st_mode):
+                    found.stored[relative] = _stored(status)
     return found
 
 

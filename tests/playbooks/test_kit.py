@@ -13,10 +13,11 @@ import shutil
 import stat
 import subprocess
 import sys
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.tests import kit as texts
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
 
 PASSPHRASE = "seven words that nobody wrote down"
@@ -84,11 +85,6 @@ class Controller:
             ANSIBLE_STDOUT_CALLBACK="default",
         )
 
-    def commands(self, path: str) -> List[str]:
-        """The commands of a text, in their order: what is indented."""
-        with open(path, encoding="utf-8") as file:
-            return [line.strip() for line in file if line.startswith("    ")]
-
 
 @pytest.fixture(name="controller")
 def fixture_controller(tmp_path: Any) -> Controller:
@@ -109,7 +105,7 @@ def test_from_a_controller_to_an_empty_machine(controller: Controller) -> None:
     assert stat.S_IMODE(os.stat(controller.kit).st_mode) == 0o600
     with open(controller.kit, "rb") as file:
         assert file.read(14) == b"$ANSIBLE_VAULT"
-    beside = controller.commands(controller.kit + ".txt")
+    beside = texts.commands(controller.kit + ".txt")
     with open(controller.kit + ".txt", encoding="utf-8") as file:
         assert "192.0.2" not in file.read(), "no host in the clear"
     assert beside[2].startswith("pip install ansible-core==")
@@ -121,20 +117,17 @@ def test_from_a_controller_to_an_empty_machine(controller: Controller) -> None:
         shutil.copy(each, empty)
     with open(os.path.join(empty, "passphrase"), "w", encoding="utf-8") as file:
         file.write(PASSPHRASE)
+    opening = "\n".join(texts.opening(os.path.join(empty, "fleet.kit")))
     code, said = controller.run(
-        "sh", "-e", "-c", "\n".join(beside[3:]), cwd=empty, home=empty, ANSIBLE_VAULT_PASSWORD_FILE="passphrase"
+        "sh", "-e", "-c", opening, cwd=empty, home=empty, ANSIBLE_VAULT_PASSWORD_FILE="passphrase"
     )
     assert code == 0, said
     kit = os.path.join(empty, "nanozfs-kit")
-    inside = [line for line in controller.commands(os.path.join(kit, "README.txt")) if not line.startswith("#")]
-    until = inside.index("ansible-playbook status.yml")
-    table = inside[until + 1 :]
+    table = texts.commands(os.path.join(kit, "README.txt"))[len(texts.working(kit)) + 1 :]
     assert [line.split() for line in table] == [["vault-1", "192.0.2.9"], ["web-1", "192.0.2.11"]]
-    listed = "\n".join([*inside[:until], "ansible-playbook status.yml --list-hosts", "ansible web-1 -m debug -a var=s"])
     vaulted = "ansible-vault encrypt_string -n s --encrypt-vault-id default found > host_vars/web-1.yml"
-    listed = listed.replace(
-        "ansible-playbook status.yml", "mkdir host_vars; {0}; ansible-playbook status.yml".format(vaulted)
-    )
+    look = ["mkdir host_vars", vaulted, texts.LAST + " --list-hosts", "ansible web-1 -m debug -a var=s"]
+    listed = "\n".join([*texts.working(kit), *look])
     code, said = controller.run("sh", "-e", "-c", listed, cwd=kit, home=empty, ANSIBLE_STDOUT_CALLBACK="default")
     assert code == 0 and "web-1" in said and "s: found" in said, said
     for name, text, mode in (

@@ -16,7 +16,7 @@ import os
 import time
 from typing import Callable, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, metrics, status, trial
+from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, metrics, pool, status, trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.backups import ACTIONS, PRUNE, Backups, left_over
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
@@ -177,6 +177,13 @@ class Agent:
         """Show a backup host what there is, and record what it says of it."""
         return Backups(self.runner(), self.screen, self.clock).run(given.action, given.label)
 
+    def zpool_upgrade(self, given: argparse.Namespace) -> int:
+        """More features for the pool, where that locks nobody out."""
+        done = pool.upgrade(self.runner(given.check), given.compatibility)
+        lines = [("would be: " if given.check else "") + each for each in done]
+        self.screen.say(*(lines or ["there is nothing to enable"]))
+        return FINE
+
     def decode(self, given: argparse.Namespace) -> int:
         """What a code says; needs no host."""
         facts = codes.decode(" ".join(given.code))
@@ -266,6 +273,11 @@ def parser() -> argparse.ArgumentParser:
     each = command("backup", "the host's side of a backup; what a backup host asks for comes by serve")
     each.add_argument("action", choices=ACTIONS, help="serve is what the key of a backup host runs")
     each.add_argument("label", nargs="?", help="of the backup host; not with {0}".format(PRUNE))
+    each = command("zpool-upgrade", "enable features of the pool that every system of the medium knows")
+    each.add_argument(
+        "--compatibility", default="", metavar="SET", help="what the pool may have; see zpool-features(7)"
+    )
+    each.add_argument("--check", action="store_true", help="judge and show, but change nothing")
     each = command("decode", "what the code on a status screen says")
     each.add_argument("code", nargs="+", help="six characters, with or without blanks")
     each.add_argument("--json", action="store_true", help="for programs")
@@ -287,7 +299,7 @@ def main(
     given = parser().parse_args(argv)
     agent = Agent(execute, screen, places, clock)
     try:
-        return int(getattr(agent, given.command)(given))
+        return int(getattr(agent, given.command.replace("-", "_"))(given))
     except FleetError as error:
         screen.complain(error)
         return FAILED

@@ -14,18 +14,27 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._host import import_
 
 _POOL_COMMANDS = ("zpool", "zfs", "zdb")
 _TOLD = "not run: an import of the pool hangs in the kernel, and this command would hang behind it until a restart"
+_BEHIND = "not run: `{0}` was not done in {1:.0f} seconds, and this command would wait behind it"
 
-#: how long a command may take (seconds); looking for pools on many disks, or importing one after a crash, takes long
+#: How long a command may take (seconds). Those of ZFS take long where there is much to look at: many disks, a pool
+#: after a crash, many snapshots, a disk that is slow because it is about to die.
 _DEADLINE, _POOL_DEADLINE = 60.0, 300.0
+
+
+def _of_pools(argv: Sequence[str]) -> bool:
+    return os.path.basename(argv[0]) in _POOL_COMMANDS
 
 
 def deadline(argv: Sequence[str]) -> float:
     """How long a command may take, in seconds."""
-    return _POOL_DEADLINE if os.path.basename(argv[0]) == "zpool" else _DEADLINE
+    return _POOL_DEADLINE if _of_pools(argv) else _DEADLINE
 
 
 class Guard:
-    """Runs commands, but none of ZFS once an import was found to hang.
+    """Runs commands, but none of ZFS once one was found to hang.
+
+    That an import hangs is noted for whoever looks next, as nothing but a restart ends it. Any other command of ZFS
+    that is not done in time may be a slow one: it is waited for once, and nobody else is told.
 
     :param execute: how to run one command; must give ``TIMED_OUT`` for one that does not end.
     """
@@ -33,14 +42,16 @@ class Guard:
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
         self.hung = import_hung(Runner(execute))
+        self._behind = _TOLD if self.hung else ""
 
     def __call__(self, argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
         """One command."""
-        of_the_pool = os.path.basename(argv[0]) in _POOL_COMMANDS
-        if of_the_pool and self.hung:
-            return TIMED_OUT, "", _TOLD
+        if _of_pools(argv) and self._behind:
+            return TIMED_OUT, "", self._behind
         rc, out, err = self._execute(argv, stdin)
-        if of_the_pool and rc == TIMED_OUT:
-            self.hung = True
-            self._execute(["kenv", "nanozfs.import=hung"], None)  # for whoever looks next
+        if _of_pools(argv) and rc == TIMED_OUT:
+            self._behind = _BEHIND.format(" ".join(argv), deadline(argv))
+            if os.path.basename(argv[0]) == "zpool" and argv[1:2] == ["import"]:
+                self.hung, self._behind = True, _TOLD
+                self._execute(["kenv", "nanozfs.import=hung"], None)  # for whoever looks next
         return rc, out, err

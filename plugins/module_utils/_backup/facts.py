@@ -132,7 +132,7 @@ def _pool(runner: Runner, name: str) -> Dict[str, Any]:
         "size": pool.size if pool else 0,
         "allocated": pool.allocated if pool else 0,
         "properties": local,
-        "features": zpool.features(name),
+        "features": list(zpool.features(name).active),
     }
 
 

@@ -155,6 +155,14 @@ def ensure_exported(zpool: Zpool, wanted: Wanted, force: bool = False) -> Done:
 # creating
 
 
+def with_compatibility(properties: Mapping[str, Any], compatibility: str) -> Dict[str, Any]:
+    """The properties that a pool is created with.
+
+    :param compatibility: the features that it may have; what *properties* say of that counts more.
+    """
+    return dict({"compatibility": compatibility} if compatibility else {}, **properties)
+
+
 def create_argv(
     name: str,
     vdevs: Sequence[Mapping[str, Any]],

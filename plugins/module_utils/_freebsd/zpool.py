@@ -16,6 +16,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.compatibility import Features, parse_features
 
 LIST_FIELDS = ("name", "guid", "health", "size", "allocated", "free", "capacity", "readonly", "altroot", "cachefile")
 
@@ -342,12 +343,8 @@ class Zpool:
         """An imported pool by name or guid, or ``None``."""
         return next((each for each in self.imported() if name_or_guid in (each.name, each.guid)), None)
 
-    def features(self, name: str) -> List[str]:
-        """The features that are active in an imported pool, sorted: what a ZFS must know to open it for writing.
-
-        Source: ``zpool_prop_get_feature()`` in ``libzfs_pool.c``. A feature that this ZFS does not know is listed by
-        its guid, as ``unsupported@com.example:name``, and it is active where that says ``readonly``.
-        """
+    def features(self, name: str) -> Features:
+        """The features of an imported pool."""
         argv = ["zpool", "get", "-H", "-o", "property,value", "all", name]
         return parse_features(self.runner.ask(argv, "read the features of the pool {0}".format(name)).rows())
 
@@ -416,20 +413,6 @@ class Zpool:
 
 def _bytes(text: str) -> int:
     return int(text) if text.isdigit() else 0
-
-
-def parse_features(rows: Sequence[Sequence[str]]) -> List[str]:
-    """The short names of the active features, sorted.
-
-    :param rows: property and value, as ``zpool get`` gives them.
-    """
-    active = {("feature@", "active"), ("unsupported@", "readonly")}
-    found = set()
-    for key, value in (row[:2] for row in rows):
-        kind, at, name = key.partition("@")
-        if (kind + at, value) in active:
-            found.add(name.rpartition(":")[2])
-    return sorted(found)
 
 
 def choose(candidates: Sequence[Candidate], name: Optional[str], guid: Optional[str]) -> Optional[Candidate]:

@@ -196,7 +196,7 @@ def check_features(here: Situation, step: str, target: ImageRef, features: Optio
         return []
     if features is None:
         return ["{0} does not say which features of pools its ZFS knows: not checked".format(target)]
-    used = Zpool(here.runner).features(here.pool)
+    used = Zpool(here.runner).features(here.pool).active
     check_readable("the image {0}".format(target), features, "the pool {0}".format(here.pool), used)
     return []
 

@@ -238,8 +238,20 @@ class TestGuard:
         guard(["ifconfig"])
         assert not guard.hung
 
+    def test_what_is_slow_is_no_import_that_hangs(self, agent: AgentHost) -> None:
+        """A pool with many snapshots, or a disk about to die: the next one that looks must be able to."""
+        agent.replies["zfs"] = lambda argv: (TIMED_OUT, "", "zfs was not done in 300 seconds")
+        guard = Guard(agent.execute)
+        assert guard(["zfs", "list", "-t", "snapshot"])[0] == TIMED_OUT and not guard.hung
+        agent.ran.clear()
+        code, _out, words = guard(["zpool", "list"])
+        assert code == TIMED_OUT and "`zfs list -t snapshot` was not done in 300 seconds" in words and agent.ran == []
+        assert guard(["kenv", "-q", "nanozfs.import"])[0] != 0
+        del agent.replies["zfs"]
+        assert Guard(agent.execute)(["zfs", "list"])[0] == 0
+
     def test_deadlines(self) -> None:
-        assert deadline(["/sbin/zpool", "import"]) > deadline(["ifconfig"]) > 0
+        assert deadline(["/sbin/zpool", "import"]) == deadline(["zfs", "destroy"]) > deadline(["ifconfig"]) > 0
 
 
 @pytest.mark.parametrize(

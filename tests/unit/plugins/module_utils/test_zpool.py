@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.compatibility import parse_features
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
     Candidate,
     Label,
@@ -19,7 +20,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool impor
     check_importable,
     choose,
     in_use_elsewhere,
-    parse_features,
     parse_import,
     parse_label,
     vdev_words,
@@ -180,8 +180,10 @@ def test_vdevs_that_are_none(vdev: dict) -> None:
 
 def test_features_that_are_active() -> None:
     rows = [line.split("\t")[1:3] for line in transcripts.load("zpool", "036-get-all").out.splitlines()]
-    used = ["embedded_data", "enabled_txg", "hole_birth", "log_spacemap", "lz4_compress"]
-    assert parse_features(rows) == used + ["spacemap_histogram", "spacemap_v2"]
+    used = ("embedded_data", "enabled_txg", "hole_birth", "log_spacemap", "lz4_compress")
+    found = parse_features(rows)
+    assert found.active == (*used, "spacemap_histogram", "spacemap_v2")
+    assert (len(found.enabled), found.disabled, found.compatibility) == (26, (), "off")
 
 
 def test_features_that_the_running_zfs_does_not_know() -> None:
@@ -193,4 +195,4 @@ def test_features_that_the_running_zfs_does_not_know() -> None:
         ["feature@skein", "active"],
         ["readonly", "active"],
     ]
-    assert parse_features(rows) == ["new", "skein"]
+    assert parse_features(rows) == (("new", "skein"), ("draid", "idle"), (), "off")
