@@ -117,13 +117,17 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     :raises FleetError: when something that it is made of is missing, wrong, or must not be in an image.
     """
     warn = warn or say
-    planned = _complete(definition, _begin(definition, scratch, say, warn), scratch, say, warn)
+    planned = _complete(_begin(definition, scratch, say, warn), scratch, say, warn)
     return planned.tree, planned.build
 
 
 class Begun(NamedTuple):
-    """A tree of sources alone, and the packages that belong over it: ``given`` are those that came as files."""
+    """A tree of sources alone, and the packages that belong over it: ``given`` are those that came as files.
 
+    ``definition`` is the one that was given, with the architecture and ABI of the sources where it did not say them.
+    """
+
+    definition: Definition
     tree: Tree
     laid: Laid
     given: List[Archive]
@@ -144,18 +148,20 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     sources = supply.supply(definition.sources, definition.supply, say)
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
+    identity = fitness.settled(definition.identity, tree, provenance.release_in(tree))
+    definition = replace(definition, identity=identity)
     given = _given(definition, say)
     choice = None
     if definition.wish.names:
         there = [each.name for each in provenance.said(tree).packages]
-        system = choose.system_of(tree, definition.identity.abi, provenance.release_in(tree), there, given)
+        system = choose.system_of(tree, identity.abi, provenance.release_in(tree), there, given)
         choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
-    return Begun(tree, laid, given, choice)
+    return Begun(definition, tree, laid, given, choice)
 
 
-def _complete(definition: Definition, begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
+def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     """Lay packages and overlays, and make an image of it all."""
-    tree, laid, given, choice = begun
+    definition, tree, laid, given, choice = begun
     archives = given + _chosen(choice, say)
     packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
     overlays = Tree()
@@ -258,15 +264,16 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
     warnings: List[str] = []
     terms = definition.terms
     folder = publish.Folder(terms.output)
-    for text in _odd_number(folder, definition.identity):
-        say(text)
-        warnings.append(text)
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
         begun = _begin(definition, scratch, say, warnings.append)
+        definition = begun.definition
+        for text in _odd_number(folder, definition.identity):
+            say(text)
+            warnings.append(text)
         if begun.choice is not None and begun.choice.missing and runner.check_mode:
-            return _foretold(definition, begun, begun.choice, warnings, say)
-        tree, build, locked = _complete(definition, begun, scratch, say, warnings.append)
+            return _foretold(begun, begun.choice, warnings, say)
+        tree, build, locked = _complete(begun, scratch, say, warnings.append)
         about = _about(begun.choice, locked) if begun.choice is not None and locked is not None else {}
         said = about.pop("says", [])
         holes = _holes(definition, match.subject_of(_title(definition), provenance.said(tree)), say)
@@ -303,8 +310,9 @@ def _holes(definition: Definition, subject: match.Subject, say: Say) -> List[str
     return look.told(subject, definition.terms.holes, time.time(), say)
 
 
-def _foretold(definition: Definition, begun: Begun, choice: Choice, warnings: List[str], say: Say) -> Dict[str, Any]:
+def _foretold(begun: Begun, choice: Choice, warnings: List[str], say: Say) -> Dict[str, Any]:
     """What check mode says where packages are missing: what is in them, and so the build, nobody can know."""
+    definition = begun.definition
     says = [
         "{0}: would be built, of packages that are not here yet".format(_title(definition)),
         *choice.foretell(),
