@@ -149,6 +149,7 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
     identity = fitness.settled(definition.identity, tree, provenance.release_in(tree))
+    fitness.refuse_foreign(identity.arch)
     definition = replace(definition, identity=identity)
     given = _given(definition, say)
     choice = None

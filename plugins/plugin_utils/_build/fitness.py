@@ -35,6 +35,9 @@ _MACHINES: Mapping[str, int] = {
     "powerpc64le": 21,
 }
 
+#: machines that are started from our media
+STARTED = ("amd64", "i386")
+
 #: names that are another one's (machine(1) against ``uname -p``)
 _ALIASES = ("arm64",)
 
@@ -96,6 +99,23 @@ def settled(identity: Identity, tree: Tree, release: str) -> Identity:
             todo="say it (image_abi, as FreeBSD:15:{0}), or see what image_sources has".format(arch),
         )
     return replace(identity, arch=arch, abi=identity.abi or "FreeBSD:{0}:{1}".format(major, arch))
+
+
+def refuse_foreign(arch: str) -> None:
+    """Refuse an architecture whose machines could not be started from a medium of ours.
+
+    Media have the code of a BIOS (pmbr, gptboot, boot0: ``stand/i386``), and an EFI system partition with
+    ``BOOTX64.EFI``. FreeBSD builds gptboot.efi for all machines with EFI (``stand/efi/Makefile``), but a medium with
+    that alone, under the name of another machine, was never made or started here.
+
+    :raises Guarded: with what is missing.
+    """
+    if arch not in STARTED:
+        raise Guarded(
+            "images for {0} are not made: media for it would need an EFI system partition with another name and no "
+            "code of a BIOS, which nobody has tried".format(arch),
+            todo="take the sets of {0}; README.md says what works on which machines".format(STARTED[0]),
+        )
 
 
 def _major(release: str) -> str:

@@ -167,3 +167,9 @@ def test_what_cannot_be_told_has_to_be_said(content: bytes, release: str, says: 
         fitness.settled(identity(), tree, release)
     assert says in caught.value.todo
     assert fitness.settled(identity(arch="amd64", abi="FreeBSD:15:amd64"), tree, release).abi == "FreeBSD:15:amd64"
+
+
+def test_machines_that_no_medium_is_for() -> None:
+    fitness.refuse_foreign("amd64")
+    with pytest.raises(Guarded, match="images for aarch64 are not made"):
+        fitness.refuse_foreign("aarch64")
