@@ -140,9 +140,9 @@ def run(systems: Sequence[System], order: look.Order, now: float, say: Say) -> A
 
 
 def write_vex(folder: str, systems: Sequence[System], audit: Audit, at: float) -> List[str]:
-    """Write the known holes of each published image beside others, for scanners.
+    """Write the known holes of each published image to a file of its own, for scanners.
 
-    :returns: the paths.
+    :returns: the paths; there is none of an image of which nothing is known, which would say that it has no holes.
     :raises FleetError: when it cannot be written.
     """
     sbom.check_available()
@@ -155,7 +155,7 @@ def write_vex(folder: str, systems: Sequence[System], audit: Audit, at: float) -
         )
     found: Mapping[int, Audited] = dict(enumerate(audit.systems))
     for number, each in enumerate(systems):
-        if each.ident:
+        if each.ident and each.subject.things:
             path = os.path.join(folder, each.ident + ".vex.cdx.json")
             write_file(path, sbom.vex((each.name, each.version), each.ident, found[number], at), "the VEX")
             paths.append(path)

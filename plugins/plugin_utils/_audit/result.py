@@ -228,22 +228,26 @@ def _label(text: str) -> str:
 
 
 def metrics(audit_: Audit, at: float) -> str:
-    """The audit for the textfile collector of node_exporter.
+    """The audit for the textfile collector of node_exporter. Of what nothing is known there is no number of holes;
+    systems of one title are one, with the most of each kind, because a name may not come twice.
 
     :param at: now, in seconds since the epoch.
     """
-    lines = ["# HELP nanozfs_known_holes Known holes that nobody accepted.", "# TYPE nanozfs_known_holes gauge"]
+    holes: Dict[Tuple[str, str], int] = {}
+    untold: Dict[str, int] = {}
     for each in audit_.systems:
-        for kind in (PACKAGE, USERLAND, KERNEL):
+        title = _label(each.subject.title)
+        untold[title] = max(untold.get(title, 0), int(_is_untold(each)))
+        for kind in (PACKAGE, USERLAND, KERNEL) if each.subject.things else ():
             count = sum(finding.thing.kind == kind for finding in each.open)
-            lines.append(
-                'nanozfs_known_holes{{system="{0}",kind="{1}"}} {2}'.format(_label(each.subject.title), kind, count)
-            )
-    lines += ["# HELP nanozfs_holes_unknown What could not be audited.", "# TYPE nanozfs_holes_unknown gauge"]
+            holes[title, kind] = max(holes.get((title, kind), 0), count)
+    lines = ["# HELP nanozfs_known_holes Known holes that nobody accepted.", "# TYPE nanozfs_known_holes gauge"]
     lines += [
-        'nanozfs_holes_unknown{{system="{0}"}} {1}'.format(_label(each.subject.title), int(_is_untold(each)))
-        for each in audit_.systems
+        'nanozfs_known_holes{{system="{0}",kind="{1}"}} {2}'.format(title, kind, count)
+        for (title, kind), count in holes.items()
     ]
+    lines += ["# HELP nanozfs_holes_unknown What could not be audited.", "# TYPE nanozfs_holes_unknown gauge"]
+    lines += ['nanozfs_holes_unknown{{system="{0}"}} {1}'.format(*each) for each in untold.items()]
     newest = audit_.loaded.database.newest
     day = datetime.datetime(newest.year, newest.month, newest.day, tzinfo=datetime.timezone.utc)
     for name, text, value in (

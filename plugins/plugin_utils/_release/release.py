@@ -444,7 +444,14 @@ def _holes(terms: Terms, identity: Identity, origin: Origin, say: Say) -> Option
     if not terms.sbom_vex:
         return None
     title = "{0}-{1}".format(identity.name, identity.version)
-    return look.look(subject_of_origin(title, origin), terms.holes, time.time(), say)[0]
+    subject = subject_of_origin(title, origin)
+    if not subject.things:  # no holes in the bill of materials would mean that there are none
+        raise Refused(
+            "{0} does not say what is in it, so nothing is known of its holes".format(title),
+            safe="it was not published",
+            todo="leave image_sbom_vex out",
+        )
+    return look.look(subject, terms.holes, time.time(), say)[0]
 
 
 def _left_of_refused(folder: Folder, identity: Identity) -> str:

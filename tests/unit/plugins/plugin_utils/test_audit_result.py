@@ -168,6 +168,18 @@ def test_metrics(tmp_path: Path) -> None:
     assert "nanozfs_holes_list_seconds 1795564800" in lines
 
 
+def test_metrics_have_no_name_twice_and_no_number_of_what_is_not_known(tmp_path: Path) -> None:
+    unknown = [System(match.Subject(title, (), doubts=("x",))) for title in ("web-1", "(not known)", "(not known)")]
+    systems = [system("web-1", "curl-9"), system("web-1", "curl-8.1.0"), *unknown]
+    lines = [each for each in result.metrics(audit(tmp_path, systems), NOW).splitlines() if not each.startswith("#")]
+    names = [each.rpartition(" ")[0] for each in lines]
+    assert len(set(names)) == len(names) and not any("known_holes" in each and "(not known)" in each for each in names)
+    assert 'nanozfs_known_holes{system="web-1",kind="package"} 2' in lines
+    assert (
+        'nanozfs_holes_unknown{system="web-1"} 1' in lines and 'nanozfs_holes_unknown{system="(not known)"} 1' in lines
+    )
+
+
 def test_nothing_to_audit_is_no_sound_fleet(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="there is nothing to audit"):
         audit(tmp_path, [])
@@ -312,6 +324,7 @@ def test_sbom(images: Images, tmp_path: Path) -> None:
 def test_vex_of_now(images: Images, tmp_path: Path) -> None:
     built = publish(images, tmp_path, "2.0", 20, sbom=True)
     systems = _fleet_audit.published(str(tmp_path / "out"))
+    systems.append(replace(systems[0], ident="0" * 64, subject=match.Subject("x", (), doubts=("x",))))
     found = audit(tmp_path, systems)
     (path,) = _fleet_audit.write_vex(str(tmp_path / "vex"), systems, found, NOW)
     with open(path, encoding="utf-8") as file:
