@@ -114,6 +114,10 @@ class Value(NamedTuple):
         return self.source in ("local", "received")
 
 
+#: how often what others change meanwhile is listed
+_LISTINGS = 3
+
+
 def check_dataset_name(name: str) -> None:
     """Refuse what zfs(8) would not take as a file system name, before it could be taken for something else.
 
@@ -182,14 +186,8 @@ class Zfs:
 
     def datasets(self, root: str) -> List[Dataset]:
         """The dataset *root* and all below it, parents first; empty when it does not exist."""
-        fields = ",".join(self.DATASET_FIELDS)
-        result = self.runner.query(["zfs", "list", "-Hp", "-r", "-t", DATASETS, "-o", fields, root])
-        if is_missing(result):
-            return []
-        if result.rc != 0:
-            raise unexpected(result, "list the datasets of {0}".format(root))
-        rows = result.rows()
-        free = self.table(["-r", "-t", DATASETS], ("mountpoint", POLICY), [row[0] for row in rows], root)
+        argv = ["zfs", "list", "-Hp", "-r", "-t", DATASETS, "-o", ",".join(self.DATASET_FIELDS), root]
+        rows, free = self._listed(argv, "datasets", ["-r", "-t", DATASETS], ("mountpoint", POLICY), root)
         found = []
         for name, guid, kind, used, available, referenced, mounted, origin, createtxg in rows:
             policy = free[name, POLICY]
@@ -219,14 +217,8 @@ class Zfs:
         argv = ["zfs", "list", "-Hp"]
         argv += ["-r"] if recursive else ["-d", "1"]
         argv += ["-t", "snapshot", "-s", "createtxg", "-o", ",".join(self.SNAPSHOT_FIELDS), root]
-        result = self.runner.query(argv)
-        if is_missing(result):
-            return []
-        if result.rc != 0:
-            raise unexpected(result, "list the snapshots of {0}".format(root))
-        rows = result.rows()
         scope = (["-r"] if recursive else ["-d", "1"]) + ["-t", "snapshot"]
-        makers = self.table(scope, (MADE_BY,), [row[0] for row in rows], root) if rows else {}
+        rows, makers = self._listed(argv, "snapshots", scope, (MADE_BY,), root)
         found = []
         for name, guid, createtxg, creation, used, userrefs, clones in rows:
             maker = makers[name, MADE_BY]
@@ -298,6 +290,53 @@ class Zfs:
         """One property of an object, exactly as it is."""
         return self.values(name, [key])[key]
 
+    def _listed(
+        self, argv: Sequence[str], what: str, scope: Sequence[str], keys: Sequence[str], root: str
+    ) -> Tuple[List[List[str]], Dict[Tuple[str, str], Value]]:
+        """What ``zfs list`` says of objects, and properties of theirs that may hold anything.
+
+        Between the two commands others work as well: a backup that takes its snapshot or lets it go, somebody's cron.
+        What has come meanwhile is listed anew; what goes each time is left out.
+
+        :param argv: the list, with the name of an object first in its rows.
+        :param what: is listed, for people.
+        :param scope: options of zfs get that choose these objects.
+        :returns: the rows, and the table; nothing where *root* does not exist.
+        """
+        rows: List[List[str]] = []
+        for _attempt in range(_LISTINGS):
+            result = self.runner.query(argv)
+            if is_missing(result):
+                return [], {}
+            if result.rc != 0:
+                raise unexpected(result, "list the {0} of {1}".format(what, root))
+            rows = result.rows()
+            found = self._at_once(scope, keys, [row[0] for row in rows], root) if rows else {}
+            if found is not None:
+                return rows, found
+        found = {}
+        for row in rows:
+            argv = ["zfs", "get", "-H", "-o", "value", keys[0], row[0]]
+            if not is_missing(self.runner.query(argv)):
+                found.update(self.table([], keys, [row[0]], row[0]))
+        return [row for row in rows if (row[0], keys[0]) in found], found
+
+    def _at_once(
+        self, scope: Sequence[str], keys: Sequence[str], names: Sequence[str], root: str
+    ) -> Optional[Dict[Tuple[str, str], Value]]:
+        """Properties of several objects by one command; ``None`` where that could be misread, or is of others."""
+        argv = ["zfs", "get", "-Hp", *scope, "-o", "name,property,source,value", ",".join(keys), root]
+        result = self.runner.query(argv)
+        if is_missing(result):
+            return None
+        if result.rc != 0:
+            raise unexpected(result, "read properties below " + root)
+        rows = [line.split("\t", 3) for line in result.out.split("\n")]
+        expected = [[name, key] for name in names for key in keys]
+        if [row[:2] for row in rows[:-1]] != expected:
+            return None
+        return {(row[0], row[1]): Value(row[2], row[3]) for row in rows[:-1]}
+
     def table(
         self, scope: Sequence[str], keys: Sequence[str], names: Sequence[str], root: str
     ) -> Dict[Tuple[str, str], Value]:
@@ -308,13 +347,11 @@ class Zfs:
         :param scope: options of zfs get that choose these objects.
         :param names: what they are called, in the order of zfs.
         """
-        argv = ["zfs", "get", "-Hp", *scope, "-o", "name,property,source,value", ",".join(keys), root]
-        rows = [line.split("\t", 3) for line in self.runner.ask(argv, "read properties below " + root).out.split("\n")]
-        expected = [[name, key] for name in names for key in keys]
-        if [row[:2] for row in rows[:-1]] == expected:
-            return {(row[0], row[1]): Value(row[2], row[3]) for row in rows[:-1]}
+        found = self._at_once(scope, keys, names, root)
+        if found is not None:
+            return found
         if len(names) > 1:
-            found: Dict[Tuple[str, str], Value] = {}
+            found = {}
             for name in names:
                 found.update(self.table([], keys, [name], name))
             return found
@@ -343,7 +380,12 @@ class Zfs:
         names = list(snapshots)
         if not names:
             return []
-        rows = self.runner.ask(["zfs", "holds", "-H"] + names, "list the holds").rows()
+        result = self.runner.query(["zfs", "holds", "-H"] + names)
+        if is_missing(result):  # one that is gone meanwhile has none, and says nothing of the others
+            return [hold for name in names for hold in self.holds([name])] if len(names) > 1 else []
+        if result.rc != 0:
+            raise unexpected(result, "list the holds")
+        rows = result.rows()
         # a tag may hold nearly anything: what follows a line end in one names no snapshot
         return [Hold(row[0], row[1]) for row in rows if len(row) > 1 and row[0] in names]
 
