@@ -119,9 +119,9 @@ RULES: List[Rule] = [
         "15.0",
     ),
     Rule(
-        "what is left of a pool is less what it keeps for itself; these are bytes of the one that was recorded",
+        "what is left of a pool is less what it keeps for itself; these are bytes of those that were recorded",
         r"zfs list -Hp",
-        r"\b848[6-9]\d{5}\b",
+        r"\b(?:848[6-9]|122[5-7])\d{5}\b",
         "<size>",
         "15.0",
     ),

@@ -164,16 +164,16 @@ MBR = Script(
 )
 
 
+SCRIPTS = (GPT, MBR, GPT.on("15.0"), MBR.on("15.0"))
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Tuple[Transcript, Output]]]:
-    return {script.directory: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in (GPT, MBR)}
+    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
 
 
-@pytest.mark.parametrize("name", GPT.names())
-def test_gpt(results: Any, name: str) -> None:
-    compare(*results["gpart-gpt"][name])
-
-
-@pytest.mark.parametrize("name", MBR.names())
-def test_mbr(results: Any, name: str) -> None:
-    compare(*results["gpart-mbr"][name])
+@pytest.mark.parametrize(
+    ("release", "title", "name"), [(script.release, script.title, name) for script in SCRIPTS for name in script.names()]
+)
+def test_gpart(results: Any, release: str, title: str, name: str) -> None:
+    compare(*results[title][name], release)

@@ -172,7 +172,6 @@ ZPOOL = Script(
     excluded={
         "043-history": "the model keeps no history of commands",
         "044-iostat": "the model does no input and output that could be counted",
-        "047-upgrade": "zpool upgrade is not modelled: the collection refuses to run it",
         "074-labelclear-exported": "zpool labelclear is not modelled: the collection never clears a label",
         "108-corrupt-leg": "the scrub meets a resilver that is still going on; in the model none takes time",
         "12[567]-nobody-*": "the model has no users but root",
@@ -262,7 +261,6 @@ ZPOOL_15 = ZPOOL.on(
     instead={
         "381": [busy("/tank/data"), "zpool export tank", idle],
     },
-    included=("047-upgrade",),
     excluded={
         "30[129]-*": _JSON,
         "303-import-j-none": _JSON,
@@ -274,7 +272,7 @@ ZPOOL_15 = ZPOOL.on(
         "329-checkpoint": _CHECKPOINT,
         "33[0-3]-*": _CHECKPOINT,
         "33[6-9]-*": _CHECKPOINT,
-        "352-compat-ls": "looks into /usr/share/zfs of the guest; the names are compared in test_features",
+        "352-compat-ls": "looks into /usr/share/zfs of the guest; the names are compared in test_compatibility",
         "356-status-j-old": _JSON,
         "360-create-mounted": "the model has pools on whole disks only",
         "364-offline-status-j": _JSON,
