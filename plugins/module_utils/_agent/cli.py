@@ -180,9 +180,8 @@ class Agent:
     def zpool_upgrade(self, given: argparse.Namespace) -> int:
         """More features for the pool, where that locks nobody out."""
         done = pool.upgrade(self.runner(given.check), given.compatibility)
-        self.screen.say(*(("would be: " if given.check else "") + each for each in done))
-        if not done:
-            self.screen.say("there is nothing to enable")
+        lines = [("would be: " if given.check else "") + each for each in done]
+        self.screen.say(*(lines or ["there is nothing to enable"]))
         return FINE
 
     def decode(self, given: argparse.Namespace) -> int:
@@ -275,7 +274,9 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("action", choices=ACTIONS, help="serve is what the key of a backup host runs")
     each.add_argument("label", nargs="?", help="of the backup host; not with {0}".format(PRUNE))
     each = command("zpool-upgrade", "enable features of the pool that every system of the medium knows")
-    each.add_argument("--compatibility", default="", metavar="SET", help="what the pool may have; see zpool-features(7)")
+    each.add_argument(
+        "--compatibility", default="", metavar="SET", help="what the pool may have; see zpool-features(7)"
+    )
     each.add_argument("--check", action="store_true", help="judge and show, but change nothing")
     each = command("decode", "what the code on a status screen says")
     each.add_argument("code", nargs="+", help="six characters, with or without blanks")

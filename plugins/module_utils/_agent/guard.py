@@ -16,8 +16,8 @@ _POOL_COMMANDS = ("zpool", "zfs", "zdb")
 _TOLD = "not run: an import of the pool hangs in the kernel, and this command would hang behind it until a restart"
 _BEHIND = "not run: `{0}` was not done in {1:.0f} seconds, and this command would wait behind it"
 
-#: How long a command may take (seconds). Those of ZFS take long where there is much to look at: many disks, a pool after
-#: a crash, many snapshots, a disk that is slow because it is about to die.
+#: How long a command may take (seconds). Those of ZFS take long where there is much to look at: many disks, a pool
+#: after a crash, many snapshots, a disk that is slow because it is about to die.
 _DEADLINE, _POOL_DEADLINE = 60.0, 300.0
 
 
@@ -33,8 +33,8 @@ def deadline(argv: Sequence[str]) -> float:
 class Guard:
     """Runs commands, but none of ZFS once one was found to hang.
 
-    That an import hangs is noted for whoever looks next, as nothing but a restart ends it. Any other command of ZFS that
-    is not done in time may be a slow one: it is waited for once, and nobody else is told.
+    That an import hangs is noted for whoever looks next, as nothing but a restart ends it. Any other command of ZFS
+    that is not done in time may be a slow one: it is waited for once, and nobody else is told.
 
     :param execute: how to run one command; must give ``TIMED_OUT`` for one that does not end.
     """

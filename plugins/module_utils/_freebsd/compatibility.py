@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import FrozenSet, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 
@@ -53,7 +53,7 @@ def parse_features(rows: Sequence[Sequence[str]]) -> Features:
         guid, as ``unsupported@com.example:name``; it is active where that says ``readonly``
         (``zpool_prop_get_feature()`` in ``libzfs_pool.c``).
     """
-    states = {"active": set(), "enabled": set(), "disabled": set()}  # type: ignore[var-annotated]
+    states: Dict[str, Set[str]] = {"active": set(), "enabled": set(), "disabled": set()}
     meanings = {(_UNKNOWN, "readonly"): "active", (_UNKNOWN, "inactive"): "enabled"}
     compatibility = OFF
     for key, value in (row[:2] for row in rows):
@@ -63,15 +63,16 @@ def parse_features(rows: Sequence[Sequence[str]]) -> Features:
             states[state].add(name.rpartition(":")[2])
         if key == "compatibility" and value not in ("", "-"):
             compatibility = value
-    return Features(*(tuple(sorted(states[each])) for each in ("active", "enabled", "disabled")), compatibility)
+    active, enabled, disabled = (tuple(sorted(names)) for names in states.values())
+    return Features(active, enabled, disabled, compatibility)
 
 
-def _set(name: str, folders: Sequence[str]) -> FrozenSet[str]:
+def _set(name: str) -> FrozenSet[str]:
     """The features that a file names.
 
     :raises FleetError: when there is none that ZFS would take.
     """
-    for folder in folders:
+    for folder in FOLDERS:
         path = os.path.join(folder, name)
         try:
             with open(path, "rb") as file:
@@ -85,11 +86,11 @@ def _set(name: str, folders: Sequence[str]) -> FrozenSet[str]:
     raise FleetError(
         "there is no set of features {0} that can be read".format(name),
         safe="nothing was changed",
-        todo="take one of those in {0}".format(" and ".join(folders)),
+        todo="take one of those in {0}".format(" and ".join(FOLDERS)),
     )
 
 
-def allowed(compatibility: str, folders: Sequence[str] = FOLDERS) -> Optional[FrozenSet[str]]:
+def allowed(compatibility: str) -> Optional[FrozenSet[str]]:
     """The features that ``zpool upgrade`` may enable; ``None`` for all.
 
     :param compatibility: the property; only what all of its sets have is allowed.
@@ -99,14 +100,14 @@ def allowed(compatibility: str, folders: Sequence[str] = FOLDERS) -> Optional[Fr
         return None
     if compatibility == LEGACY:
         return frozenset()
-    sets = [_set(name, folders) for name in compatibility.split(",") if name]
+    sets = [_set(name) for name in compatibility.split(",") if name]
     return frozenset.intersection(*sets) if sets else frozenset()
 
 
-def upgradable(features: Features, folders: Sequence[str] = FOLDERS) -> Tuple[str, ...]:
+def upgradable(features: Features) -> Tuple[str, ...]:
     """The features that ``zpool upgrade`` would enable, sorted. It may leave some out that it calls not automatic.
 
     :raises FleetError: when a set of the pool's cannot be read.
     """
-    may = allowed(features.compatibility, folders)
+    may = allowed(features.compatibility)
     return tuple(each for each in features.disabled if may is None or each in may)

@@ -63,7 +63,10 @@ def warnings(pool: str, features: Features, known: Sequence[System]) -> List[str
         for names, words in (
             (features.active, "{0} cannot open the pool {1}: its ZFS does not know {2}, which the pool uses"),
             (features.enabled, "{0} cannot open the pool {1} any more once that uses {2}, which is enabled"),
-            (later, "`zpool upgrade {1}` would lock {0} out, whose ZFS does not know {2}: set the pool's compatibility"),
+            (
+                later,
+                "`zpool upgrade {1}` would lock {0} out, whose ZFS does not know {2}: set the pool's compatibility",
+            ),
         ):
             missing = missing_features(system.features, names)
             if missing:

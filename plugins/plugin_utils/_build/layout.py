@@ -232,6 +232,12 @@ def _agent(tree: Tree) -> None:
     for folder in [each for each in tree.below(AGENT) if tree.get(each).kind == DIR]:
         if folder + "/__init__.py" not in tree:
             tree.write(folder + "/__init__.py", "")
+    # what Python has compiled on a host is told from that of another image by this
+    digest = hashlib.sha256()
+    for path in sorted(tree.below(AGENT)):
+        if path.endswith(".py"):
+            digest.update("{0} {1}\n".format(path, tree.get(path).digest()).encode("ascii"))
+    tree.write(AGENT + "/digest", digest.hexdigest()[:16] + "\n")
 
 
 def _settings(tree: Tree, wanted: Settings) -> None:

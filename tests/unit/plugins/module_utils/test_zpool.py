@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.compatibility import parse_features
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import (
     Candidate,
     Label,

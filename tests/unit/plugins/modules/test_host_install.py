@@ -250,6 +250,14 @@ class TestNew:
         assert not again["changed"] and again["restart"] and again["done"] == []
         assert target.cfg(HOST_KEY) == key
 
+    def test_what_a_new_pool_may_ever_have(self, target: Target) -> None:
+        made = target.run(pool_compatibility="openzfs-2.1-freebsd")["actions"][0]
+        assert "zpool create -o cachefile=none -o compatibility=openzfs-2.1-freebsd" in made
+
+    def test_what_the_properties_say_of_that_counts_more(self, target: Target) -> None:
+        made = target.run(pool_compatibility="openzfs-2.1-freebsd", pool_properties={"compatibility": "off"})
+        assert "compatibility=off" in made["actions"][0]
+
     def test_a_pool_that_is_there_is_kept(self, target: Target) -> None:
         target.run()
         target.host.write(ROOT + "/var", "marker", "data")

@@ -224,6 +224,8 @@ def test_a_host_comes_back(bare: Site) -> None:
     assert planned["plan"][-1] == "the system is the medium's; the host ran web-0.9"
     assert "tank/scratch: it is not mounted" in planned["losses"]
     assert planned["size"] == 20 * MIB and planned["seconds"] is None
+    limited = dict(bare.wish, state="open", pool_compatibility="openzfs-2.1-freebsd")
+    assert "-o compatibility=openzfs-2.1-freebsd" in bare.host.ok("restore", check=True, **limited)["actions"][0]
     opened = bare.host.same_in_check_mode("restore", **dict(bare.wish, state="open"))
     assert opened["changed"] and opened["host_key"] == "ssh-ed25519 AAAArecovery"
     assert "zpool create" in opened["actions"][0] and "autotrim=on" in opened["actions"][0]

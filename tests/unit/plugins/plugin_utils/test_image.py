@@ -116,7 +116,8 @@ class TestImage:
             for folder, _folders, files in os.walk(str(tmp_path / "lib"))
             for name in files
         ]
-        assert all(name.endswith(".py") for name in names)
+        assert [name for name in names if not name.endswith(".py")] == ["digest"]
+        names.remove("digest")
         assert not any(name.endswith(("_module.py", "_release/mbr.py")) for name in names)
         modules = [name[:-3].replace("/", ".") for name in names if name not in ("nanozfs.py",)]
         assert "ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery" in modules
@@ -135,7 +136,9 @@ class TestImage:
         (tmp_path / "bin").mkdir()
         launcher = tmp_path / "nanozfs"
         launcher.write_text(
-            text(filesystem(images, "1.1"), "/usr/local/sbin/nanozfs").replace("/usr/local", str(tmp_path))
+            text(filesystem(images, "1.1"), "/usr/local/sbin/nanozfs")
+            .replace("/usr/local", str(tmp_path))
+            .replace("/var/run", str(tmp_path / "run"))
         )
 
         def run() -> subprocess.CompletedProcess[str]:
@@ -148,6 +151,19 @@ class TestImage:
             (tmp_path / "bin" / name).write_text('#!/bin/sh\necho {0} "$@"\n'.format(name))
             (tmp_path / "bin" / name).chmod(0o755)
             assert run().stdout == "{0} -s -E -B {1}/lib/nanozfs/nanozfs.py status a b\n".format(name, tmp_path)
+        # what was compiled is kept where there is a place for it, by the agent's digest
+        unpack(filesystem(images, "1.1").get("/usr/local/lib/nanozfs"), str(tmp_path / "lib" / "nanozfs"))
+        digest = (tmp_path / "lib" / "nanozfs" / "digest").read_text()
+        assert " -B " in run().stdout
+        (tmp_path / "run").mkdir()
+        kept = "-Xpycache_prefix={0}/run/nanozfs-pycache/{1}".format(tmp_path, digest.strip())
+        assert kept in run().stdout and len(digest) == 17
+        assert (tmp_path / "run" / "nanozfs-pycache").stat().st_mode & 0o777 == 0o700
+        os.remove(str(tmp_path / "bin" / "python3"))
+        os.symlink(sys.executable, str(tmp_path / "bin" / "python3"))
+        done = subprocess.run(["sh", str(launcher), "decode", "FJJ6PN"], capture_output=True, text=True, check=False)
+        assert "state normal" in done.stdout, done.stderr
+        assert list((tmp_path / "run" / "nanozfs-pycache" / digest.strip()).rglob("*/_agent/cli.*.pyc"))
 
     def test_id_is_the_digest_of_its_bytes(self, images: Images) -> None:
         for version, built in images.built.items():
