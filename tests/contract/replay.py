@@ -246,11 +246,15 @@ class Script:
         return [name for name in transcripts.names(self.directory, self.fixtures) if not self.reason(name)]
 
 
-def replay(script: Script, folder: str) -> Dict[str, Tuple[Transcript, Output]]:
+#: what was recorded, what the model said, and the release of both
+Replayed = Tuple[Transcript, Output, str]
+
+
+def replay(script: Script, folder: str) -> Dict[str, Replayed]:
     """Replay a directory, and give back what the model said beside what was recorded."""
     session = Session(folder, script.release)
     script.setup(session)
-    results = {}
+    results: Dict[str, Replayed] = {}
     for name in transcripts.names(script.directory, script.fixtures):
         number = name.split("-", 1)[0]
         if number in script.before:
@@ -258,7 +262,8 @@ def replay(script: Script, folder: str) -> Dict[str, Tuple[Transcript, Output]]:
         if script.reason(name):
             continue
         transcript = transcripts.load(script.directory, name, script.fixtures)
-        results[name] = (transcript, _perform(session, script.instead.get(number, [transcript.command])))
+        output = _perform(session, script.instead.get(number, [transcript.command]))
+        results[name] = (transcript, output, script.release)
     return results
 
 
@@ -273,7 +278,7 @@ def _perform(session: Session, steps: List[Union[str, Step]]) -> Output:
     return total
 
 
-def compare(transcript: Transcript, output: Output, release: str = FIRST_RELEASE) -> None:
+def compare(transcript: Transcript, output: Output, release: str) -> None:
     """Assert that the model said what was recorded.
 
     :param release: on which it was recorded.

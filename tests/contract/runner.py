@@ -170,7 +170,11 @@ def parse_step(given: Any) -> Step:
         raise CaseError("a step {0} has no {1}".format(verbs[0], ", ".join(strange)))
     by_zfs = given.get("zfs", {})
     right = isinstance(by_zfs, dict) and all(isinstance(each, dict) for each in by_zfs.values())
-    if not right or not set(by_zfs) <= set(VERSIONS) or any(not set(each) <= set(_EXPECTED) for each in by_zfs.values()):
+    if (
+        not right
+        or not set(by_zfs) <= set(VERSIONS)
+        or any(not set(each) <= set(_EXPECTED) for each in by_zfs.values())
+    ):
         raise CaseError("zfs has {0} by versions of ZFS ({1}): {2}".format(_EXPECTED, VERSIONS, given))
     return Step(verbs[0], given[verbs[0]], more, given.get("rc", 0), given.get("out", ""), given.get("err", ""), by_zfs)
 

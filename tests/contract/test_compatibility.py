@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Features of the model's pools: what ``compatibility`` asks for, and disks that come to a machine with an older ZFS."""
+"""Features of the model's pools: what ``compatibility`` asks for, and disks that come to a host with an older ZFS."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class Site:
 
     def states(self, release: str, pool: str = "tank") -> Dict[str, str]:
         """What ``zpool get all`` says of features."""
-        rows = [line.split("\t") for line in self.ok(release, "zpool get -H -o property,value all " + pool).splitlines()]
+        rows = [
+            line.split("\t") for line in self.ok(release, "zpool get -H -o property,value all " + pool).splitlines()
+        ]
         return {key: value for key, value in rows if "@" in key}
 
 
@@ -182,7 +184,9 @@ def test_upgrade(site: Site) -> None:
     for command in ("zpool upgrade -a", "zpool upgrade tank"):
         out = site.ok(NEW, command)
         if command.endswith("-a"):
-            assert out.splitlines()[2:] == ["Enabled the following features on 'tank':"] + ["  " + each for each in some] + [""]
+            assert out.splitlines()[2:] == ["Enabled the following features on 'tank':"] + [
+                "  " + each for each in some
+            ] + [""]
         else:
             assert out.endswith("\n\nPool 'tank' already has all supported and requested features enabled.\n")
     states = site.states(NEW)
@@ -193,7 +197,9 @@ def test_upgrade(site: Site) -> None:
 def test_more_than_was_asked_for(site: Site) -> None:
     site.ok(NEW, "zpool create -o cachefile=none tank ada1")
     output = site.run(NEW, "zpool set compatibility=openzfs-2.1-freebsd tank")
-    warning = "Warning: one or more features already enabled on pool 'tank'\nare not present in this compatibility set.\n"
+    warning = (
+        "Warning: one or more features already enabled on pool 'tank'\nare not present in this compatibility set.\n"
+    )
     assert output == Output(0, "", warning)
     assert "status: One or more features are enabled on the pool despite not being\n" in site.ok(NEW, "zpool status")
     output = site.run(NEW, "zpool set feature@nosuch=enabled tank")

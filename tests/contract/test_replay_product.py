@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Dict
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.tests.contract.replay import Script, Session, compare, replay
-from ansible_collections.nanozfs.fleet.tests.model.machine import Output
-from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.contract.replay import Replayed, Script, Session, compare, replay
 
 RELEASE = "15.0"
 
@@ -53,15 +51,18 @@ PRODUCT = Script(
 
 #: not replayed: the guest runs from a medium of the lab there
 MEDIUM = Script(
-    "medium", _setup, excluded={"*": "media of the lab, which are not in the model; the parsers' tests read them"}, release=RELEASE
+    "medium",
+    _setup,
+    excluded={"*": "media of the lab, which are not in the model; the parsers' tests read them"},
+    release=RELEASE,
 )
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Tuple[Transcript, Output]]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Replayed]:
     return replay(PRODUCT, str(tmp_path_factory.mktemp(PRODUCT.directory)))
 
 
 @pytest.mark.parametrize("name", PRODUCT.names())
-def test_product(results: Any, name: str) -> None:
-    compare(*results[name], RELEASE)
+def test_product(results: Dict[str, Replayed], name: str) -> None:
+    compare(*results[name])

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, parse_confxml
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
+    Replayed,
     Script,
     Session,
     busy,
@@ -21,8 +22,7 @@ from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     replay,
     system_disk,
 )
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 
 def _guest(session: Session) -> None:
@@ -169,6 +169,7 @@ DD_WRITE = Script(
     },
 )
 
+
 def _started_at(seconds: float) -> Any:
     def change(machine: Machine) -> None:
         machine.running["boottime"] = seconds
@@ -195,16 +196,17 @@ DD_WRITE_15 = Script("dd-write", _guest, excluded={"0[0-2]?-*": "dd and cp onto 
 SCRIPTS = (SYSTEM, MOUNT, GEOM, DD_WRITE, SYSTEM_15, MOUNT_15, GEOM_15, DD_WRITE_15)
 
 
+Results = Dict[str, Dict[str, Replayed]]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Tuple[Transcript, Output]]]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
 
 
-@pytest.mark.parametrize(
-    ("release", "title", "name"), [(script.release, script.title, name) for script in SCRIPTS for name in script.names()]
-)
-def test_system(results: Any, release: str, title: str, name: str) -> None:
-    compare(*results[title][name], release)
+@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+def test_system(results: Results, title: str, name: str) -> None:
+    compare(*results[title][name])
 
 
 def test_readonly_root_is_open(tmp_path: Any) -> None:

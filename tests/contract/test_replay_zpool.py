@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
+    Replayed,
     Script,
     Session,
     busy,
@@ -20,8 +21,7 @@ from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     replay,
     system_disk,
 )
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 HOSTID, OTHER, THIRD = 689118909, 0xDEADBEEF, 0x12345678
 
@@ -292,13 +292,14 @@ ZPOOL_15 = ZPOOL.on(
 SCRIPTS = (ZPOOL, CROSSBOOT, ZPOOL_15)
 
 
+Results = Dict[str, Dict[str, Replayed]]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Tuple[Transcript, Output]]]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
 
 
-@pytest.mark.parametrize(
-    ("release", "title", "name"), [(script.release, script.title, name) for script in SCRIPTS for name in script.names()]
-)
-def test_zpool(results: Any, release: str, title: str, name: str) -> None:
-    compare(*results[title][name], release)
+@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+def test_zpool(results: Results, title: str, name: str) -> None:
+    compare(*results[title][name])

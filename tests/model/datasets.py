@@ -128,7 +128,9 @@ def parse_pairs(words: Sequence[str]) -> Dict[str, str]:
     return pairs
 
 
-def _checked(native: properties.Native, pairs: Dict[str, str], kind: str, action: str, creating: bool) -> Dict[str, str]:
+def _checked(
+    native: properties.Native, pairs: Dict[str, str], kind: str, action: str, creating: bool
+) -> Dict[str, str]:
     """The pairs with the names and values to keep.
 
     :raises Fail: at the first one that is wrong, before anything is changed.
@@ -360,7 +362,9 @@ def clone(pools: Pools, source: Item, name: str, pairs: Dict[str, str]) -> Creat
     if problem:
         raise Fail("{0}: {1}".format(action, problem))
     pool, dataset = _check_parent(pools, name)
-    checked = _checked(pools.release.native, pairs, VOLUME if source.record.get("volsize") else FILESYSTEM, action, False)
+    checked = _checked(
+        pools.release.native, pairs, VOLUME if source.record.get("volsize") else FILESYSTEM, action, False
+    )
     if pool.guid != source.pool.guid:
         raise Fail("{0}: source and target pools differ".format(action))
     if dataset in pool.datasets:

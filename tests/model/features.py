@@ -54,13 +54,24 @@ def _read(table: str) -> Dict[str, Feature]:
     found = {}
     for line in table.strip().splitlines():
         domain, name, letters, about = (line.split(None, 3) + ["", ""])[:4]
-        flags = [letter in letters for letter in "rlacm"]
-        found[name] = Feature(name, "{0}:{1}".format(domain, name), *flags, "x" not in letters, "e" in letters, about)
+        found[name] = Feature(
+            name=name,
+            guid="{0}:{1}".format(domain, name),
+            readonly="r" in letters,
+            in_label="l" in letters,
+            at_once="a" in letters,
+            when_made="c" in letters,
+            when_mounted="m" in letters,
+            upgraded="x" not in letters,
+            extensible="e" in letters,
+            about=about,
+        )
     return found
 
 
 #: In the order of ``zpool get all`` of 2.4. Letters: r readonly, l in the label, a active at once, c active when made,
-#: m active when mounted, x not enabled by an upgrade, e needs extensible_dataset. Texts are those of features that 2.1 does not know.
+#: m active when mounted, x not enabled by an upgrade, e needs extensible_dataset. Texts are there for features that 2.1
+#: does not know.
 FEATURES = _read(
     """
 com.delphix       async_destroy          r
@@ -102,7 +113,7 @@ com.delphix       head_errlog            a    Support for per-dataset on-disk er
 org.openzfs       blake3                 e    BLAKE3 hash algorithm.
 com.fudosecurity  block_cloning          r    Support for block cloning via Block Reference Table.
 com.klarasystems  vdev_zaps_v2           lc   Support for root vdev ZAP.
-com.delphix       redaction_list_spill   -    Support for increased number of redaction_snapshot arguments in zfs redact.
+com.delphix       redaction_list_spill  -    Support for increased number of redaction_snapshot arguments in zfs redact.
 org.openzfs       raidz_expansion        l    Support for raidz expansion
 com.klarasystems  fast_dedup             r    Support for advanced deduplication
 org.zfsonlinux    longname               e    support filename up to 1024 bytes

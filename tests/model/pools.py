@@ -438,12 +438,14 @@ class Pool:
 
     @property
     def unsupported(self) -> List[features.Feature]:
-        """The features for which the ZFS of the machine cannot open the pool, not even for reading or just not for writing.
+        """The features for which the ZFS of the machine cannot open the pool, or not for writing.
 
         It does not look any further when the labels name some already. Sources: ``spa_ld_mos_init()`` and
         ``spa_ld_check_features()`` in ``module/zfs/spa.c``.
         """
-        active = [features.FEATURES[name] for name, state in self.unknown_features().items() if state == features.ACTIVE]
+        active = [
+            features.FEATURES[name] for name, state in self.unknown_features().items() if state == features.ACTIVE
+        ]
         return [each for each in active if each.in_label] or active
 
     def unsupported_text(self) -> str:

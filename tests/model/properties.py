@@ -12,7 +12,7 @@ Source: zfsprops(7), zpoolprops(7); the transcripts with ``get all`` and with th
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 UNLIMITED = (1 << 64) - 1
 

@@ -6,14 +6,22 @@
 
 A machine says in its hardware which release it runs (``release``, 13.2 where it does not say).
 
-Sources: the transcripts under tests/fixtures/freebsd-13.2 and freebsd-15.0; where there is none, the source that is named.
+Sources: the transcripts under tests/fixtures/freebsd-13.2 and freebsd-15.0; where there is none, the source that is
+named.
 """
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, NamedTuple, Tuple
+from typing import Any, Dict, FrozenSet, NamedTuple, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import features
+from ansible_collections.nanozfs.fleet.tests.model.features import (
+    KNOWN_2_1,
+    KNOWN_2_4,
+    SETS_2_1,
+    SETS_2_4,
+    Requested,
+    requested,
+)
 from ansible_collections.nanozfs.fleet.tests.model.machine import FIRST_RELEASE, Machine
 from ansible_collections.nanozfs.fleet.tests.model.properties import (
     DATASETS_2_1,
@@ -106,9 +114,9 @@ class Release(NamedTuple):
             return " ", ""
         return (" ", " ") if comment else ("", "")
 
-    def requested(self, compatibility: str) -> features.Requested:
+    def requested(self, compatibility: str) -> Requested:
         """What a value of the property ``compatibility`` asks for."""
-        return features.requested(compatibility, self.features, self.sets)
+        return requested(compatibility, self.features, self.sets)
 
 
 _13_2 = Release(
@@ -119,8 +127,8 @@ _13_2 = Release(
     reboot="cdklNnpqr",
     native=Native(DATASETS_2_1, POOLS_2_1, 15),
     sourceless=SOURCELESS,
-    features=features.KNOWN_2_1,
-    sets=features.SETS_2_1,
+    features=KNOWN_2_1,
+    sets=SETS_2_1,
     counts_objects=False,
     zpool_usage={
         "get": '\tget [-Hp] [-o "all" | field[,...]] <"all" | property[,...]> <pool> ...\n',
@@ -154,13 +162,13 @@ _13_2 = Release(
 )
 
 
-def _changed(properties: Tuple[Property, ...], **changes: Dict[str, object]) -> Tuple[Property, ...]:
+def _changed(properties: Tuple[Property, ...], **changes: Dict[str, Any]) -> Tuple[Property, ...]:
     return tuple(each._replace(**changes.get(each.name, {})) for each in properties)
 
 
 _CHECKSUMS = "on | off | fletcher2 | fletcher4 | sha256 | sha512 | skein | edonr | blake3"
 _DEDUP = "on | off | verify | sha256[,verify] | sha512[,verify] | skein[,verify] | edonr,verify | blake3[,verify]"
-_COUNT: Dict[str, object] = {"kind": "count, none"}
+_COUNT: Dict[str, Any] = {"kind": "count, none"}
 
 #: quotas for users, groups and projects that have none of their own
 _QUOTAS = tuple(
@@ -211,8 +219,8 @@ _15_0 = Release(
     reboot="cDdefklNnopqr",
     native=Native(_DATASETS_2_4, _POOLS_2_4, 22),
     sourceless=(*SOURCELESS, *_QUOTAS),
-    features=features.KNOWN_2_4,
-    sets=features.SETS_2_4,
+    features=KNOWN_2_4,
+    sets=SETS_2_4,
     counts_objects=True,
     zpool_usage={
         "get": (

@@ -298,7 +298,9 @@ def _setting_problem(pools: Pools, key: str, value: str) -> str:
     if key.startswith(_FEATURE) and key[len(_FEATURE) :] not in pools.release.features:
         return "feature '{0}' unsupported by kernel".format(key[len(_FEATURE) :])
     if key.startswith(_FEATURE):
-        return "" if value == features.ENABLED else "property '{0}' can only be set to 'enabled' or 'disabled'".format(key)
+        return (
+            "" if value == features.ENABLED else "property '{0}' can only be set to 'enabled' or 'disabled'".format(key)
+        )
     if known is None:
         return "invalid property '{0}'".format(key)
     if not known.editable:
@@ -433,8 +435,7 @@ _TROUBLES = {
     ),
     "removed": _Trouble(
         "",
-        "{removed}\n\t"
-        "Sufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.",
+        "{removed}\n\tSufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.",
         "Online the device using zpool online' or replace the device with\n\t'zpool replace'.",
         "",
     ),
@@ -465,8 +466,7 @@ _TROUBLES = {
     ),
     "incompatible features": _Trouble(
         "",
-        "One or more features are enabled on the pool despite not being\n"
-        "\trequested by the 'compatibility' property.",
+        "One or more features are enabled on the pool despite not being\n\trequested by the 'compatibility' property.",
         "Consider setting 'compatibility' to an appropriate value, or\n"
         "\tadding needed features to the relevant file in\n"
         "\t/etc/zfs/compatibility.d or /usr/share/zfs/compatibility.d.",
@@ -778,7 +778,9 @@ def _features_to_make(release: releases.Release, pairs: Dict[str, str], none: bo
     for name in release.features:
         value = pairs.get(_FEATURE + name)
         if value == features.ENABLED and name not in wanted.features:
-            said += "Warning: feature \"{0}\" enabled but is not in specified 'compatibility' feature set.\n".format(name)
+            said += "Warning: feature \"{0}\" enabled but is not in specified 'compatibility' feature set.\n".format(
+                name
+            )
         if value == features.ENABLED or (value is None and not none and name in wanted.features):
             enabled.append(name)
     return enabled, said
@@ -813,9 +815,7 @@ def _root_properties(native: properties.Native, root: Dict[str, str], action: st
     checked = {}
     for key, value in root.items():
         try:
-            checked[key] = (
-                value if properties.is_user(key) else properties.check_value(native.datasets[key], value)
-            )
+            checked[key] = value if properties.is_user(key) else properties.check_value(native.datasets[key], value)
         except properties.Bad as reason:
             raise Fail("{0}: {1}".format(action, reason))
     return checked
@@ -997,7 +997,11 @@ def _tree(release: releases.Release, lines: List[str], vdev: Dict[str, Any], ind
     if vdev.get("offline"):
         add("offline", 1)
     if "asize" in vdev:
-        for key, value in (("metaslab_array", release.metaslab_array), ("metaslab_shift", vdev["shift"]), ("ashift", 9)):
+        for key, value in (
+            ("metaslab_array", release.metaslab_array),
+            ("metaslab_shift", vdev["shift"]),
+            ("ashift", 9),
+        ):
             add(key, value)
         add("asize", vdev["asize"])
         lines += [" " * indent + each for each in release.label_vdev]
@@ -1051,6 +1055,8 @@ def zdb(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
         "    vdev_tree:",
     ]
     _tree(pool.release, lines, top, 8, record["vdevs"].index(top))
-    in_label = [each for each in features.FEATURES.values() if each.in_label and pool.feature(each.name) == features.ACTIVE]
+    in_label = [
+        each for each in features.FEATURES.values() if each.in_label and pool.feature(each.name) == features.ACTIVE
+    ]
     lines += ["    features_for_read:"] + ["        " + each.guid for each in in_label]
     return Output(0, "\n".join(lines + ["    labels = 0 1 2 3 "]) + "\n")

@@ -15,9 +15,13 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import parse_confxml
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import boot0_default, find_medium, root_device
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import (
+    boot0_default,
+    find_medium,
+    root_device,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Hold, Zfs, is_missing
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool, parse_import, parse_label
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Vdev, Zpool, parse_import, parse_label
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.transcripts import FIXTURES_15, Transcript
 
@@ -84,13 +88,14 @@ def _pools(text: str) -> List[Any]:
             pool.action,
             pool.importable,
             pool.listed_in_use,
-            [
-                (each.depth, re.sub(r"^\d{15,}$", "<guid>", each.name), each.state, re.sub(r"\d+$", "<count>", each.remark))
-                for each in pool.vdevs
-            ],
+            [(each.depth, _name(each), each.state, re.sub(r"\d+$", "<count>", each.remark)) for each in pool.vdevs],
         )
         for pool in parse_import(text)
     )
+
+
+def _name(vdev: Vdev) -> str:
+    return re.sub(r"^\d{15,}$", "<guid>", vdev.name)
 
 
 def test_there_are_many_twins() -> None:
@@ -146,15 +151,7 @@ def test_labels() -> None:
         assert parse_label(load("product", name).out) is None
 
 
-def test_datasets() -> None:
-    found = zfs_after("010").datasets("tank")
-    assert [(each.name, each.kind, each.mounted, each.origin) for each in found] == [
-        ("tank", "filesystem", False, None),
-        ("tank/a", "filesystem", True, None),
-    ]
-    assert [each.used for each in found] == [210056, 31372]
-    promoted = zfs_after("042").datasets("tank")
-    assert {each.name: each.origin for each in promoted} == {"tank": None, "tank/a": "tank/p@s1", "tank/p": None}
+def test_datasets_that_are_not_there() -> None:
     assert zfs_after("047").datasets("tank/none") == [] and zfs_after("047").datasets("nopool/x") == []
 
 
@@ -175,7 +172,8 @@ def test_the_medium_that_runs(mesh: Any) -> None:
     root = root_device(Runner(Recorded("medium")))
     assert root == "/dev/gpt/nz-a"
     medium = find_medium(mesh, root)
-    assert (medium.disk, medium.scheme, medium.running, medium.corrupt, medium.pending) == ("vtbd0", "GPT", "nz-a", False, False)
+    assert (medium.disk, medium.scheme, medium.running) == ("vtbd0", "GPT", "nz-a")
+    assert not medium.corrupt and not medium.pending
     assert medium.state == "/dev/gpt/nz-state"
     slices: Dict[str, Tuple[int, Tuple[str, ...]]] = {
         label: (each.index, tuple(each.flags)) for label, each in medium.slices.items()
@@ -195,7 +193,8 @@ def test_a_medium_with_an_mbr(mesh: Any) -> None:
         "nz-b": (3, ()),
     }
     mounted = parse_confxml(load("medium", "055-confxml-mounted-mbr").out)
-    assert [each.kind for each in mounted.holders(mounted.find("vtbd4s2"))] == ["VFS"]
+    piece = mounted.find("vtbd4s2")
+    assert piece is not None and [each.kind for each in mounted.holders(piece)] == ["VFS"]
 
 
 def test_no_medium(mesh: Any) -> None:
