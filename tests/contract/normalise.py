@@ -114,7 +114,7 @@ RULES: List[Rule] = [
     Rule(
         "what a pool keeps for itself grows with its history; in the model it is a constant",
         r"zpool list -Hp -o name,guid,health,size,allocated,free",
-        r"^(\S+\t<guid>\t[A-Z]+\t\d+\t)\d+\t\d+",
+        r"^(\S+\t<guid>\t[A-Z]+\t\d+\t)[1-9]\d*\t\d+",
         r"\1<size>\t<size>",
         "15.0",
     ),

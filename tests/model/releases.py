@@ -53,6 +53,8 @@ class Release(NamedTuple):
     :param features: the features that its ZFS knows.
     :param sets: what is in its ``/usr/share/zfs/compatibility.d``.
     :param counts_objects: features that count objects become active with the first mount.
+    :param empty_readonly: a pool that is imported read-only says that nothing of it is allocated (transcript
+        product/064-zpool-list; not recorded on 13.2).
     :param zpool_usage: usage texts of zpool(8) that are its own; so ``zfs_usage``.
     :param zfs_usage_end: the end of most usage texts of zfs(8).
     :param no_pool_to_get: ``zpool get`` of a pool that is not there.
@@ -78,6 +80,7 @@ class Release(NamedTuple):
     features: Tuple[str, ...]
     sets: Dict[str, FrozenSet[str]]
     counts_objects: bool
+    empty_readonly: bool
     zpool_usage: Dict[str, str]
     zfs_usage: Dict[str, str]
     zfs_usage_end: str
@@ -130,6 +133,7 @@ _13_2 = Release(
     features=KNOWN_2_1,
     sets=SETS_2_1,
     counts_objects=False,
+    empty_readonly=False,
     zpool_usage={
         "get": '\tget [-Hp] [-o "all" | field[,...]] <"all" | property[,...]> <pool> ...\n',
         "list": "\tlist [-gHLpPv] [-o property[,...]] [-T d|u] [pool] ... \n\t    [interval [count]]\n",
@@ -222,6 +226,7 @@ _15_0 = Release(
     features=KNOWN_2_4,
     sets=SETS_2_4,
     counts_objects=True,
+    empty_readonly=True,
     zpool_usage={
         "get": (
             "\tget [-Hp] [-j [--json-int, --json-pool-key-guid]] ...\n"

@@ -138,6 +138,8 @@ class _Values:
 
     def _numbers(self) -> Dict[str, int]:
         size, allocated = self._pool.geometry.size, self._space.allocated()
+        if self._pool.readonly and self._pool.release.empty_readonly:
+            allocated = 0
         return {
             "size": size,
             "allocated": allocated,
