@@ -54,10 +54,11 @@ test-openzfs: setup ## the contract cases on a real OpenZFS under QEMU (builds i
 test-page: setup ## the page of the report in a headless Chromium (as root where that is to be installed; a minute)
 	@tools/page
 
-bench: setup ## the benchmarks of updates (as root; about an hour), of a build (some ten minutes) and of packages
+bench: setup ## the benchmarks of updates (as root; about an hour), of a build and of backups (some ten minutes each) and of packages
 	@bench/image/run
 	@bench/build/run
 	@bench/packages/run
+	@bench/backup/run
 
 bench-fleet: setup ## what plays cost the controller with 10, 50 and 200 hosts of the lab (as root; about an hour)
 	@bench/fleet/run

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import random
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import facts, history
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of, host_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Support
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Support, support_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, Wish
 
 NOW = 1_796_033_000.0
@@ -189,5 +188,5 @@ def sample(count: int, hostile: bool = False) -> Tuple[Fleet, history.History, S
     for stage in STAGES:
         fleet = _stage(count, stage, hostile)
         lines += b"".join(history.encode(each) for each in history.additions(fleet, history.parse(lines)))
-    support = {"13.2-RELEASE": datetime.date(2024, 6, 30), "14.2-RELEASE": datetime.date(2027, 9, 30)}
+    support = support_of({"13.2-RELEASE": "2024-06-30", "14.2-RELEASE": "2027-09-30"})
     return fleet, history.parse(lines), support

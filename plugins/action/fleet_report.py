@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any, ClassVar, Dict, List, Mapping, Optional
 
@@ -14,12 +15,27 @@ from ansible.utils.display import Display
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import BEHIND, CONDITIONS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, history, page, query, rings
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import surveys
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import (
+    addresses,
+    history,
+    holes,
+    page,
+    query,
+    rings,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Answer, surveys
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, document, write_file, write_json
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Source, assemble, support_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.holes import Holes
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import (
+    Compare,
+    Source,
+    assemble,
+    support_of,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.table import table
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import found_input, paths_of
 
 display = Display()
 
@@ -49,8 +65,11 @@ class ActionModule(ControllerAction):
         "signers": {"type": "list", "elements": "str", "default": []},
         "revoked": {"type": "list", "elements": "str", "default": []},
         "packages": {"type": "bool", "default": False},
+        "audit": {"type": "bool", "default": False},
+        "audit_degraded": {"type": "bool", "default": False},
+        **look.ARGUMENTS,
     }
-    LINES = ("signers", "revoked")
+    LINES = ("signers", "revoked", "vuxml_ignore")
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Print the lines as they are, which a callback would fold or quote. AWX has them in the job's output too.
@@ -59,9 +78,9 @@ class ActionModule(ControllerAction):
             which it is to fail, or the play has looked at nobody.
         """
         asked = query.compiled(arguments["query"]) if arguments["query"] else None
-        fleet = self._fleet(arguments)
-        lines = table(fleet, arguments["packages"])
         trouble: List[FleetError] = []
+        fleet = self._fleet(arguments, trouble)
+        lines = table(fleet, arguments["packages"])
         past = self._tried(trouble, lambda: self._history(arguments, fleet, lines)) or history.NOTHING
         for line in lines:
             display.display(line)
@@ -124,7 +143,27 @@ class ActionModule(ControllerAction):
             ]
         return [each for each in (_concerned(fleet, fail_on), _untold(fleet, fail_on)) if each]
 
-    def _fleet(self, arguments: Mapping[str, Any]) -> Fleet:
+    def _compare(self, arguments: Mapping[str, Any], trouble: List[FleetError]) -> Optional[Compare]:
+        """How the known holes of hosts are found, where anybody wants to know.
+
+        :raises FleetError: for what must not be asked for.
+        """
+        if not arguments["audit"]:
+            return None
+        site = paths_of(self, self._vars)
+        order = look.order_of(arguments, lambda given: found_input(site, given, os.path.isfile))
+        degraded = arguments["audit_degraded"]
+
+        def compare(answers: Mapping[str, Answer]) -> Holes:
+            def do() -> Holes:
+                return holes.compare(answers, order, degraded, time.time(), lambda text: display.display("  " + text))
+
+            # without a list nothing is known of any host, and the report is shown all the same
+            return self._tried(trouble, do) or Holes({}, degraded=degraded)
+
+        return compare
+
+    def _fleet(self, arguments: Mapping[str, Any], trouble: List[FleetError]) -> Fleet:
         sources: Dict[str, Source] = {}
         for name in dict.fromkeys(arguments["hosts"]):
             variables = self.known_of(name)
@@ -138,6 +177,7 @@ class ActionModule(ControllerAction):
             time.time(),
             max(0, arguments["backup_max_age"]),
             max(0, arguments["backup_verified_max_age"]),
+            self._compare(arguments, trouble),
         )
 
     def _resolved(self, variables: Mapping[str, Any], name: str) -> str:

@@ -23,7 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose imp
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import FREEBSD_FOLDER
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import FINGERPRINTS, TYPES
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments import TERMS, media_of, terms_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import Kind, SitePaths, paths_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths, found_input, paths_of
 
 display = Display()
 
@@ -32,14 +32,13 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "version": {"type": "str", "required": True},
     "seq": {"type": "int", "required": True},
     "min_seq": {"type": "int", "default": 0},
-    "arch": {"type": "str", "required": True},
-    "abi": {"type": "str", "required": True},
+    "arch": {"type": "str", "default": ""},
+    "abi": {"type": "str", "default": ""},
     "pool": {"type": "str", "required": True},
     "size": {"type": "int", "required": True},
     "tree": {"type": "raw"},
     "sources": {"type": "list", "elements": "raw", "default": []},
     "manifest": {"type": "raw", "default": ""},
-    "cache": {"type": "path", "default": "~/.cache/nanozfs-fleet"},
     "metalog": {"type": "path"},
     "metalog_unlisted": {"type": "str", "choices": list(UNLISTED), "default": REFUSE},
     "packages": {"type": "list", "elements": "raw", "default": []},
@@ -78,13 +77,14 @@ class ActionModule(ControllerAction):
     """The action."""
 
     ARGUMENTS = ARGUMENTS
-    LINES = ("signers", "revoked", "recovery_ssh_keys")
+    LINES = ("signers", "revoked", "recovery_ssh_keys", "vuxml_ignore")
 
     def work(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         """Build; ``changed`` is false when exactly this image was published before."""
         site = paths_of(self, self._vars)
         wish = _wish(site, arguments)
-        built = build.run(self._definition(self._found(site, arguments), wish), self.runner, self._say(arguments))
+        definition = self._definition(site, self._found(site, arguments), wish)
+        built = build.run(definition, self.runner, self._say(arguments))
         for each in built.pop("warnings"):
             display.warning(each)
         return built
@@ -99,10 +99,10 @@ class ActionModule(ControllerAction):
         if arguments["base_files"]:
             for key, name in (("overlays", "root"), ("recovery", "recovery")):
                 folders[key].insert(0, os.path.join(arguments["base_files"], name))
-        inputs = {key: [_found_input(site, each) for each in arguments[key]] for key in ("sources", "packages")}
+        inputs = {key: [found_input(site, each) for each in arguments[key]] for key in ("sources", "packages")}
         if arguments["tree"]:
             inputs["sources"].insert(0, arguments["tree"])
-        files = {key: arguments[key] and _found_input(site, arguments[key], os.path.isfile) for key in FILES}
+        files = {key: arguments[key] and found_input(site, arguments[key], os.path.isfile) for key in FILES}
         return dict(arguments, **folders, **inputs, **files)
 
     @staticmethod
@@ -111,7 +111,7 @@ class ActionModule(ControllerAction):
         return lambda text: display.display("  {0}: {1}".format(title, text))
 
     @staticmethod
-    def _definition(arguments: Dict[str, Any], wish: Wish) -> build.Definition:
+    def _definition(site: SitePaths, arguments: Dict[str, Any], wish: Wish) -> build.Definition:
         epoch = arguments["epoch"]
         if epoch is None:
             epoch = int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH))
@@ -137,7 +137,7 @@ class ActionModule(ControllerAction):
             recovery=[str(each) for each in arguments["recovery"]],
             signers=[str(each) for each in arguments["signers"]],
             revoked=[str(each) for each in arguments["revoked"]],
-            terms=terms_of(arguments),
+            terms=terms_of(arguments, lambda given: found_input(site, given, os.path.isfile)),
             size=arguments["size"],
             etc_size=arguments["etc_size"],
             epoch=epoch,
@@ -169,18 +169,7 @@ def _wish(site: SitePaths, arguments: Dict[str, Any]) -> Wish:
 def _found_folder(site: SitePaths, url: str) -> str:
     """The address of a repository; of a folder of the site its full path, in which the ABI is not known yet."""
     folder, slash, rest = url.partition("/${")
-    return str(_found_input(site, folder)) + slash + rest
-
-
-def _found_input(site: SitePaths, given: Any, kind: Kind = os.path.exists) -> Any:
-    """What the image is made of, where it is: a path, or a dictionary with one. Of others, and of what is missing, the
-    build says what is wrong.
-    """
-    if isinstance(given, dict) and isinstance(given.get("src"), str):
-        return dict(given, src=_found_input(site, given["src"]))
-    if not isinstance(given, str) or "://" in given:
-        return given
-    return site.place(given, kind)
+    return str(found_input(site, folder)) + slash + rest
 
 
 def _settings(arguments: Dict[str, Any]) -> Settings:

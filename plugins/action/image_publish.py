@@ -19,7 +19,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.arguments i
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import history
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.knowledge import behind
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import paths_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import found_input, paths_of
 
 display = Display()
 
@@ -37,6 +37,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS = ARGUMENTS
     RULES: ClassVar[Dict[str, Any]] = {"required_one_of": [("image", "name")]}
+    LINES = ("vuxml_ignore",)
 
     @staticmethod
     def _say(text: str) -> None:
@@ -54,7 +55,8 @@ class ActionModule(ControllerAction):
             media=media_of(arguments),
             not_after=arguments["not_after"],
         )
-        done = release.run(terms_of(arguments), order, self.runner, self._say)
+        terms = terms_of(arguments, lambda given: found_input(site, given, os.path.isfile))
+        done = release.run(terms, order, self.runner, self._say)
         name = (done.get("image") or {}).get("name") or arguments["name"]
         return dict(done, says=[*done["says"], *self._behind(arguments, str(name), done["rings"])])
 

@@ -101,4 +101,12 @@ options:
         C(cyclonedx-python-lib) where Ansible runs. By default there is one where that is installed, and otherwise it is
         said that there is none; with V(true) a missing package is an error.
     type: bool
+  sbom_vex:
+    description:
+      - Whether the bill of materials has the known holes of the image (VEX), as of when it is published, by the list
+        that is on this machine (O(vuxml)); a build asks no server for it. Those in O(vuxml_ignore) are
+        C(not_affected), the others C(in_triage).
+    type: bool
+    default: false
+    version_added: 1.1.0
 """

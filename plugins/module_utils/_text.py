@@ -9,10 +9,21 @@ from __future__ import annotations
 import urllib.parse
 from typing import Any, Sequence, Set, Tuple
 
+#: characters of one cell or remark; what a host says has no limit of its own
+LONGEST = 300
+
 
 def printable(text: str) -> str:
     """A text without what a terminal would obey, and without line ends; each such character is a question mark."""
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def plain(text: object) -> str:
+    """What somebody else says, on one line, without what a terminal would obey, and not for ever."""
+    head = str(text)[: LONGEST * 20]
+    line = " ".join(head.split())
+    shown = printable(line[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
 def counted(number: int, noun: str) -> str:

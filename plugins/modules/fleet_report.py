@@ -27,6 +27,7 @@ description:
   - Runs on the controller.
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
+  - nanozfs.fleet.holes
 attributes:
   check_mode:
     details: The files are written in check mode as well; a report is not a change of the fleet.
@@ -52,7 +53,7 @@ options:
       - A file on the controller to write the whole report to, as JSON - C(format) (1), when it was made, C(counts) of
         hosts by condition, C(sites), C(targets) (what hosts should run), and C(hosts), each with C(name), C(site),
         C(condition), C(findings), C(remarks), C(wants), C(runs), C(other), C(pool), C(disks), C(transaction),
-        C(backups) and C(bad).
+        C(backups), C(holes) and C(bad).
     type: path
     version_added: 1.1.0
   html:
@@ -103,7 +104,9 @@ options:
     default: {}
     version_added: 1.1.0
   support:
-    description: Until when each FreeBSD release has support, as V(13.2-RELEASE) to V(2024-06-30).
+    description:
+      - Until when FreeBSD releases have support, as V(13.2-RELEASE) to V(2024-06-30), where this collection does not
+        know it, or not better.
     type: dict
     default: {}
     version_added: 1.1.0
@@ -139,6 +142,19 @@ options:
         (O(nanozfs.fleet.host_info#module:packages)).
     type: bool
     default: false
+  audit:
+    description:
+      - Compare what each host runs with the list of known holes, as M(nanozfs.fleet.fleet_audit) does it. The hosts
+        must have been asked for their packages (O(nanozfs.fleet.host_info#module:packages)). A list that cannot be
+        believed is an error, after all was shown and written.
+    type: bool
+    default: false
+    version_added: 1.1.0
+  audit_degraded:
+    description: Whether a host with known holes that nobody accepted is C(degraded).
+    type: bool
+    default: false
+    version_added: 1.1.0
 """
 
 EXAMPLES = r"""

@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
   - nanozfs.fleet.publish
+  - nanozfs.fleet.holes
 options:
   name:
     description: Name of the image, the same for all its versions.
@@ -38,13 +39,16 @@ options:
     type: int
     default: 0
   arch:
-    description: Architecture, as C(hw.machine_arch) says it.
+    description:
+      - Architecture, as C(hw.machine_arch) says it. By default that of the system that the image is made of; not
+        required since 1.1.0.
     type: str
-    required: true
+    default: ""
   abi:
-    description: ABI, as C(pkg) says it.
+    description:
+      - ABI, as C(pkg) says it. By default that of the system that the image is made of; not required since 1.1.0.
     type: str
-    required: true
+    default: ""
   pool:
     description: Name of the pool that hosts with this image have their data on.
     type: str
@@ -77,13 +81,6 @@ options:
         of its own.
     type: raw
     default: ""
-  cache:
-    description:
-      - Folder for what is fetched, each file under its SHA-256. What is there is not fetched again, so a second build
-        needs
-        no network.
-    type: path
-    default: ~/.cache/nanozfs-fleet
   metalog:
     description: The METALOG of the folders in O(sources), where it is not in them.
     type: path
@@ -244,14 +241,12 @@ EXAMPLES = r"""
     name: web
     version: "1.1"
     seq: 11
-    arch: amd64
-    abi: FreeBSD:13:amd64
     pool: tank
     size: 1073741824
     sources:
-      - https://download.freebsd.org/releases/amd64/13.2-RELEASE/base.txz
-      - https://download.freebsd.org/releases/amd64/13.2-RELEASE/kernel.txz
-    manifest: https://download.freebsd.org/releases/amd64/13.2-RELEASE/MANIFEST
+      - https://download.freebsd.org/releases/amd64/15.1-RELEASE/base.txz
+      - https://download.freebsd.org/releases/amd64/15.1-RELEASE/kernel.txz
+    manifest: https://download.freebsd.org/releases/amd64/15.1-RELEASE/MANIFEST
     packages: [/srv/packages]
     overlays: [/srv/fleet/overlay]
     signers: ['release@fleet namespaces="nanozfs-image" ssh-ed25519 AAAA...']

@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - nanozfs.fleet.common.controller
   - nanozfs.fleet.publish
+  - nanozfs.fleet.holes
 attributes:
   diff_mode:
     support: partial

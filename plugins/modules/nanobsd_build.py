@@ -37,13 +37,13 @@ options:
     type: path
     required: true
   arch:
-    description: Architecture, C(TARGET_ARCH).
+    description: Architecture, C(TARGET_ARCH). Empty for V(amd64).
     type: str
-    default: amd64
+    default: ""
   abi:
-    description: ABI of the packages.
+    description: ABI of the packages. By default that of the source tree.
     type: str
-    default: FreeBSD:13:amd64
+    default: ""
   kernel:
     description:
       - Kernel configuration - the name of one in the source tree, or the path of one on the build host.
@@ -259,6 +259,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd import build
 from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd import definition as definitions
+from ansible_collections.nanozfs.fleet.plugins.module_utils._nanobsd.source import abi_of
 
 
 def definition_of(params: Mapping[str, Any]) -> definitions.Definition:
@@ -267,12 +268,13 @@ def definition_of(params: Mapping[str, Any]) -> definitions.Definition:
         name: definitions.options_of(params[name], name)
         for name in ("world_options", "make_conf", "build_options", "install_options")
     }
+    arch = params["arch"] or "amd64"
     others = [options["make_conf"], options["build_options"], options["install_options"]]
     return definitions.Definition(
         name=params["name"],
         source=params["source"],
-        arch=params["arch"],
-        abi=params["abi"],
+        arch=arch,
+        abi=params["abi"] or abi_of(params["source"], arch),
         kernel=params["kernel"],
         kernel_lines=tuple(params["kernel_lines"]),
         modules=tuple(params["modules"]),
@@ -377,8 +379,8 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "source": {"type": "path", "default": "/usr/src"},
             "folder": {"type": "path", "required": True},
-            "arch": {"type": "str", "default": "amd64"},
-            "abi": {"type": "str", "default": "FreeBSD:13:amd64"},
+            "arch": {"type": "str", "default": ""},
+            "abi": {"type": "str", "default": ""},
             "kernel": {"type": "str", "default": "GENERIC"},
             "kernel_lines": {"type": "list", "elements": "str", "default": []},
             "modules": {"type": "list", "elements": "str", "default": []},

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -14,6 +15,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import GRID, Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, match
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
     fitness,
     guards,
@@ -115,13 +117,17 @@ def plan(definition: Definition, scratch: str, say: Say, warn: Optional[Say] = N
     :raises FleetError: when something that it is made of is missing, wrong, or must not be in an image.
     """
     warn = warn or say
-    planned = _complete(definition, _begin(definition, scratch, say, warn), scratch, say, warn)
+    planned = _complete(_begin(definition, scratch, say, warn), scratch, say, warn)
     return planned.tree, planned.build
 
 
 class Begun(NamedTuple):
-    """A tree of sources alone, and the packages that belong over it: ``given`` are those that came as files."""
+    """A tree of sources alone, and the packages that belong over it: ``given`` are those that came as files.
 
+    ``definition`` is the one that was given, with the architecture and ABI of the sources where it did not say them.
+    """
+
+    definition: Definition
     tree: Tree
     laid: Laid
     given: List[Archive]
@@ -142,18 +148,21 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     sources = supply.supply(definition.sources, definition.supply, say)
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
+    identity = fitness.settled(definition.identity, tree, provenance.release_in(tree))
+    fitness.refuse_foreign(identity.arch)
+    definition = replace(definition, identity=identity)
     given = _given(definition, say)
     choice = None
     if definition.wish.names:
         there = [each.name for each in provenance.said(tree).packages]
-        system = choose.system_of(tree, definition.identity.abi, provenance.release_in(tree), there, given)
+        system = choose.system_of(tree, identity.abi, provenance.release_in(tree), there, given)
         choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
-    return Begun(tree, laid, given, choice)
+    return Begun(definition, tree, laid, given, choice)
 
 
-def _complete(definition: Definition, begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
+def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     """Lay packages and overlays, and make an image of it all."""
-    tree, laid, given, choice = begun
+    definition, tree, laid, given, choice = begun
     archives = given + _chosen(choice, say)
     packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
     overlays = Tree()
@@ -256,17 +265,19 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
     warnings: List[str] = []
     terms = definition.terms
     folder = publish.Folder(terms.output)
-    for text in _odd_number(folder, definition.identity):
-        say(text)
-        warnings.append(text)
     with tempfile.TemporaryDirectory(prefix="nanozfs-image-") as scratch:
         say("putting the tree together")
         begun = _begin(definition, scratch, say, warnings.append)
+        definition = begun.definition
+        for text in _odd_number(folder, definition.identity):
+            say(text)
+            warnings.append(text)
         if begun.choice is not None and begun.choice.missing and runner.check_mode:
-            return _foretold(definition, begun.choice, warnings)
-        tree, build, locked = _complete(definition, begun, scratch, say, warnings.append)
+            return _foretold(begun, begun.choice, warnings, say)
+        tree, build, locked = _complete(begun, scratch, say, warnings.append)
         about = _about(begun.choice, locked) if begun.choice is not None and locked is not None else {}
         said = about.pop("says", [])
+        holes = _holes(definition, match.subject_of(_title(definition), provenance.said(tree)), say)
         moved = bool(about.pop("changed", False))
         if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
             esp.check_programs()
@@ -277,7 +288,7 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             elif runner.check_mode:
                 told = found if found is not None and found.size == definition.size else None
                 says = release.foretell(terms, definition.identity, build, told, _order(definition))
-                return dict(about, changed=True, build=build, image=None, says=said + says, warnings=warnings)
+                return dict(about, changed=True, build=build, image=None, says=said + says + holes, warnings=warnings)
             else:
                 manifest, changed = _make(definition, runner, folder, tree, build, scratch, say)
             if moved and locked is not None and not runner.check_mode:  # not before there is an image with them
@@ -287,20 +298,33 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
             done = release.finish(terms, manifest.name, manifest, changed, runner, say)
             if "diff" in about:
                 about["diff"] = [about["diff"], done["diff"]]
-            done.update(about, changed=done["changed"] or moved, says=said + done["says"], warnings=warnings)
+            done.update(about, changed=done["changed"] or moved, says=said + done["says"] + holes, warnings=warnings)
             return done
 
 
-def _foretold(definition: Definition, choice: Choice, warnings: List[str]) -> Dict[str, Any]:
+def _title(definition: Definition) -> str:
+    return "{0}-{1}".format(definition.identity.name, definition.identity.version)
+
+
+def _holes(definition: Definition, subject: match.Subject, say: Say) -> List[str]:
+    """What is known of holes in an image, and of the support of its FreeBSD."""
+    return look.told(subject, definition.terms.holes, time.time(), say)
+
+
+def _foretold(begun: Begun, choice: Choice, warnings: List[str], say: Say) -> Dict[str, Any]:
     """What check mode says where packages are missing: what is in them, and so the build, nobody can know."""
+    definition = begun.definition
     says = [
-        "{0}-{1}: would be built, of packages that are not here yet".format(
-            definition.identity.name, definition.identity.version
-        ),
+        "{0}: would be built, of packages that are not here yet".format(_title(definition)),
         *choice.foretell(),
     ]
     about = _about(choice, choice.after)
     says += about.pop("says")
+    origin = provenance.describe(begun.tree, packages=packages.packages_of(begun.given))
+    there = {each.name: each.version for each in origin.packages}
+    there.update((each.name, each.version) for each in choice.after.packages)
+    subject = match.subject(_title(definition), origin.release, origin.kernel_release, sorted(there.items()))
+    says += _holes(definition, subject, say)
     return dict(about, changed=True, build=None, image=None, says=says, warnings=warnings)
 
 

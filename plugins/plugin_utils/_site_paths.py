@@ -137,3 +137,14 @@ def paths_of(action: ActionBase, variables: Mapping[str, Any]) -> SitePaths:
             *_of_inventories(variables.get("ansible_inventory_sources")),
         ]
     )
+
+
+def found_input(site: SitePaths, given: Any, kind: Kind = os.path.exists) -> Any:
+    """A file or folder of the site where it is: a path, or a dictionary with one (``src``). An address is left alone;
+    of what is missing, whoever uses it says what is wrong.
+    """
+    if isinstance(given, dict) and isinstance(given.get("src"), str):
+        return dict(given, src=found_input(site, given["src"]))
+    if not isinstance(given, str) or "://" in given:
+        return given
+    return site.place(given, kind)

@@ -21,7 +21,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, read_table
@@ -113,6 +113,7 @@ STEPS = {
     "deploy": "Deploy, from recovery mode, with a pool of three disks",
     "good": "Build 1.1, and upgrade to it",
     "rollback": "Roll back to 1.0, with the data",
+    "release": "Upgrade to another release of FreeBSD and back, with and without the data",
     "service": "Build 1.2, whose service does not start, and upgrade to it",
     "panic": "Upgrade to 1.2, whose kernel panics",
     "hang": "Upgrade to 1.2, which hangs until its timer ends it",
@@ -135,15 +136,19 @@ class Lane(Walkthrough):
     :param logs: a folder for logs.
     :param sets: what the image is built from.
     :param accel: see :class:`qemu.Hardware`.
+    :param other: sets of another release, newer than those; ``None`` for none.
     """
 
     site: freebsd.Site
 
-    def __init__(self, work: str, logs: str, sets: freebsd.Sets, accel: str) -> None:
+    def __init__(
+        self, work: str, logs: str, sets: freebsd.Sets, accel: str, other: Optional[freebsd.Sets] = None
+    ) -> None:
         self.work = work
+        self.other = other
         self.memory = os.path.join(work, "lane.json")
         ports = freebsd.Ports(qemu.free_port(), qemu.free_port())
-        site = freebsd.Site(os.path.join(work, "site"), sets, self._size(sets), ports)
+        site = freebsd.Site(os.path.join(work, "site"), sets, *self._held(sets), ports)
         super().__init__(site, os.path.join(logs, "plays.log"))
         self.ports = ports
         self.machine = freebsd.Machine(os.path.join(work, "machine"), logs, ports, accel)
@@ -151,15 +156,18 @@ class Lane(Walkthrough):
         self.plays = Transcript(os.path.join(logs, "interrupted-plays.log"))
         self.seen = 0
 
-    def _size(self, sets: freebsd.Sets) -> int:
-        """The size of the image: what the sets hold, looked up once."""
-        with suppress(OSError), open(self.memory, encoding="utf-8") as file:
-            return int(json.load(file)["size"])
-        size = freebsd.image_size(freebsd.sizes_in(sets.all)) + 16 * MIB
+    def _held(self, sets: freebsd.Sets) -> Tuple[int, str]:
+        """What the sets hold, looked up once: the size of the image, and for which packages it is."""
+        with suppress(OSError, KeyError), open(self.memory, encoding="utf-8") as file:
+            known = json.load(file)
+            return int(known["size"]), str(known["abi"])
+        every = [sets] if self.other is None else [sets, self.other]
+        size = max(freebsd.image_size(freebsd.sizes_in(each.all)) for each in every) + 16 * MIB
+        abi = freebsd.abi_of(sets.base)
         os.makedirs(self.work, exist_ok=True)
         with open(self.memory, "w", encoding="utf-8") as file:
-            json.dump({"size": size}, file)
-        return size
+            json.dump({"size": size, "abi": abi}, file)
+        return size, abi
 
     # small things
 
@@ -216,7 +224,7 @@ class Lane(Walkthrough):
 
     # the steps
 
-    def release(self, version: str) -> None:
+    def publish(self, version: str) -> None:
         """Build, sign and publish a version."""
         self.play(
             "build", "-e", "image_version={0}".format(version), "-e", "image_seq={0}".format(VERSIONS[version][0])
@@ -231,7 +239,7 @@ class Lane(Walkthrough):
     def build(self) -> None:
         """A new site with its first image."""
         self.site.create([HOST])
-        self.release("1.0")
+        self.publish("1.0")
 
     def arrive(self) -> None:
         """A machine with empty disks and a medium."""
@@ -262,7 +270,7 @@ class Lane(Walkthrough):
 
     def good(self) -> None:
         """An upgrade that works."""
-        self.release("1.1")
+        self.publish("1.1")
         self.upgrade("1.1")
         host = self.is_itself({"1.1": ["committed"]}, ["first", "first"])
         self.shows(
@@ -279,6 +287,50 @@ class Lane(Walkthrough):
         self.play("rollback", "-l", HOST, "-e", "rollback_data=restore")
         self.is_itself({"1.0": ["committed"]}, ["first", "first"])
         self.shows("its data is of schema 1 again", self.data(HOST)["schema"] == 1, self.data(HOST))
+
+    def release(self) -> None:
+        """A newer release and back: the pool is one that both can open, whatever was done with it."""
+        if self.other is None:
+            self.say("    SKIPPED: there are no sets of another release (NANOZFS_FREEBSD_OTHER_SETS)")
+            return
+        before = self.host()
+        # the same application, as that is not what this is about
+        self.site.write("files/versions/2.0/usr/local/share/fleetapp/version", "1.0\n")
+        sources = json.dumps({"image_sources": self.other.all})
+        self.play("build", "-e", "image_version=2.0", "-e", "image_seq=20", "-e", sources)
+        for text, back in (("kept", []), ("gone", ["-e", "rollback_data=restore"])):
+            self.site.ssh(HOST, "echo of 1.0 > /var/db/old-{0}".format(text))
+            self.upgrade("2.0")
+            host = self.is_itself({"2.0": ["committed"]}, ["first", "first"])
+            self.shows("it runs {0}, and ran {1}".format(host["release"], before["release"]), bool(host["release"]))
+            self.shows(
+                "its pool may have {0}".format(host["pool"]["compatibility"]),
+                host["pool"]["compatibility"] == before["pool"]["compatibility"] != "off",
+                host["pool"],
+            )
+            self._use_pool(text)
+            self.play("rollback", "-l", HOST, *back)
+            host = self.is_itself({"1.0": ["committed"]}, ["first", "first"])
+            self.shows("it runs {0} again".format(host["release"]), host["release"] == before["release"], host)
+            self.shows("nothing of the other slice is wrong", host["warnings"] == before["warnings"], host["warnings"])
+            names = ("old-" + text, "new-" + text)
+            there = [name for name in self.site.ssh(HOST, "ls /var/db").split() if name in names]
+            wanted = ["new-" + text] * (not back) + ["old-" + text]
+            self.shows("of its files there are {0}".format(" and ".join(wanted)), there == wanted, there)
+
+    def _use_pool(self, text: str) -> None:
+        """Use the pool as a system would that knows more features than the other: copies, properties, a scrub."""
+        for command in (
+            "mkdir /var/db/new-{0}".format(text),
+            "dd if=/dev/random of=/var/db/new-{0}/bulk bs=1048576 count=8".format(text),
+            "cp /var/db/new-{0}/bulk /var/db/new-{0}/clone".format(text),
+            "zfs set atime=off tank/nanozfs/var && zfs inherit atime tank/nanozfs/var",
+            "zpool scrub tank",
+            # enables all that the pool may have
+            "zpool upgrade tank",
+            "/usr/local/sbin/nanozfs zpool-upgrade",
+        ):
+            self.site.ssh(HOST, command)
 
     def _fails(self, says: str, *more: str, bad: bool = True) -> None:
         """An upgrade to the version that does not work.
@@ -297,7 +349,7 @@ class Lane(Walkthrough):
 
     def service(self) -> None:
         """A trial whose service does not start."""
-        self.release("1.2")
+        self.publish("1.2")
         self._fails("not running: fleetapp")
 
     def panic(self) -> None:
@@ -569,6 +621,9 @@ def serve(folder: str, port: int, log: str) -> subprocess.Popen:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tools/freebsd", description="The main jobs on a real FreeBSD under QEMU.")
     parser.add_argument("--sets", default=os.environ.get("NANOZFS_FREEBSD_SETS"), help="folder or URL of the sets")
+    parser.add_argument(
+        "--other-sets", default=os.environ.get("NANOZFS_FREEBSD_OTHER_SETS"), help="sets of a newer release, likewise"
+    )
     parser.add_argument("--accel", default=os.environ.get("NANOZFS_FREEBSD_ACCEL", "tcg"), choices=["tcg", "kvm"])
     parser.add_argument("--work", help="folder for media and disks, kept; without, one that is removed at the end")
     parser.add_argument("--from", dest="first", choices=list(STEPS), default="build", help="with --work of before")
@@ -606,7 +661,8 @@ def main(argv: List[str]) -> int:
     os.makedirs(logs, exist_ok=True)
     try:
         sets = freebsd.find_sets(options.sets, os.path.join(cache, "sets"))
-        lane = Lane(os.path.abspath(work), logs, sets, options.accel)
+        other = freebsd.find_sets(options.other_sets, os.path.join(cache, "sets")) if options.other_sets else None
+        lane = Lane(os.path.abspath(work), logs, sets, options.accel, other)
         server = serve(lane.site.images, lane.ports.web, os.path.join(logs, "web.log"))
         try:
             return _walk(lane, options)

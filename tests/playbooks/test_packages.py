@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import lzma
 import os
@@ -21,6 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import origin
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made, public, rsa_key
+from ansible_collections.nanozfs.fleet.tests.unit.vuxmls import document, package, vuln
 from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
 DEPS: Dict[str, Any] = {"deps": {"pcre2": {"origin": "devel/pcre2", "version": "10"}}}
@@ -36,12 +38,15 @@ class Site:
         self.made.add("nginx", origin="www/nginx", **DEPS)
         self.made.add("pcre2", sums="blake2")
         self.publish()
+        shell = folder / "shell" / "bin" / "sh"
+        shell.parent.mkdir(parents=True)
+        shell.write_bytes(b"\x7fELF\2\1" + bytes(12) + (62).to_bytes(2, "little"))  # of amd64, which nobody says
         self.variables: Dict[str, Any] = {
             "image_name": "web",
             "image_version": "1.0",
             "image_seq": 10,
             "image_size": 8 << 20,
-            "image_sources": [os.path.join(images.folder, "tree")],
+            "image_sources": [os.path.join(images.folder, "tree"), str(folder / "shell")],
             "image_cache": str(folder / "cache"),
             "image_signing_key": images.key,
             "image_signers": [images.signer],
@@ -127,6 +132,24 @@ def test_from_a_repository_to_an_image(site: Site) -> None:
     done = site.play(image_version="1.1", image_seq=11, image_pkg_update=True)
     assert done.returncode == 0 and "nginx 1.2_3,1 -> 2.0" in said(done), said(done)
     assert versions(site.origin(11)) == ["nginx-2.0", "pcre2-1.2_3,1"] and site.lock.read_bytes() != before
+
+
+def test_known_holes(site: Site) -> None:
+    """Said of what was chosen, before anything is fetched and after, by the list that is here; no server is asked."""
+    day = (datetime.date.today() - datetime.timedelta(days=1)).isoformat()
+    entry = vuln(1, package(["pcre2"], "lt 1.3,1"), cves=["CVE-2026-1"], entered=day)
+    (site.folder / "vuln.xml").write_bytes(document(entry))
+    for options in (("--check",), (), ("--check",)):
+        done = site.play(*options, audit_vuxml="vuln.xml")
+        assert done.returncode == 0, said(done)
+        assert "web-1.0: 1 known hole in 1 package: pcre2 1.2_3,1 (CVE-2026-1)" in said(done)
+        assert "support of 13.2-RELEASE-p4 ended on 2024-06-30" in said(done)
+    done = site.play("--check", audit_vuxml="vuln.xml", audit_ignore="CVE-2026-1 2099-12-31 no regular, expressions")
+    assert done.returncode == 0 and "web-1.0: no known holes, 1 accepted" in said(done), said(done)
+    done = site.play("--check", audit_vuxml="https://192.0.2.1/vuln.xml.xz", audit_ignore=[])
+    assert done.returncode == 0 and "vuln.xml.xz was never fetched" in said(done), said(done)
+    done = site.play("--check", image_sbom_vex=True)
+    assert done.returncode != 0 and "image_sbom_vex needs the list of known holes" in said(done)
 
 
 def test_what_is_refused(site: Site) -> None:

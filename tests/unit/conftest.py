@@ -19,6 +19,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, source
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
@@ -127,7 +128,8 @@ class Images:
 
     def terms(self, **changes: Any) -> Terms:
         """How the images are published."""
-        return replace(Terms(output=self.repository, signing_key=self.key), **changes)
+        holes = look.Order(source.Terms(cache=os.path.join(self.folder, "cache"), fetch=False))
+        return replace(Terms(output=self.repository, signing_key=self.key, holes=holes), **changes)
 
     def overlay(self, version: str) -> str:
         """A folder with what only this version has."""

@@ -43,9 +43,11 @@ ROOMS = (
     "plugin_utils/_screen/",
     "plugin_utils/_build/",
     "plugin_utils/_packages/",
+    "plugin_utils/_audit/",
     "plugin_utils/_release/",
     "plugin_utils/_image_build.py",
     "plugin_utils/_report/",
+    "plugin_utils/_fleet_audit.py",
     "action/",
     "callback/",
 )

@@ -43,6 +43,7 @@ class Package:
     :param licenses: as the port names them.
     :param options: name and value of each option of the port.
     :param sha256: of the package's file, where there was one.
+    :param flavor: of the port, ``py311``; empty where it has none.
     """
 
     name: str
@@ -51,6 +52,19 @@ class Package:
     licenses: Tuple[str, ...] = ()
     options: Pairs = ()
     sha256: str = ""
+    flavor: str = ""
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For JSON; without a flavor where there is none."""
+        values: Dict[str, Any] = {
+            "name": self.name,
+            "version": self.version,
+            "origin": self.origin,
+            "licenses": list(self.licenses),
+            "options": dict(sorted(self.options)),
+            "sha256": self.sha256,
+        }
+        return dict(values, flavor=self.flavor) if self.flavor else values
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,8 @@ class Origin:
     :param release: what ``freebsd-version`` says of the userland, ``13.2-RELEASE-p4``.
     :param revision: of the source tree, where it was built from one.
     :param kernel: name of the kernel's configuration, ``GENERIC``.
+    :param kernel_release: what ``freebsd-version -k`` says of the kernel, which a patch may leave alone: it has a patch
+        level of its own.
     :param options: of world and kernel, ``src.conf:WITHOUT_LPR`` to ``yes`` and the like.
     :param collection: version of this collection, which made the image and whose agent is in it.
     """
@@ -81,6 +97,7 @@ class Origin:
     inputs: Tuple[Input, ...] = ()
     packages: Tuple[Package, ...] = ()
     collection: str = ""
+    kernel_release: str = ""
 
     def added(self, inputs: Tuple[Input, ...], packages: Tuple[Package, ...]) -> Origin:
         """With archives and packages that came on top; a package of the same name replaces the one before."""
@@ -97,20 +114,11 @@ class Origin:
             "release": self.release,
             "revision": self.revision,
             "kernel": self.kernel,
+            "kernel_release": self.kernel_release,
             "options": dict(sorted(self.options)),
             "collection": self.collection,
             "inputs": [{"name": each.name, "sha256": each.sha256} for each in self.inputs],
-            "packages": [
-                {
-                    "name": each.name,
-                    "version": each.version,
-                    "origin": each.origin,
-                    "licenses": list(each.licenses),
-                    "options": dict(sorted(each.options)),
-                    "sha256": each.sha256,
-                }
-                for each in sorted(self.packages, key=lambda each: each.name)
-            ],
+            "packages": [each.as_dict() for each in sorted(self.packages, key=lambda each: each.name)],
         }
 
     def summary(self, full: bool) -> Dict[str, Any]:
@@ -148,6 +156,7 @@ def _package(values: Mapping[str, Any]) -> Package:
         licenses=tuple(str(each) for each in values.get("licenses", ())),
         options=_pairs(values.get("options", {})),
         sha256=str(values.get("sha256", "")),
+        flavor=str(values.get("flavor", "")),
     )
 
 
@@ -171,6 +180,7 @@ def parse(text: str) -> Origin:
             inputs=tuple(Input(str(each["name"]), str(each["sha256"])) for each in values.get("inputs", ())),
             packages=tuple(_package(each) for each in values.get("packages", ())),
             collection=str(values.get("collection", "")),
+            kernel_release=str(values.get("kernel_release", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadOrigin("{0} cannot be read: {1!r}".format(ORIGIN_JSON, error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from typing import List
 
@@ -17,6 +18,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest impo
 
 #: of a digest that people have to read
 SHORT = 12
+
+_REVISION = re.compile(r"^REVISION=\"?(\d+)\.", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,51 @@ def _by_looking(folder: str) -> Source:
     return Source("", "files-" + total.hexdigest()[: 2 * SHORT])
 
 
+def _check(folder: str) -> None:
+    """See that there is a source tree.
+
+    :raises Refused: when there is none with NanoBSD.
+    """
+    if not os.path.isfile(os.path.join(folder, "tools", "tools", "nanobsd", "nanobsd.sh")):
+        raise Refused(
+            "{0} is no source tree of FreeBSD with NanoBSD".format(folder),
+            safe="nothing was built",
+            todo="fetch the source of the release to build, e.g. git clone -b releng/15.1 "
+            "https://git.freebsd.org/src.git, and give its path",
+        )
+
+
+def abi_of(folder: str, arch: str) -> str:
+    """The ABI of what a source tree makes, as pkg(8) has it: ``FreeBSD:15:amd64``.
+
+    Source: ``sys/conf/newvers.sh``, which sets ``REVISION="15.0"``.
+
+    :param arch: TARGET_ARCH.
+    :raises Refused: when there is no source tree with NanoBSD, or it does not say its release.
+    """
+    _check(folder)
+    path = os.path.join(folder, "sys", "conf", "newvers.sh")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            found = _REVISION.search(file.read())
+    except OSError:
+        found = None
+    if found is None:
+        raise Refused(
+            "which release the source tree {0} is of cannot be told (sys/conf/newvers.sh)".format(folder),
+            safe="nothing was built",
+            todo="give the path of a source tree of FreeBSD; or say the ABI (image_abi)",
+        )
+    return "FreeBSD:{0}:{1}".format(found.group(1), arch)
+
+
 def read_source(runner: Runner, folder: str) -> Source:
     """The state of the source tree in *folder*.
 
     :raises Refused: when there is no source tree with NanoBSD.
     :raises CommandError: when git fails.
     """
-    if not os.path.isfile(os.path.join(folder, "tools", "tools", "nanobsd", "nanobsd.sh")):
-        raise Refused(
-            "{0} is no source tree of FreeBSD with NanoBSD".format(folder),
-            safe="nothing was built",
-            todo="fetch the source of the release to build, e.g. git clone -b releng/13.2 "
-            "https://git.freebsd.org/src.git, and give its path",
-        )
+    _check(folder)
     if os.path.exists(os.path.join(folder, ".git")) and runner.query(["git", "--version"]).rc == 0:
         return _by_git(runner, folder)
     return _by_looking(folder)

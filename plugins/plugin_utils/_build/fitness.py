@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from typing import List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import KERNEL, ZFS, features_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree
 
 SHELL = "bin/sh"
@@ -32,6 +34,12 @@ _MACHINES: Mapping[str, int] = {
     "powerpc64": 21,
     "powerpc64le": 21,
 }
+
+#: machines that are started from our media
+STARTED = ("amd64", "i386")
+
+#: names that are another one's (machine(1) against ``uname -p``)
+_ALIASES = ("arm64",)
 
 _PERMIT_ROOT = re.compile(r"^\s*PermitRootLogin[ \t=]+\"?([\w-]+)", re.IGNORECASE | re.MULTILINE)
 _MATCH = re.compile(r"^\s*Match\s", re.IGNORECASE | re.MULTILINE)
@@ -71,6 +79,45 @@ def check(tree: Tree, arch: str, abi: str, release: str) -> None:
         )
 
 
+def settled(identity: Identity, tree: Tree, release: str) -> Identity:
+    """An identity with the architecture and the ABI that the system has, where it does not say them itself.
+
+    :param tree: with all sources in it.
+    :param release: what the tree says that it is; empty where it does not.
+    :raises Guarded: when that cannot be told.
+    """
+    arch = identity.arch or _architecture(tree)
+    if not arch:
+        raise Guarded(
+            "for which architecture the system is cannot be told: {0} is no program of one that is known".format(SHELL),
+            todo="say it (image_arch), or see what image_sources has",
+        )
+    major = _major(release)
+    if not identity.abi and not major:
+        raise Guarded(
+            "the ABI of the system cannot be told: it does not say which release it is (bin/freebsd-version)",
+            todo="say it (image_abi, as FreeBSD:15:{0}), or see what image_sources has".format(arch),
+        )
+    return replace(identity, arch=arch, abi=identity.abi or "FreeBSD:{0}:{1}".format(major, arch))
+
+
+def refuse_foreign(arch: str) -> None:
+    """Refuse an architecture whose machines could not be started from a medium of ours.
+
+    Media have the code of a BIOS (pmbr, gptboot, boot0: ``stand/i386``), and an EFI system partition with
+    ``BOOTX64.EFI``. FreeBSD builds gptboot.efi for all machines with EFI (``stand/efi/Makefile``), but a medium with
+    that alone, under the name of another machine, was never made or started here.
+
+    :raises Guarded: with what is missing.
+    """
+    if arch not in STARTED:
+        raise Guarded(
+            "images for {0} are not made: media for it would need an EFI system partition with another name and no "
+            "code of a BIOS, which nobody has tried".format(arch),
+            todo="take the sets of {0}; README.md says what works on which machines".format(STARTED[0]),
+        )
+
+
 def _major(release: str) -> str:
     found = re.match(r"(\d+)\.", release)
     return found.group(1) if found else ""
@@ -81,13 +128,31 @@ def _major_of_abi(abi: str) -> str:
     return parts[1] if len(parts) > 1 and parts[1].isdigit() else ""
 
 
-def _machine(tree: Tree) -> Optional[int]:
-    """For which machine the shell was compiled; ``None`` where it is no ELF file."""
+def _head(tree: Tree) -> bytes:
+    """How the shell begins; empty where it is no ELF file."""
     node = tree.follow(SHELL) if SHELL in tree else None
     head = node.content()[:20] if node is not None and node.kind == FILE else b""
-    if head[:4] != b"\x7fELF" or len(head) < 20:
-        return None
-    return int(struct.unpack(">H" if head[5] == 2 else "<H", head[18:20])[0])
+    return head if head[:4] == b"\x7fELF" and len(head) == 20 else b""
+
+
+def _is_big(head: bytes) -> bool:
+    """Whether a file is for a machine with the big end first (``EI_DATA``)."""
+    return head[5] == 2
+
+
+def _machine(tree: Tree) -> Optional[int]:
+    """For which machine the shell was compiled; ``None`` where it is no ELF file."""
+    head = _head(tree)
+    return int(struct.unpack(">H" if _is_big(head) else "<H", head[18:20])[0]) if head else None
+
+
+def _architecture(tree: Tree) -> str:
+    """The architecture that the shell was compiled for, as ``uname -p`` says it; empty where that is not known."""
+    machine = _machine(tree)
+    names = [name for name, number in _MACHINES.items() if number == machine and name not in _ALIASES]
+    if len(names) > 1:  # powerpc64 and powerpc64le
+        names = [name for name in names if name.endswith("le") != _is_big(_head(tree))]
+    return names[0] if names else ""
 
 
 def python_problems(tree: Tree) -> List[str]:

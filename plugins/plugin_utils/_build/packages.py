@@ -205,6 +205,7 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
                 licenses=tuple(sorted(str(each) for each in values.get("licenses") or ())),
                 options=tuple(sorted((str(key), str(value)) for key, value in (values.get("options") or {}).items())),
                 sha256=sha256,
+                flavor=str((values.get("annotations") or {}).get("flavor") or ""),
             ),
             abi=str(values.get("abi") or values.get("arch") or ""),
             needs=tuple(sorted(str(name) for name in values.get("deps") or {})),

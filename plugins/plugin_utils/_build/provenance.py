@@ -39,6 +39,14 @@ _KERNEL = re.compile(rb"@\(#\)FreeBSD ([\x20-\x7e]+)")
 _FOLDER = re.compile(rb"FreeBSD [\x20-\x7e]+\n {4}[^\x00\s]+@[^\x00\s]+:[^\x00\s]*/([^\x00/\s]+)\n")
 
 
+def kernel_release_of(kernel: bytes) -> str:
+    """What ``freebsd-version -k`` says of a kernel: the first word of what :func:`kernel_of` reads; empty where it says
+    nothing. Source: ``KERNEL_RE`` in ``bin/freebsd-version/freebsd-version.sh.in``
+    """
+    found = _KERNEL.search(kernel)
+    return found.group(1).decode("ascii").split(" ")[0] if found is not None else ""
+
+
 def kernel_of(kernel: bytes) -> Tuple[str, str]:
     """Source revision and configuration of a kernel; an empty string for what it does not say.
 
@@ -105,12 +113,14 @@ def describe(tree: Tree, inputs: Tuple[Input, ...] = (), packages: Tuple[Package
     """
     origin = said(tree)
     node = tree.nodes.get(KERNEL)
-    revision, kernel = kernel_of(node.content() if node is not None and node.kind == FILE else b"")
+    content = node.content() if node is not None and node.kind == FILE else b""
+    revision, kernel = kernel_of(content)
     origin = replace(
         origin,
         release=release_in(tree),
         revision=origin.revision or revision,
         kernel=origin.kernel or kernel,
+        kernel_release=origin.kernel_release or kernel_release_of(content),
         collection=collection_version(),
     )
     return origin.added(inputs, packages)

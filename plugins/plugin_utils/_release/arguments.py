@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import BOOT0, GPT, SCHEMES, Form
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
 
@@ -29,6 +30,8 @@ TERMS: Dict[str, Dict[str, Any]] = {
     "channel_not_after": {"type": "int"},
     "replace": {"type": "bool", "default": False},
     "sbom": {"type": "bool"},
+    "sbom_vex": {"type": "bool", "default": False},
+    **look.ARGUMENTS,
 }
 
 
@@ -38,8 +41,12 @@ def _texts(values: Mapping[Any, Any]) -> List[Tuple[str, str]]:
     return sorted(found.items())
 
 
-def terms_of(arguments: Mapping[str, Any]) -> Terms:
-    """What the arguments of :data:`TERMS` say."""
+def terms_of(arguments: Mapping[str, Any], find: Callable[[Any], Any]) -> Terms:
+    """What the arguments of :data:`TERMS` say.
+
+    :param find: where a file of the site is.
+    :raises Refused: for what they must not say.
+    """
     return Terms(
         output=str(arguments["output"]),
         signing_key=str(arguments["signing_key"]),
@@ -52,6 +59,8 @@ def terms_of(arguments: Mapping[str, Any]) -> Terms:
         channel_not_after=arguments["channel_not_after"],
         replace=arguments["replace"],
         sbom=arguments["sbom"],
+        sbom_vex=arguments["sbom_vex"],
+        holes=look.order_of(arguments, find).here,
     )
 
 

@@ -220,7 +220,12 @@ def _facts(subject: Subject) -> Dict[str, str]:
     facts.update({key: str(image.get(key, "")) for key in ("version", "seq", "min_seq", "arch", "abi", "pool")})
     origin = subject.origin
     if origin is not None:
-        facts.update({key: getattr(origin, key) for key in ("method", "release", "revision", "kernel", "collection")})
+        facts.update(
+            {
+                key: getattr(origin, key)
+                for key in ("method", "release", "revision", "kernel", "kernel_release", "collection")
+            }
+        )
         facts.update({"input " + each.name: "SHA-256 " + each.sha256[:16] for each in origin.inputs})
     return {key: value for key, value in facts.items() if value}
 

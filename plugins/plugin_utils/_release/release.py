@@ -45,6 +45,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import manifest_name
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.writer import Writer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, source
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.match import subject_of as subject_of_origin
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import Audited
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import delta, medium, pack, sbom
@@ -112,6 +115,8 @@ class Terms:
     :param rings: which version each ring of the channel should run; rings that are not named stay as they are.
     :param bad: images that nobody should run, by version or id, and why; an empty reason takes one off the list.
     :param sbom: whether there is to be a bill of materials; ``None`` for where one can be made.
+    :param sbom_vex: whether it has the known holes of the image.
+    :param holes: what an image is compared with for that.
     """
 
     output: str
@@ -125,6 +130,8 @@ class Terms:
     channel_not_after: Optional[int] = None
     replace: bool = False
     sbom: Optional[bool] = None
+    sbom_vex: bool = False
+    holes: look.Order = look.Order(source.Terms(fetch=False))  # noqa: RUF009 - it cannot be changed
 
 
 class Progress:
@@ -162,8 +169,10 @@ def check_terms(terms: Terms, runner: Runner) -> None:
             "this machine cannot compress with {0}".format(", ".join(missing)),
             todo="install the Python package zstandard where Ansible runs",
         )
-    if terms.sbom:
+    if terms.sbom or terms.sbom_vex:
         sbom.check_available()
+    if terms.sbom_vex:
+        look.check(terms.holes, "image_sbom_vex")
 
 
 class Look(NamedTuple):
@@ -361,8 +370,8 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     :returns: its manifest (``None`` in check mode when there would be a new one), and whether anything is new.
     :raises FleetError: when anything fails; what was published before is as it was.
     """
-    look = look_inside(image)
-    identity, build = look.identity, look.build
+    inside = look_inside(image)
+    identity, build = inside.identity, inside.build
     folder = Folder(terms.output)
     size = os.path.getsize(image)
     if size % GRID:
@@ -389,7 +398,8 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
         files[FILES] = press.write(".files.xz", listing_of(image).encode())
     if sbom_wanted(terms) and SBOM not in files:
         # of what does not say where it comes from there is at least who made it be an image
-        raw = sbom.make(identity, build, ident, look.origin or Origin(""), look.moment)
+        origin = inside.origin or Origin("")
+        raw = sbom.make(identity, build, ident, origin, inside.moment, _holes(terms, identity, origin, say))
         files[SBOM] = press.write(".cdx.json", raw)
     elif terms.sbom is None and SBOM not in files:
         say("the Python package {0} is not installed: there will be no bill of materials".format(sbom.LIBRARY))
@@ -400,7 +410,7 @@ def publish(terms: Terms, image: str, order: Order, runner: Runner, say: Say) ->
     for form in order.media:
         if form.kind not in files:
             say("laying out a medium ({0})".format(form.scheme))
-            files[form.kind] = press.medium(look.code, form)
+            files[form.kind] = press.medium(inside.code, form)
     offers.sort(key=lambda offer: (offer.base or "", offer.codec))
     raw = replace(draft, files=files, offers=offers).encode()
     manifest = folder.add(runner, raw, terms.signing_key, terms.replace)
@@ -424,6 +434,24 @@ def wanting(folder: Folder, identity: Identity, found: Manifest, order: Order, t
 def sbom_wanted(terms: Terms) -> bool:
     """Whether there is to be a bill of materials: by default, where one can be made."""
     return sbom.available() if terms.sbom is None else terms.sbom
+
+
+def _holes(terms: Terms, identity: Identity, origin: Origin, say: Say) -> Optional[Audited]:
+    """The known holes of an image, where they are asked for.
+
+    :raises FleetError: when there is nothing to compare it with.
+    """
+    if not terms.sbom_vex:
+        return None
+    title = "{0}-{1}".format(identity.name, identity.version)
+    subject = subject_of_origin(title, origin)
+    if not subject.things:  # no holes in the bill of materials would mean that there are none
+        raise Refused(
+            "{0} does not say what is in it, so nothing is known of its holes".format(title),
+            safe="it was not published",
+            todo="leave image_sbom_vex out",
+        )
+    return look.look(subject, terms.holes, time.time(), say)[0]
 
 
 def _left_of_refused(folder: Folder, identity: Identity) -> str:

@@ -10,19 +10,31 @@ library cyclonedx-python-lib, which is only needed where images are published.
 
 from __future__ import annotations
 
+import urllib.parse
 import uuid
 from datetime import datetime, timezone
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.exceptions import Accepted
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.match import PACKAGE, Finding, Thing
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import Audited
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 
 try:
-    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model import HashAlgorithm, HashType, Property, XsUri
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.impact_analysis import ImpactAnalysisJustification, ImpactAnalysisState
     from cyclonedx.model.license import DisjunctiveLicense
+    from cyclonedx.model.vulnerability import (
+        BomTarget,
+        Vulnerability,
+        VulnerabilityAdvisory,
+        VulnerabilityAnalysis,
+        VulnerabilitySource,
+    )
     from cyclonedx.output.json import JsonV1Dot6
     from cyclonedx.spdx import is_supported_id
     from packageurl import PackageURL
@@ -32,6 +44,9 @@ else:
     _FOUND = True
 
 LIBRARY = "cyclonedx-python-lib"
+
+#: the component that stands for the system, userland and kernel
+SYSTEM = "system"
 
 
 def available() -> bool:
@@ -56,9 +71,16 @@ def _properties(pairs: Iterable[Tuple[str, str]]) -> List[Any]:
 
 
 def _purl(name: str, version: str, namespace: Optional[str], **qualifiers: str) -> Any:
-    """The package URL. The specification has no type for FreeBSD and its ports, so it is the generic one."""
+    """The package URL. The specification has no type for FreeBSD and its ports (16f3d0e of package-url/purl-spec), and
+    demands that a type be registered, so it is the generic one.
+    """
     given = {key: value for key, value in qualifiers.items() if value}
     return PackageURL("generic", namespace, name, version or None, given)
+
+
+def _reference(name: str) -> str:
+    """The component that stands for a package."""
+    return "package:" + name
 
 
 def _package(package: Package, abi: str) -> Any:
@@ -66,8 +88,8 @@ def _package(package: Package, abi: str) -> Any:
         type=ComponentType.LIBRARY,  # what CycloneDX recommends where one cannot tell
         name=package.name,
         version=package.version,
-        bom_ref="package:" + package.name,
-        purl=_purl(package.name, package.version, "freebsd", arch=abi, origin=package.origin),
+        bom_ref=_reference(package.name),
+        purl=_purl(package.name, package.version, "freebsd", arch=abi, flavor=package.flavor, origin=package.origin),
         # ports name licences in words of their own; what SPDX does not know stays a name
         licenses=[
             DisjunctiveLicense(id=each) if is_supported_id(each) else DisjunctiveLicense(name=each)
@@ -83,13 +105,14 @@ def _package(package: Package, abi: str) -> Any:
 
 def _system(origin: Origin) -> Any:
     said = [("method", origin.method), ("revision", origin.revision), ("kernel", origin.kernel)]
+    said += [("kernel_release", origin.kernel_release)]
     said += [("option:" + name, value) for name, value in origin.options]
     said += [("input:" + each.name, "sha256:" + each.sha256) for each in origin.inputs]
     return Component(
         type=ComponentType.OPERATING_SYSTEM,
         name="FreeBSD",
         version=origin.release or None,
-        bom_ref="system",
+        bom_ref=SYSTEM,
         purl=_purl("freebsd", origin.release, None),
         properties=_properties(said),
     )
@@ -106,11 +129,63 @@ def _collection(origin: Origin) -> Any:
     )
 
 
-def make(identity: Identity, build: str, ident: str, origin: Origin, moment: int) -> bytes:
-    """The bill of materials of an image; the same for the same image.
+def _analysis(finding: Finding, accepted: Optional[Accepted]) -> Any:
+    """What is known of a hole. One that nobody has looked into is in triage: that a version has it does not say that
+    the image can be attacked by it.
+    """
+    if accepted is None:
+        return VulnerabilityAnalysis(state=ImpactAnalysisState.IN_TRIAGE, detail=finding.doubt or None)
+    why = accepted.justification
+    return VulnerabilityAnalysis(
+        state=ImpactAnalysisState.NOT_AFFECTED,
+        justification=ImpactAnalysisJustification(why) if why else None,
+        detail="{0} (until {1})".format(accepted.reason, accepted.until),
+    )
+
+
+def _vulnerabilities(audited: Audited, reference: Callable[[Thing], str]) -> List[Any]:
+    """The known holes of an image, one for each name that scanners know.
+
+    :param reference: the component that has one.
+    """
+    findings: List[Tuple[Finding, Optional[Accepted]]] = [(each, None) for each in audited.open]
+    findings += list(audited.accepted)
+    made: List[Any] = []
+    for number, (finding, accepted) in enumerate(findings):
+        advisory = finding.advisory
+        upgrade = "{0} {1}".format(finding.thing.name, finding.fixed) if finding.fixed else ""
+        made += [
+            Vulnerability(
+                bom_ref="hole:{0}:{1}".format(number, name),
+                id=name,
+                source=VulnerabilitySource(name="VuXML", url=XsUri(advisory.url)),
+                description=advisory.topic or None,
+                recommendation="upgrade to {0}".format(upgrade) if upgrade else None,
+                advisories=[VulnerabilityAdvisory(url=XsUri(advisory.url))],
+                analysis=_analysis(finding, accepted),
+                affects=[BomTarget(ref=reference(finding.thing))],
+            )
+            for name in advisory.names
+        ]
+    return made
+
+
+def _component_of(thing: Thing) -> str:
+    return _reference(thing.name) if thing.kind == PACKAGE else SYSTEM
+
+
+def _serial(ident: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_URL, "urn:sha256:" + ident)
+
+
+def make(
+    identity: Identity, build: str, ident: str, origin: Origin, moment: int, audited: Optional[Audited] = None
+) -> bytes:
+    """The bill of materials of an image; the same for the same image, and the same known holes.
 
     :param ident: the image's id.
     :param moment: the time of the image in seconds since the epoch.
+    :param audited: the known holes that it is to have.
     """
     image = Component(
         type=ComponentType.FIRMWARE,
@@ -124,8 +199,41 @@ def make(identity: Identity, build: str, ident: str, origin: Origin, moment: int
     parts += [_package(each, identity.abi) for each in origin.packages]
     bom = Bom(
         components=parts,
-        serial_number=uuid.uuid5(uuid.NAMESPACE_URL, "urn:sha256:" + ident),
+        serial_number=_serial(ident),
         metadata=BomMetaData(component=image, timestamp=datetime.fromtimestamp(moment, timezone.utc)),
+        vulnerabilities=_vulnerabilities(audited, _component_of) if audited is not None else (),
     )
     bom.register_dependency(image, parts)
+    return _text(bom)
+
+
+def vex(title: Tuple[str, str], ident: str, audited: Audited, at: float) -> bytes:
+    """The known holes of a published image as of now, which refer to its bill of materials (a BOM-Link of CycloneDX).
+
+    :param title: name and version of the image; ``ident`` is its id.
+    :param at: now, in seconds since the epoch.
+    """
+    name, version = title
+    image = Component(
+        type=ComponentType.FIRMWARE,
+        name=name,
+        version=version,
+        bom_ref="image",
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=ident)],
+    )
+    link = "urn:cdx:{0}/1#".format(_serial(ident))
+
+    def component(thing: Thing) -> str:
+        return link + urllib.parse.quote(_component_of(thing), safe=":")
+
+    return _text(
+        Bom(
+            serial_number=uuid.uuid5(uuid.NAMESPACE_URL, "urn:sha256:{0}#vex-{1:.0f}".format(ident, at)),
+            metadata=BomMetaData(component=image, timestamp=datetime.fromtimestamp(at, timezone.utc)),
+            vulnerabilities=_vulnerabilities(audited, component),
+        )
+    )
+
+
+def _text(bom: Any) -> bytes:
     return (JsonV1Dot6(bom).output_as_string(indent=1) + "\n").encode("utf-8")

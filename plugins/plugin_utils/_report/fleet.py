@@ -24,8 +24,10 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import (
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import Audited
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import holes as known_holes
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Answer, Image, Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, judge
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import moment, plain
@@ -44,6 +46,7 @@ class Host:
     :param target: what it should run.
     :param findings: what is not normal; the worst of it is its condition.
     :param remarks: what else there is to say.
+    :param holes: the known holes of what it runs; ``None`` where that is not known, or nobody asked.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Host:
     target: Optional[Target]
     findings: Tuple[Finding, ...]
     remarks: Tuple[str, ...] = ()
+    holes: Optional[Audited] = None
 
     @property
     def known(self) -> Optional[Known]:
@@ -83,19 +87,23 @@ def host_of(
     target: Optional[Target],
     remarks: Sequence[str] = (),
     terms: backups.Terms = backups.Terms(0),  # noqa: B008 - it cannot be changed
+    holes: Optional[Audited] = None,
+    degraded: bool = False,
 ) -> Host:
     """A host, judged.
 
     :param terms: of its backups.
+    :param holes: the known holes of what it runs; ``degraded``: whether they make it so.
     """
     if answer.known is None:
         return Host(name, plain(site), answer, target, (Finding(answer.silent, answer.reason),), tuple(remarks))
     found = list(answer.known.findings)
     behind = judge(answer.known, target)
     found += [behind] if behind else []
-    found += backups.judge(answer.known, terms)
+    found += backups.judge(answer.known, terms) + known_holes.judge(holes, degraded)
     told = [*answer.known.remarks, *remarks, *(backups.remarks(answer.known, terms) if terms.at else ())]
-    return Host(name, plain(site), answer, target, tuple(found), tuple(told))
+    told += known_holes.remarks(holes, degraded)
+    return Host(name, plain(site), answer, target, tuple(found), tuple(told), holes)
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,7 @@ class Fleet:
     :param at: when, in seconds since the epoch.
     :param backup_hours: how old a backup may be; 0 where nobody wants to know.
     :param verified_hours: how long ago the last look into one may be; 0 likewise.
+    :param holes: what the known holes of the hosts are; ``None`` where nobody asked.
     """
 
     hosts: Tuple[Host, ...]
@@ -114,6 +123,7 @@ class Fleet:
     at: float
     backup_hours: int = 0
     verified_hours: int = 0
+    holes: Optional[known_holes.Holes] = None
 
     @property
     def terms(self) -> backups.Terms:
@@ -178,11 +188,16 @@ def natural(name: str) -> Tuple[Any, ...]:
 
 
 def fleet_of(
-    hosts: Sequence[Host], remarks: Sequence[str], at: float, backup_hours: int = 0, verified_hours: int = 0
+    hosts: Sequence[Host],
+    remarks: Sequence[str],
+    at: float,
+    backup_hours: int = 0,
+    verified_hours: int = 0,
+    holes: Optional[known_holes.Holes] = None,
 ) -> Fleet:
     """The report on some hosts."""
     ordered = sorted(hosts, key=lambda host: natural(host.name))
-    return Fleet(tuple(ordered), tuple(plain(each) for each in remarks), at, backup_hours, verified_hours)
+    return Fleet(tuple(ordered), tuple(plain(each) for each in remarks), at, backup_hours, verified_hours, holes)
 
 
 def totals(fleet: Sequence[Host]) -> str:
@@ -220,6 +235,7 @@ def entry(host: Host, at: float) -> Dict[str, Any]:
         "wants": _target(host.target),
         "behind": host.behind,
         "degraded": any(each.condition == DEGRADED for each in host.findings),
+        "holes": known_holes.entry(host.holes),
     }
     for key in ("state", "hostname", "arch", "release", "runs", "other", "pool", "disks", "transaction"):
         values[key] = None
@@ -284,6 +300,7 @@ def document(fleet: Fleet) -> Dict[str, Any]:
             )
             for target, hosts in fleet.targets
         ],
+        "holes": known_holes.total(fleet.holes),
         "hosts": [entry(host, fleet.at) for host in fleet.hosts],
     }
 

@@ -9,22 +9,20 @@ from __future__ import annotations
 import datetime
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import eol
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, facts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.backups import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of, host_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.holes import Holes
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Find, Target, Wish, problems, target_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import plain
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._sites import site_of
 
 #: the variables that say from where a host takes its images; the first that is set counts
 REPOSITORIES = ("report_repository", "upgrade_repository", "nanozfs_repository")
 
-#: for how long before the end of support a report speaks of it (days)
-SOON = 60
-
-Support = Mapping[str, datetime.date]
+Support = eol.Table
+Compare = Callable[[Mapping[str, facts.Answer]], Holes]
 Resolve = Callable[[Mapping[str, Any], str], str]
 
 
@@ -42,35 +40,14 @@ class Source(NamedTuple):
 def support_of(given: Mapping[str, Any]) -> Support:
     """Until when each release has support.
 
-    :param given: by the release, ``13.2-RELEASE``, a date as ``2024-06-30``.
+    :param given: what a site knows better: by the release, ``13.2-RELEASE``, a date as ``2024-06-30``.
     :raises Refused: for what is no date.
     """
-    found: Dict[str, datetime.date] = {}
-    for release, text in given.items():
-        try:
-            found[str(release)] = datetime.date.fromisoformat(str(text).strip())
-        except ValueError:
-            raise Refused(
-                "report_support: {0!r} of {1} is no date".format(plain(text), plain(release)),
-                safe="nothing was looked at",
-                todo="write it as 2024-06-30; https://www.freebsd.org/security/ has the dates",
-            )
-    return found
-
-
-def supported_until(known: Known, support: Support) -> Optional[datetime.date]:
-    """Until when the release has support that a host runs; ``None`` where nobody said. A patch level has that of its
-    release.
-    """
-    return support.get(known.system) or support.get(known.system.rpartition("-p")[0])
+    return eol.table().corrected(given)
 
 
 def _support_remark(known: Known, support: Support, today: datetime.date) -> str:
-    until = supported_until(known, support)
-    if until is None or (until - today).days > SOON:
-        return ""
-    ends = "ends" if until >= today else "ended"
-    return "support of {0} {1} on {2}".format(known.system, ends, until)
+    return support.told(known.system, today) if known.system else ""
 
 
 def assemble(
@@ -82,6 +59,7 @@ def assemble(
     at: float,
     backup_hours: int = 0,
     verified_hours: int = 0,
+    compare: Optional[Compare] = None,
 ) -> Fleet:
     """The report.
 
@@ -90,6 +68,7 @@ def assemble(
     :param at: now, in seconds since the epoch.
     :param backup_hours: how old the last good backup of a host may be; 0 where nobody wants to know.
     :param verified_hours: how long ago the last look into a backup may be; 0 likewise.
+    :param compare: finds the known holes of hosts, by what they said; ``None`` where nobody wants to know.
     """
     today = datetime.datetime.fromtimestamp(at, datetime.timezone.utc).date()
     sites = {name: _site(each.variables, resolve) for name, each in sources.items()}
@@ -98,16 +77,22 @@ def assemble(
         for name, each in sources.items()
     }
     said, common = addresses.compare(places, plan)
+    answers = {name: facts.answer(source.result) for name, source in sources.items()}
+    holes = compare(answers) if compare is not None else None
+    terms = Terms(at, backup_hours, verified_hours)
     hosts = []
     for name, source in sources.items():
-        answer = facts.answer(source.result)
+        answer = answers[name]
         target = target_of(_wish(source.variables, resolve), answer.known, find)
         remarks = list(said[name])
         if answer.known:
             remarks += filter(None, [_support_remark(answer.known, support, today)])
-        hosts.append(host_of(name, sites[name], answer, target, remarks, Terms(at, backup_hours, verified_hours)))
+        those = holes.hosts.get(name) if holes else None
+        degraded = bool(holes and holes.degraded)
+        hosts.append(host_of(name, sites[name], answer, target, remarks, terms, those, degraded))
     targets: Dict[str, Optional[Target]] = {host.name: host.target for host in hosts}
-    return fleet_of(hosts, [*common, *problems(targets.values())], at, backup_hours, verified_hours)
+    told = [*common, *problems(targets.values()), *(holes.remarks if holes else ())]
+    return fleet_of(hosts, told, at, backup_hours, verified_hours, holes)
 
 
 def _site(variables: Mapping[str, Any], resolve: Resolve) -> str:

@@ -21,11 +21,11 @@ import jinja2
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, plots
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, holes, plots
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Transaction
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.history import History
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Support, supported_until
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Support
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import duration, moment, plain, size
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -135,7 +135,7 @@ def _images(fleet: Fleet, support: Support, today: datetime.date) -> List[Dict[s
         image.setdefault("release", known.origin.release if known.origin else known.release)
         image.setdefault("packages", known.origin.package_count if known.origin else None)
         image.setdefault("method", known.origin.method if known.origin else "")
-        until = supported_until(known, support)
+        until = support.date(known.system)
         image.setdefault("until", until.isoformat() if until else "")
         image.setdefault("past", bool(until and until < today))
         image["bad"] = bad.pop(running.id, 0) if running.id in bad else image.get("bad", 0)
@@ -172,6 +172,7 @@ def _host(number: int, host: Host, support: Support, today: datetime.date) -> Di
         "remarks": host.remarks,
         "target": host.target,
         "known": known,
+        "holes": plain(host.holes.words) if host.holes else "",
     }
     if known is not None:
         shown.update(_facts(known, support, today))
@@ -179,7 +180,7 @@ def _host(number: int, host: Host, support: Support, today: datetime.date) -> Di
 
 
 def _facts(known: Known, support: Support, today: datetime.date) -> Dict[str, Any]:
-    until = supported_until(known, support)
+    until = support.date(known.system)
     transaction = known.transaction
     phases = timeline(transaction) if transaction else []
     return {
@@ -288,6 +289,7 @@ def render(fleet: Fleet, past: History, support: Support, title: str) -> str:
         ],
         targets=_targets(fleet, keys),
         images=_images(fleet, support, today),
+        holes=holes.shown(fleet.holes),
         backups=_backups(fleet, keys),
         remarks=fleet.remarks,
         plots=plots.over_time(past, names, fleet.at) + plots.of_upgrades(past, names, fleet.at),

@@ -11,13 +11,13 @@ from typing import Dict, List, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, holes
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.backups import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Origin
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host, totals
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import NAMED, plain
 
-TITLES = ("HOST", "STATE", "SITE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL", "BACKUP")
+TITLES = ("HOST", "STATE", "SITE", "RUNS", "FROM", "OTHER", "POOL", "JOURNAL", "BACKUP", "HOLES")
 
 #: characters of a cell; the name of a host may be longer
 CELL = 32
@@ -59,10 +59,10 @@ def row(host: Host, terms: Terms) -> List[str]:
     :param terms: of backups.
     """
     known = host.known
-    facts = ["-"] * 6
+    facts = ["-"] * 6 + [holes.cell(host.holes)]
     if known is not None:
         facts = [known.running.title, known.running.slice, _other(known), _pool(known), _journal(known)]
-        facts.append(backups.cell(known, terms))
+        facts += [backups.cell(known, terms), holes.cell(host.holes)]
     cells = [plain(each) for each in [host.condition, host.site or "-", *facts]]
     return [plain(host.name)] + [each if len(each) <= CELL else each[: CELL - 1] + "…" for each in cells]
 
@@ -170,6 +170,7 @@ def table(fleet: Fleet, packages: bool = False) -> List[str]:
     rows = [list(TITLES)] + [row(host, fleet.terms) for host in fleet.hosts]
     left = set() if any(each[2] != "-" for each in rows[1:]) else {TITLES.index("SITE")}
     left |= set() if fleet.has_backups else {TITLES.index("BACKUP")}
+    left |= set() if fleet.holes is not None else {TITLES.index("HOLES")}
     shown = [number for number in range(len(TITLES)) if number not in left]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
     lines = ["  ".join(cells[number].ljust(widths[number]) for number in shown).rstrip() for cells in rows]

@@ -9,21 +9,12 @@ from __future__ import annotations
 import datetime
 from typing import List
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import LONGEST, plain
 
-#: characters of one cell or remark; what a host says has no limit of its own
-LONGEST = 300
+__all__ = ["LONGEST", "NAMED", "duration", "moment", "plain", "size"]
 
 #: names of hosts that a line has
 NAMED = 3
-
-
-def plain(text: object) -> str:
-    """What a host says, on one line, without what a terminal would obey, and not for ever."""
-    head = str(text)[: LONGEST * 20]
-    line = " ".join(head.split())
-    shown = printable(line[: LONGEST + 1])
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
 def size(count: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any, List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import features, fitness
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import features, fitness, layout
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Node, Tree
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
@@ -131,3 +131,45 @@ def test_a_build_says_it(images: Images, tmp_path: Any) -> None:
     build.plan(images.definition("1.1", 11), str(tmp_path), lambda text: None, warned.append)
     (found,) = [text for text in warned if "lets nobody in over the network" in text]
     assert "image_recovery_ssh_keys" in found and "PermitRootLogin" in found
+
+
+def identity(**more: str) -> layout.Identity:
+    return layout.Identity(name="web", version="1.0", seq=1, min_seq=0, pool="tank", **{"arch": "", "abi": "", **more})
+
+
+@pytest.mark.parametrize(
+    "content, release, arch, abi",
+    [
+        (elf(62), "15.1-RELEASE-p2", "amd64", "FreeBSD:15:amd64"),
+        (elf(183), "14.4-RELEASE", "aarch64", "FreeBSD:14:aarch64"),
+        (elf(21), "15.0-STABLE", "powerpc64le", "FreeBSD:15:powerpc64le"),
+        (elf(21, 2), "15.0-STABLE", "powerpc64", "FreeBSD:15:powerpc64"),
+        (elf(243), "15.0-RELEASE", "riscv64", "FreeBSD:15:riscv64"),
+    ],
+)
+def test_what_the_sets_are_for(content: bytes, release: str, arch: str, abi: str) -> None:
+    tree = good()
+    shell(tree, content)
+    found = fitness.settled(identity(), tree, release)
+    assert (found.arch, found.abi) == (arch, abi)
+    fitness.check(tree, found.arch, found.abi, release)
+    said = fitness.settled(identity(arch="amd64", abi="FreeBSD:13:amd64"), tree, release)
+    assert (said.arch, said.abi) == ("amd64", "FreeBSD:13:amd64"), "what is said is judged, not replaced"
+
+
+@pytest.mark.parametrize(
+    "content, release, says", [(b"#!/bin/sh", "15.1-RELEASE", "image_arch"), (elf(62), "", "image_abi")]
+)
+def test_what_cannot_be_told_has_to_be_said(content: bytes, release: str, says: str) -> None:
+    tree = good()
+    shell(tree, content)
+    with pytest.raises(Guarded) as caught:
+        fitness.settled(identity(), tree, release)
+    assert says in caught.value.todo
+    assert fitness.settled(identity(arch="amd64", abi="FreeBSD:15:amd64"), tree, release).abi == "FreeBSD:15:amd64"
+
+
+def test_machines_that_no_medium_is_for() -> None:
+    fitness.refuse_foreign("amd64")
+    with pytest.raises(Guarded, match="images for aarch64 are not made"):
+        fitness.refuse_foreign("aarch64")

@@ -94,6 +94,8 @@ def origin_in(tree: Tree) -> Origin:
 )
 def test_what_a_kernel_says(kernel: bytes, expected: Any) -> None:
     assert provenance.kernel_of(kernel) == expected
+    release = provenance.kernel_release_of(kernel)
+    assert release == ("" if expected == ("", "") and b"@(#)" not in kernel else "13.2-RELEASE")
 
 
 def test_the_version_of_the_collection_is_that_of_the_checkout_or_of_what_was_installed() -> None:
@@ -107,6 +109,7 @@ class TestInTheImage:
         tree, _build = build.plan(images.definition("1.1", 11), str(tmp_path), print)
         origin = origin_in(tree)
         assert (origin.method, origin.release, origin.kernel) == ("sets", "13.2-RELEASE-p4", "GENERIC")
+        assert origin.kernel_release == "13.2-RELEASE-p4"
         assert origin.revision == "releng/13.2-n254633-4c7ea1e1f3a2" and origin.collection
         assert not origin.inputs and not origin.packages
 

@@ -154,7 +154,9 @@ def test_a_repository_that_cannot_be_asked_is_a_remark(tmp_path: Any) -> None:
     }
     for signers, words in ((["x ssh-ed25519 AAAA"], "cannot be told: "), ([], "whose signatures count is not known")):
         find = finder(Runner(local_execute), signers, [])
-        fleet = hosts.assemble(sources, lambda variables, name: str(variables.get(name) or ""), find, {}, {}, NOW)
+        fleet = hosts.assemble(
+            sources, lambda variables, name: str(variables.get(name) or ""), find, {}, hosts.support_of({}), NOW
+        )
         assert len(fleet.remarks) == 2 and all("ring:stable of web" in each for each in fleet.remarks)
         assert any(words in each for each in fleet.remarks) and fleet.counts == {"normal": 3}
 
@@ -184,7 +186,9 @@ def test_a_ring_is_what_somebody_trusted_has_signed(images: Images, tmp_path: An
 
     def report(signers: List[str]) -> Any:
         find = finder(runner, signers, [])
-        return hosts.assemble(sources, lambda variables, name: str(variables.get(name) or ""), find, {}, {}, NOW)
+        return hosts.assemble(
+            sources, lambda variables, name: str(variables.get(name) or ""), find, {}, hosts.support_of({}), NOW
+        )
 
     fleet = report([images.signer])
     assert [each.condition for each in fleet.hosts] == ["behind", "normal", "behind", "normal"]

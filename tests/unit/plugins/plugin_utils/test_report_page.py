@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import facts, history, page, plots
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of, host_of
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import support_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Wish
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils.test_report import NOW, TARGET, host, told
 
@@ -52,9 +53,9 @@ class Reader(HTMLParser):
 
 
 def rendered(
-    fleet: Fleet, past: history.History = history.NOTHING, support: Optional[Dict[str, datetime.date]] = None
+    fleet: Fleet, past: history.History = history.NOTHING, support: Optional[Dict[str, str]] = None
 ) -> Tuple[str, Reader]:
-    text = page.render(fleet, past, support or {}, "Web <fleet>")
+    text = page.render(fleet, past, support_of(support or {}), "Web <fleet>")
     reader = Reader()
     reader.feed(text)
     reader.close()
@@ -238,7 +239,7 @@ def test_what_a_page_says() -> None:
     )
     text, reader = rendered(
         told({"web-1": {"host": says}}, TARGET, {"web-1": "site-a"}),
-        support={"13.2-RELEASE": datetime.date(2024, 6, 30)},
+        support={"13.2-RELEASE": "2024-06-30"},
     )
     said = " ".join(" ".join(reader.text).split())
     for words in (
@@ -265,7 +266,10 @@ def test_an_image_that_the_fleet_calls_bad_counts(ident: Optional[str]) -> None:
     running = {"name": "web", "version": "1.1", "slice": "nz-b", "id": ident, "build": "c" * 16, "bad": "it eats mail"}
     own = {"phase": "idle", "bad": ["b" * 64, "d" * 64]} if ident else {"phase": "idle"}
     fleet = told({"web-1": {"host": host(running=running)}, "web-2": {"host": host(running=running, journal=own)}})
-    found = {each["id"]: (each["hosts"], each["bad"]) for each in page._images(fleet, {}, datetime.date(2026, 1, 1))}
+    found = {
+        each["id"]: (each["hosts"], each["bad"])
+        for each in page._images(fleet, support_of({}), datetime.date(2026, 1, 1))
+    }
     assert found == ({"b" * 64: (2, 2), "d" * 64: (0, 1)} if ident else {"": (2, 2)})
 
 
