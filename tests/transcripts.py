@@ -15,6 +15,9 @@ FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures", 
 #: of the release that differs most; see its README.md
 FIXTURES_15 = os.path.join(os.path.dirname(FIXTURES), "freebsd-15.0")
 
+#: where those of a release are
+RELEASES = {"13.2": FIXTURES, "15.0": FIXTURES_15}
+
 #: stands at the end of an output that does not end with a line end
 _OPEN_END = "\\ no newline at end\n"
 
@@ -55,9 +58,9 @@ def _open(text: str) -> str:
     return text[: -len(_OPEN_END) - 1] if text.endswith(_OPEN_END) else text
 
 
-def names(directory: str) -> List[str]:
+def names(directory: str, fixtures: str = FIXTURES) -> List[str]:
     """Names of the transcripts of a directory, in the order of recording, without their ending."""
-    return sorted(name[:-4] for name in os.listdir(os.path.join(FIXTURES, directory)) if name.endswith(".txt"))
+    return sorted(name[:-4] for name in os.listdir(os.path.join(fixtures, directory)) if name.endswith(".txt"))
 
 
 def load(directory: str, name: str, fixtures: str = FIXTURES) -> Transcript:

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.tests.model import pools, streams
+from ansible_collections.nanozfs.fleet.tests.model.machine import FIRST_RELEASE
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine as Model
 
 MIB = 1 << 20
@@ -113,6 +114,17 @@ class Machine(ABC):
     def _translated(self, text: str) -> str:
         return self._own.sub(lambda found: self._names[found.group(1)], text)
 
+    def zfs_version(self) -> str:
+        """The version of its ZFS, of the form ``2.1``: of the kernel's part, which decides what is stored.
+
+        :raises MachineError: when it does not say.
+        """
+        answer = self.run(["zfs", "version"])
+        found = re.search(r"^zfs-kmod-(\d+\.\d+)\.", answer.out, re.MULTILINE)
+        if found is None:
+            raise MachineError("{0} does not say which ZFS it has: {1}".format(self.title, answer))
+        return found.group(1)
+
     def execute(self, argv: Sequence[str], stdin: Optional[str] = None) -> Tuple[int, str, str]:
         """Like :meth:`run`, in the form that ``module_utils._freebsd.command.Runner`` takes."""
         answer = self.run(argv, stdin)
@@ -123,13 +135,15 @@ class ModelMachine(Machine):
     """The model.
 
     :param folder: an empty one for what it keeps.
+    :param release: of FreeBSD.
     """
 
-    def __init__(self, folder: str) -> None:
-        super().__init__("the model", {"d{0}".format(n): "ada{0}".format(n) for n in range(1, DISKS + 1)})
+    def __init__(self, folder: str, release: str = FIRST_RELEASE) -> None:
+        super().__init__("the model of " + release, {"d{0}".format(n): "ada{0}".format(n) for n in range(1, DISKS + 1)})
         self._home = os.path.join(folder, "machine")
         self._away: Dict[str, Dict[str, object]] = {}
         self._hostid = HOSTID
+        self._release = release
         self.model = Model(self._home)
 
     def clear(self, disks: int) -> None:
@@ -137,7 +151,7 @@ class ModelMachine(Machine):
         shutil.rmtree(self._home, ignore_errors=True)
         self._away.clear()
         self._hostid = HOSTID
-        self.model = Model.create(self._home)
+        self.model = Model.create(self._home, release=self._release)
         for name in list(self.disks.values())[:disks]:
             self.model.add_disk(name, DISK_SIZE)
         self.cut()
@@ -263,9 +277,9 @@ class GuestMachine(Machine):
         return self._do(self._MOUNTED + 'cat "/mnt/$2" 2> /dev/null; umount /mnt', dataset, FILE)
 
     def fill(self, dataset: str) -> None:
-        """Zeros are stored as they are where compression is off, which is the default."""
-        script = "dd if=/dev/zero of=/mnt/ballast bs={0} 2> /dev/null; sync; ".format(MIB)
-        again = "dd if=/dev/zero of=/mnt/rest bs=4096 2> /dev/null; sync; umount /mnt"
+        """With what cannot be compressed: compression is on by default since 2.2."""
+        script = "dd if=/dev/urandom of=/mnt/ballast bs={0} 2> /dev/null; sync; ".format(MIB)
+        again = "dd if=/dev/urandom of=/mnt/rest bs=4096 2> /dev/null; sync; umount /mnt"
         self._do(self._MOUNTED + script + again, dataset)
 
 

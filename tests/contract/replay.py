@@ -18,14 +18,14 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Set, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.normalise import normalise
 from ansible_collections.nanozfs.fleet.tests.model import pools
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
-from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, Machine, Output
+from ansible_collections.nanozfs.fleet.tests.model.machine import COMMANDS, FIRST_RELEASE, Machine, Output
 from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
 
 MIB = 1 << 20
@@ -65,10 +65,11 @@ class World(Kernel):
 class Session:
     """A machine on which recorded commands are run one after the other."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, release: str = FIRST_RELEASE) -> None:
         self.folder = folder
         self.world = World(folder)
-        self.machine = Machine.create(os.path.join(folder, "machine"), os.path.join(folder, "shelf"), self.world)
+        places = os.path.join(folder, "machine"), os.path.join(folder, "shelf")
+        self.machine = Machine.create(*places, self.world, release=release)
         self._away: Dict[str, Dict[str, object]] = {}
         self._programs()
 
@@ -193,6 +194,7 @@ class Script:
     :param instead: commands to run in place of the recorded one, where that needs what is not modelled (a process that
         sits in a mounted file system, say); callables in between do what no command of the model does.
     :param excluded: patterns of names of transcripts that are not replayed, with the reason.
+    :param release: on which they were recorded.
     """
 
     directory: str
@@ -200,6 +202,40 @@ class Script:
     before: Dict[str, Step] = field(default_factory=dict)
     instead: Dict[str, List[Union[str, Step]]] = field(default_factory=dict)
     excluded: Dict[str, str] = field(default_factory=dict)
+    release: str = FIRST_RELEASE
+
+    @property
+    def title(self) -> str:
+        """For people, and the same for no two scripts."""
+        return "{0}/{1}".format(self.release, self.directory)
+
+    @property
+    def fixtures(self) -> str:
+        """Where the transcripts of its release are."""
+        return transcripts.RELEASES[self.release]
+
+    def on(
+        self,
+        release: str,
+        before: Optional[Dict[str, Step]] = None,
+        instead: Optional[Dict[str, List[Union[str, Step]]]] = None,
+        excluded: Optional[Dict[str, str]] = None,
+        included: Sequence[str] = (),
+    ) -> Script:
+        """The same session as it was recorded on another release.
+
+        :param before: what is different or comes on top there; so *instead* and *excluded*.
+        :param included: patterns that are excluded here, but not there.
+        """
+        kept = {pattern: why for pattern, why in self.excluded.items() if pattern not in included}
+        return Script(
+            self.directory,
+            self.setup,
+            dict(self.before, **(before or {})),
+            dict(self.instead, **(instead or {})),
+            dict(kept, **(excluded or {})),
+            release,
+        )
 
     def reason(self, name: str) -> str:
         """Why a transcript is not replayed; nothing for one that is."""
@@ -207,22 +243,27 @@ class Script:
 
     def names(self) -> List[str]:
         """The transcripts that are replayed."""
-        return [name for name in transcripts.names(self.directory) if not self.reason(name)]
+        return [name for name in transcripts.names(self.directory, self.fixtures) if not self.reason(name)]
 
 
-def replay(script: Script, folder: str) -> Dict[str, Tuple[Transcript, Output]]:
+#: what was recorded, what the model said, and the release of both
+Replayed = Tuple[Transcript, Output, str]
+
+
+def replay(script: Script, folder: str) -> Dict[str, Replayed]:
     """Replay a directory, and give back what the model said beside what was recorded."""
-    session = Session(folder)
+    session = Session(folder, script.release)
     script.setup(session)
-    results = {}
-    for name in transcripts.names(script.directory):
+    results: Dict[str, Replayed] = {}
+    for name in transcripts.names(script.directory, script.fixtures):
         number = name.split("-", 1)[0]
         if number in script.before:
             script.before[number](session)
         if script.reason(name):
             continue
-        transcript = transcripts.load(script.directory, name)
-        results[name] = (transcript, _perform(session, script.instead.get(number, [transcript.command])))
+        transcript = transcripts.load(script.directory, name, script.fixtures)
+        output = _perform(session, script.instead.get(number, [transcript.command]))
+        results[name] = (transcript, output, script.release)
     return results
 
 
@@ -237,14 +278,29 @@ def _perform(session: Session, steps: List[Union[str, Step]]) -> Output:
     return total
 
 
-def compare(transcript: Transcript, output: Output) -> None:
-    """Assert that the model said what was recorded."""
+def compare(transcript: Transcript, output: Output, release: str) -> None:
+    """Assert that the model said what was recorded.
+
+    :param release: on which it was recorded.
+    """
     command = transcript.command
     for said, recorded in ((output.out, transcript.out), (output.err, transcript.err)):
-        wanted, got = (normalise(command, text).splitlines() for text in (recorded, said))
+        wanted, got = (normalise(command, text, release).splitlines() for text in (recorded, said))
         difference = "\n".join(difflib.unified_diff(wanted, got, "recorded", "model", lineterm=""))
         assert not difference, "{0}\n{1}".format(command, difference)
     assert output.rc == transcript.rc, command
+
+
+def nothing_of_pools(session: Session) -> None:
+    """What was there of pools is gone, and the disks are empty."""
+
+    def wipe(machine: Machine) -> None:
+        machine.running["pools"].clear()
+        machine.running["mounts"] = [each for each in machine.running["mounts"] if each["type"] != "zfs"]
+        for disk in machine.hardware["disks"].values():
+            disk["zfs"] = None
+
+    session.edit(wipe)
 
 
 def busy(where: str) -> Step:

@@ -27,6 +27,9 @@ d1, d2 …) and ``steps``. Each step has one verb and what must come back: ``rc`
                    break it off, which is quicker
 ================== =====================================================================================================
 
+What comes back may depend on the ZFS of the machine: ``zfs: {"2.4": {…}}`` has ``rc``, ``out`` and ``err`` as a ZFS of
+that version has them, and all others have those of the step. FreeBSD 13.2 has 2.1, 15.0 has 2.4 (``zfs version``).
+
 A template is compared line by line. Blanks match any blanks, a line ``...`` any lines, and holes what they are called:
 ``<guid>`` and ``<number>`` digits, ``<size>`` a size for people, ``<tab>`` a tab, ``<any>`` anything. What
 ``<guid as first>`` finds is kept as ``$first``. ``$long`` is a text of 8191 bytes.
@@ -39,7 +42,7 @@ import re
 import shlex
 import string
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import yaml
@@ -55,6 +58,12 @@ CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
 LONG = 8191 * "x"
 
 VERBS = ("run", "pipe", "place", "pull", "plug", "cut", "hostid", "write", "read", "fill", "plan", "perform")
+
+#: what must come back
+_EXPECTED = ("rc", "out", "err")
+
+#: the versions of ZFS on which cases are run and that something may be said about
+VERSIONS = ("2.1", "2.4")
 
 #: what may stand beside a verb, besides what must come back
 _MORE = {
@@ -126,9 +135,14 @@ class Step:
     rc: int
     out: str
     err: str
+    by_zfs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "{0}: {1}".format(self.verb, self.value)
+
+    def of(self, version: str) -> Step:
+        """The step with what must come back from a ZFS of a version."""
+        return replace(self, **self.by_zfs.get(version, {}))
 
 
 @dataclass(frozen=True)
@@ -150,11 +164,19 @@ def parse_step(given: Any) -> Step:
     verbs = [verb for verb in VERBS if isinstance(given, dict) and verb in given]
     if len(verbs) != 1:
         raise CaseError("a step has one of {0}: {1}".format(", ".join(VERBS), given))
-    more = {key: value for key, value in given.items() if key not in (verbs[0], "rc", "out", "err")}
+    more = {key: value for key, value in given.items() if key not in (verbs[0], *_EXPECTED, "zfs")}
     strange = [key for key in more if key not in _MORE.get(verbs[0], ())]
     if strange:
         raise CaseError("a step {0} has no {1}".format(verbs[0], ", ".join(strange)))
-    return Step(verbs[0], given[verbs[0]], more, given.get("rc", 0), given.get("out", ""), given.get("err", ""))
+    by_zfs = given.get("zfs", {})
+    right = isinstance(by_zfs, dict) and all(isinstance(each, dict) for each in by_zfs.values())
+    if (
+        not right
+        or not set(by_zfs) <= set(VERSIONS)
+        or any(not set(each) <= set(_EXPECTED) for each in by_zfs.values())
+    ):
+        raise CaseError("zfs has {0} by versions of ZFS ({1}): {2}".format(_EXPECTED, VERSIONS, given))
+    return Step(verbs[0], given[verbs[0]], more, given.get("rc", 0), given.get("out", ""), given.get("err", ""), by_zfs)
 
 
 def parse_case(file: str, given: Mapping[str, Any]) -> Case:
@@ -271,10 +293,12 @@ class Run:
         """Run all steps on a machine that was cleared.
 
         :raises Differs: at the first step that gives something else than the case says.
+        :raises MachineError: when the machine does not say what its ZFS is.
         """
         self.machine.clear(self.case.disks)
+        version = self.machine.zfs_version()
         for number, step in enumerate(self.case.steps, start=1):
-            self._check(number, step, self._answer(step))
+            self._check(number, step.of(version), self._answer(step))
 
     def _fill_in(self, text: str) -> str:
         return string.Template(text).substitute(self.kept)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import pytest
 
@@ -14,6 +14,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import mbr
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     MIB,
+    Replayed,
     Script,
     Session,
     compare,
@@ -22,8 +23,7 @@ from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     write_table,
 )
 from ansible_collections.nanozfs.fleet.tests.model import geom
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 
 def _gpt_setup(session: Session) -> None:
@@ -164,16 +164,17 @@ MBR = Script(
 )
 
 
+SCRIPTS = (GPT, MBR, GPT.on("15.0"), MBR.on("15.0"))
+
+
+Results = Dict[str, Dict[str, Replayed]]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Tuple[Transcript, Output]]]:
-    return {script.directory: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in (GPT, MBR)}
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
 
 
-@pytest.mark.parametrize("name", GPT.names())
-def test_gpt(results: Any, name: str) -> None:
-    compare(*results["gpart-gpt"][name])
-
-
-@pytest.mark.parametrize("name", MBR.names())
-def test_mbr(results: Any, name: str) -> None:
-    compare(*results["gpart-mbr"][name])
+@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+def test_gpart(results: Results, title: str, name: str) -> None:
+    compare(*results[title][name])

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, parse_confxml
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
+    Replayed,
     Script,
     Session,
     busy,
@@ -21,8 +22,7 @@ from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     replay,
     system_disk,
 )
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine, Output
-from ansible_collections.nanozfs.fleet.tests.transcripts import Transcript
+from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 
 
 def _guest(session: Session) -> None:
@@ -169,19 +169,44 @@ DD_WRITE = Script(
     },
 )
 
-SCRIPTS = (SYSTEM, MOUNT, GEOM, DD_WRITE)
+
+def _started_at(seconds: float) -> Any:
+    def change(machine: Machine) -> None:
+        machine.running["boottime"] = seconds
+
+    return lambda session: session.edit(change)
+
+
+_CONFXML = "has addresses of the kernel; what it means is compared below"
+
+SYSTEM_15 = SYSTEM.on("15.0", before={"003": _started_at(1795881838.4992)}, included=("05[23]-dmesg*", "07[2-9]-*"))
+MOUNT_15 = MOUNT.on("15.0", excluded={"03[89]-*": _PROGRAM, "04[01]-*": _PROGRAM})
+GEOM_15 = GEOM.on(
+    "15.0",
+    excluded={
+        "017-confxml": _CONFXML,
+        "019-confxml-b": _CONFXML,
+        "02[01]-conftxt*": "kern.geom.conftxt is not modelled: the collection reads kern.geom.confxml",
+        "022-confdot": "kern.geom.confdot is not modelled: the collection reads kern.geom.confxml",
+        "025-kern-geom": "inner nodes of the tree of sysctl are not modelled",
+    },
+)
+DD_WRITE_15 = Script("dd-write", _guest, excluded={"0[0-2]?-*": "dd and cp onto a device"}, release="15.0")
+
+SCRIPTS = (SYSTEM, MOUNT, GEOM, DD_WRITE, SYSTEM_15, MOUNT_15, GEOM_15, DD_WRITE_15)
+
+
+Results = Dict[str, Dict[str, Replayed]]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Tuple[Transcript, Output]]]:
-    return {script.directory: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
 
 
-@pytest.mark.parametrize(
-    ("directory", "name"), [(script.directory, name) for script in SCRIPTS for name in script.names()]
-)
-def test_system(results: Any, directory: str, name: str) -> None:
-    compare(*results[directory][name])
+@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+def test_system(results: Results, title: str, name: str) -> None:
+    compare(*results[title][name])
 
 
 def test_readonly_root_is_open(tmp_path: Any) -> None:
@@ -216,9 +241,10 @@ def _meaning(mesh: Mesh) -> Dict[str, Any]:
     return found
 
 
-def test_confxml_means_the_same(tmp_path: Any) -> None:
-    session = Session(str(tmp_path))
+@pytest.mark.parametrize("release", transcripts.RELEASES)
+def test_confxml_means_the_same(release: str, tmp_path: Any) -> None:
+    session = Session(str(tmp_path), release)
     _guest(session)
-    recorded = parse_confxml(transcripts.load("geom", "018-confxml-n").out)
+    recorded = parse_confxml(transcripts.load("geom", "018-confxml-n", transcripts.RELEASES[release]).out)
     model = parse_confxml(session.run("sysctl -n kern.geom.confxml").out)
     assert _meaning(model) == _meaning(recorded)

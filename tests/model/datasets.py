@@ -128,24 +128,26 @@ def parse_pairs(words: Sequence[str]) -> Dict[str, str]:
     return pairs
 
 
-def _checked(pairs: Dict[str, str], kind: str, action: str, creating: bool) -> Dict[str, str]:
+def _checked(
+    native: properties.Native, pairs: Dict[str, str], kind: str, action: str, creating: bool
+) -> Dict[str, str]:
     """The pairs with the names and values to keep.
 
     :raises Fail: at the first one that is wrong, before anything is changed.
     """
     checked = {}
     for given, value in pairs.items():
-        key = properties.canonical(given)
+        key = native.canonical(given)
         if properties.is_quota(key):
             continue
         try:
-            checked[key] = _checked_value(key, value, kind, creating)
+            checked[key] = _checked_value(native, key, value, kind, creating)
         except properties.Bad as reason:
             raise Fail("{0}: {1}".format(action, reason))
     return checked
 
 
-def _checked_value(key: str, value: str, kind: str, creating: bool) -> str:
+def _checked_value(native: properties.Native, key: str, value: str, kind: str, creating: bool) -> str:
     if properties.is_user(key):
         if len(key) > properties.MAX_NAME:
             raise properties.Bad("property name '{0}' is too long".format(key))
@@ -154,7 +156,7 @@ def _checked_value(key: str, value: str, kind: str, creating: bool) -> str:
         raise properties.Bad("this property can not be modified for snapshots")
     if properties.is_written(key):
         raise properties.Bad("'{0}' is readonly".format(key))
-    known = properties.PROPERTIES.get(key)
+    known = native.datasets.get(key)
     if known is None:
         raise properties.Bad("invalid property '{0}'".format(key))
     if kind not in known.types:
@@ -222,7 +224,7 @@ def set_properties(item: Item, pairs: Dict[str, str]) -> None:
     A quota that does not fit or a value that is too long is found out later; then the others are set.
     """
     action = "cannot set property for '{0}'".format(item.name)
-    checked = _checked(pairs, item.type, action, False)
+    checked = _checked(item.pool.release.native, pairs, item.type, action, False)
     _set_quotas(item.record, pairs)
     crowded = _is_crowded(item, action, checked)
     problems = {key: _value_problem(item, key, value, crowded) for key, value in checked.items()}
@@ -252,7 +254,8 @@ def _touched(item: Item, checked: Dict[str, str]) -> List[str]:
 def inherit(item: Item, key: str) -> None:
     """``zfs inherit``: forget what was set."""
     action = "cannot inherit {0} for '{1}'".format(key, item.name)
-    if item.type not in (properties.PROPERTIES[key].types if key in properties.PROPERTIES else (*DATASET, VOLUME)):
+    known = item.pool.release.native.datasets.get(key)
+    if item.type not in (known.types if known else (*DATASET, VOLUME)):
         raise Fail("{0}: property doesn't apply to datasets of this type".format(action))
     _check_change(item.pool, action, 0, RESERVED)
     touched = zmounts.inheriting(item.pool, item.dataset) if key == "mountpoint" else []
@@ -326,7 +329,7 @@ def create(pools: Pools, name: str, pairs: Dict[str, str], size: Optional[int] =
     pool, dataset = _check_parent(pools, name)
     if dataset in pool.datasets:
         raise Fail("{0}: dataset already exists".format(action))
-    checked = _checked(pairs, FILESYSTEM if size is None else VOLUME, action, True)
+    checked = _checked(pools.release.native, pairs, FILESYSTEM if size is None else VOLUME, action, True)
     if size is not None and not sparse:
         checked.setdefault("refreservation", str(size + size // 32))
     above = dataset.rpartition("/")[0]
@@ -359,7 +362,9 @@ def clone(pools: Pools, source: Item, name: str, pairs: Dict[str, str]) -> Creat
     if problem:
         raise Fail("{0}: {1}".format(action, problem))
     pool, dataset = _check_parent(pools, name)
-    checked = _checked(pairs, VOLUME if source.record.get("volsize") else FILESYSTEM, action, False)
+    checked = _checked(
+        pools.release.native, pairs, VOLUME if source.record.get("volsize") else FILESYSTEM, action, False
+    )
     if pool.guid != source.pool.guid:
         raise Fail("{0}: source and target pools differ".format(action))
     if dataset in pool.datasets:
@@ -406,7 +411,7 @@ def snapshot(pool: Pool, wanted: List[Tuple[str, str]], pairs: Dict[str, str]) -
         problem = name_problem(name, (SNAPSHOT,), True)
         if problem:
             raise Fail("cannot create snapshot '{0}': {1}".format(name, problem))
-    checked = _checked(pairs, SNAPSHOT, action, False)
+    checked = _checked(pool.release.native, pairs, SNAPSHOT, action, False)
     if len({dataset for dataset, _tag in wanted}) < len(wanted):
         raise Fail("{0}: multiple snapshots of same fs not allowed".format(action))
     _check_change(pool, action, 3 * len(wanted), NORMAL)
@@ -432,7 +437,13 @@ def snapshot(pool: Pool, wanted: List[Tuple[str, str]], pairs: Dict[str, str]) -
                 "copied": copied,
             }
         )
+        _note_change(pool, dataset)
     pool.save()
+
+
+def _note_change(pool: Pool, dataset: str) -> None:
+    """When a snapshot came or went last."""
+    pool.datasets[dataset]["snapshots_changed"] = int(pool.machine.kernel.now())
 
 
 def hold(pool: Pool, dataset: str, tag: str, name: str, recursive: bool) -> None:
@@ -511,7 +522,7 @@ def dependents(item: Item, inside: Tuple[str, ...] = (), first: bool = True) -> 
         inside += (item.record["guid"],)
         for name in pool.children(item.dataset):
             yield from dependents(Item(pool, name, FILESYSTEM, pool.datasets[name]), inside, False)
-        for record in reversed(item.record["snapshots"]):
+        for record in item.record["snapshots"][:: -1 if pool.release.newest_first else 1]:
             yield from dependents(Item(pool, item.dataset, SNAPSHOT, record), inside, False)
     if not first:
         yield item
@@ -522,6 +533,7 @@ def dependents(item: Item, inside: Tuple[str, ...] = (), first: bool = True) -> 
 
 def _drop_snapshot(pool: Pool, dataset: str, record: Dict[str, Any]) -> None:
     pool.snapshots(dataset).remove(record)
+    _note_change(pool, dataset)
     pool.save()
     if not pool.readonly:
         trees.remove(pool.kept(record))
@@ -543,7 +555,8 @@ def destroy_snapshots(pool: Pool, chosen: List[Item], defer: bool) -> None:
     lines = []
     for item in chosen:
         if not defer and item.record["holds"]:
-            lines.append("cannot destroy snapshot {0}: dataset is busy\n".format(item.name))
+            held = item.pool.release.held.format(item.name)
+            lines.append("cannot destroy snapshot {0}: {1}\n".format(item.name, held))
         elif not defer and pool.clones(item.record):
             lines.append("cannot destroy snapshot {0}: snapshot is cloned\n".format(item.name))
     if lines:

@@ -23,6 +23,7 @@ from ansible_collections.nanozfs.fleet.tests.model.pools import (
     FAULTED,
     ONLINE,
     UNAVAIL,
+    UNSUPPORTED,
     Pool,
     Pools,
     leaves,
@@ -167,12 +168,14 @@ def create(
     specs: List[Spec],
     settings: Dict[str, str],
     root: Dict[str, str],
+    enabled: Sequence[str],
     force: bool,
 ) -> Pool:
     """``zpool create``, without the mount of the root dataset that follows.
 
     :param settings: checked properties of the pool.
     :param root: checked properties of its root dataset.
+    :param enabled: its features.
     """
     machine, action = pools.machine, "cannot create '{0}'".format(name)
     _check_unused(pools, specs, force)
@@ -193,9 +196,11 @@ def create(
         "vdevs": tops,
         "scan": "",
         "datasets": {},
+        "features": {},
         "properties": {key: value for key, value in settings.items() if key not in ("altroot", "cachefile")},
     }
     pool = Pool(machine, record)
+    pool.enable_features(enabled, True)
     os.makedirs(pool.path(), exist_ok=True)
     number, _folder = pool.new_folder("fs")
     record["datasets"][""] = {
@@ -235,13 +240,13 @@ class ImportOptions(NamedTuple):
     dry_run: bool = False
 
 
-def check_settings(pairs: Dict[str, str], action: str) -> Dict[str, str]:
+def check_settings(native: properties.Native, pairs: Dict[str, str], action: str) -> Dict[str, str]:
     """Check properties of pools for ``create`` and ``import``."""
     checked = {}
     for key, value in pairs.items():
-        known = properties.POOL_PROPERTIES.get(key)
+        known = native.pools.get(key)
         if known is None:
-            continue  # feature@...: the model's pools have all of them
+            continue  # feature@...
         reason = ""
         if not known.editable:
             reason = "'{0}' is readonly".format(key)
@@ -292,13 +297,16 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> str:
             )
         )
     _check_multihost(pool, options.force)
-    settings = check_settings(options.settings, "cannot import pool '{0}'".format(pool.name))
+    settings = check_settings(pools.release.native, options.settings, "cannot import pool '{0}'".format(pool.name))
     action = "cannot import '{0}'".format(pool.name) + (" as '{0}'".format(name) if options.name else "")
     if options.name:
         _check_pool_name(name, action)
     if pools.by_name(name) is not None:
         raise Fail("{0}: pool already exists".format(action))
-    reason = {UNAVAIL: "no such pool or dataset", FAULTED: "I/O error"}.get(pool.state, "")
+    state = pool.state
+    if pool.rows()[0].remark == UNSUPPORTED:
+        state = _check_features(pool, settings, action)
+    reason = {UNAVAIL: "no such pool or dataset", FAULTED: "I/O error"}.get(state, "")
     damage = record.get("damage")
     if reason and options.dry_run:
         raise Fail("", out=_rewound("Would be able to return", "Would discard", pool.name, damage))
@@ -316,6 +324,25 @@ def import_pool(pools: Pools, pool: Pool, options: ImportOptions) -> str:
     # transcripts of 15.0, zpool/383-import-Fn-importable and 387; spa_load_best() in module/zfs/spa.c of OpenZFS
     _run(pool, options._replace(name=name, settings=settings))
     return _rewound("Pool {0} returned", "Discarded", pool.name, damage) if damage else ""
+
+
+def _check_features(pool: Pool, settings: Dict[str, str], action: str) -> str:
+    """The state of a pool that has features which the ZFS does not know, for reading only.
+
+    Source: ``zpool_import_props()`` in ``libzfs_pool.c``, at ENOTSUP.
+
+    :raises Fail: when they are in the way.
+    """
+    readonly = all(each.readonly for each in pool.unsupported)
+    if readonly and settings.get("readonly") == "on":
+        return ONLINE
+    out = "This pool uses the following feature(s) not supported by this system:\n" + pool.unsupported_text()
+    if readonly:
+        out += (
+            "All unsupported features are only required for writing to the pool.\n"
+            "The pool can be imported using '-o readonly=on'.\n"
+        )
+    raise Fail("{0}: unsupported version or feature".format(action), out=out)
 
 
 def leave_damaged(pool: Pool, as_of: str, loss: int) -> None:

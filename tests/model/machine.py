@@ -7,7 +7,7 @@
 Everything is kept in files under one folder, so that unit tests, the commands of a lab host and the lab itself can all
 look at one machine:
 
-* ``machine.json``: the hardware that stays: disks with their sizes, what is on them for ZFS, the system's uuid;
+* ``machine.json``: what stays: disks with their sizes, what is on them for ZFS, the system's uuid, its release;
 * ``disks/<name>.img``: the bytes of disks that have any, with real partition tables;
 * ``run.json``: what a reboot forgets: kernel environment, mounts, imported pools, uncommitted partition changes;
 * the shelf, a folder shared by all machines of a lab: pools with their datasets as real files.
@@ -42,6 +42,9 @@ class Fail(Exception):
         super().__init__(err)
         self.output = Output(rc, out, err if err.endswith("\n") or not err else err + "\n")
 
+
+#: what a machine runs that does not say
+FIRST_RELEASE = "13.2"
 
 Command = Callable[["Machine", List[str], Optional[str]], Output]
 
@@ -89,8 +92,18 @@ class Machine:
     # making and keeping
 
     @classmethod
-    def create(cls, home: str, shelf: Optional[str] = None, kernel: Optional[Kernel] = None, seed: int = 1) -> Machine:
-        """A new machine without disks, switched on."""
+    def create(
+        cls,
+        home: str,
+        shelf: Optional[str] = None,
+        kernel: Optional[Kernel] = None,
+        seed: int = 1,
+        release: str = FIRST_RELEASE,
+    ) -> Machine:
+        """A new machine without disks, switched on.
+
+        :param release: of FreeBSD, one of those in :mod:`tests.model.releases`.
+        """
         machine = cls(home, shelf, kernel)
         os.makedirs(os.path.join(machine.home, "disks"), exist_ok=True)
         os.makedirs(machine.shelf, exist_ok=True)
@@ -99,6 +112,7 @@ class Machine:
             "uuid": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
             "arch": "amd64",
             "method": "BIOS",
+            "release": release,
             "disks": {},
         }
         machine.start({})

@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import trees
+from ansible_collections.nanozfs.fleet.tests.model import features, releases, trees
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine
 from ansible_collections.nanozfs.fleet.tests.model.properties import (
     BOOKMARK,
     FILESYSTEM,
     INHERIT,
-    PROPERTIES,
     SNAPSHOT,
     VOLUME,
 )
@@ -45,6 +44,9 @@ ONLINE, DEGRADED, UNAVAIL, FAULTED, OFFLINE, REMOVED, SUSPENDED = (
     "REMOVED",
     "SUSPENDED",
 )
+
+#: remark beside a pool whose features the ZFS does not know
+UNSUPPORTED = "unsupported feature(s)"
 
 SECTOR = 512
 RECORD = 1 << 17
@@ -176,6 +178,7 @@ class Pool:
         self.record = record
         self.guid: str = record["guid"]
         self.geometry = Geometry(record["vdevs"])
+        self.release = releases.of(machine)
 
     @classmethod
     def load(cls, machine: Machine, guid: str) -> Optional[Pool]:
@@ -298,6 +301,8 @@ class Pool:
                         "cannot open" if each == UNAVAIL else "",
                     )
                 )
+        if worst != UNAVAIL and not self.running and self.unsupported:
+            return [Row(0, self.name, None, UNAVAIL, UNSUPPORTED)] + below
         if worst == UNAVAIL:
             return [Row(0, self.name, None, UNAVAIL, "insufficient replicas")] + below
         if corrupt or (self.record.get("damage") and not self.running):
@@ -391,7 +396,7 @@ class Pool:
 
     def lookup(self, dataset: str, key: str) -> Optional[Tuple[str, str]]:
         """A property with the name of the dataset that it is set on, be that one further up."""
-        known = PROPERTIES.get(key)
+        known = self.release.native.datasets.get(key)
         here = dataset
         while True:
             found = self.datasets[here]["properties"].get(key)
@@ -404,7 +409,7 @@ class Pool:
     def value(self, dataset: str, key: str) -> str:
         """A property, by default if need be."""
         found = self.lookup(dataset, key)
-        return found[0] if found else PROPERTIES[key].default
+        return found[0] if found else self.release.native.datasets[key].default
 
     def mountpoint(self, dataset: str) -> str:
         """Where a dataset is to be mounted: a path, ``legacy`` or ``none``."""
@@ -419,6 +424,54 @@ class Pool:
         if value == "/" and (root or below):
             value = ""
         return root + value + ("/" + below if below else "")
+
+    # features
+
+    def feature(self, name: str) -> str:
+        """State of a feature."""
+        return str(self.record["features"].get(name, features.DISABLED))
+
+    def unknown_features(self) -> Dict[str, str]:
+        """What the pool has enabled and the ZFS of the machine does not know, with its state."""
+        found: Dict[str, str] = self.record["features"]
+        return {name: state for name, state in sorted(found.items()) if name not in self.release.features}
+
+    @property
+    def unsupported(self) -> List[features.Feature]:
+        """The features for which the ZFS of the machine cannot open the pool, or not for writing.
+
+        It does not look any further when the labels name some already. Sources: ``spa_ld_mos_init()`` and
+        ``spa_ld_check_features()`` in ``module/zfs/spa.c``.
+        """
+        active = [
+            features.FEATURES[name] for name, state in self.unknown_features().items() if state == features.ACTIVE
+        ]
+        return [each for each in active if each.in_label] or active
+
+    def unsupported_text(self) -> str:
+        """These features as lines; labels have no text about them."""
+        lines = []
+        for each in sorted(self.unsupported, key=lambda each: each.guid):
+            lines.append("\t{0}{1}\n".format(each.guid, "" if each.in_label else " ({0})".format(each.about)))
+        return "".join(lines)
+
+    def enable_features(self, names: Iterable[str], making: bool = False) -> None:
+        """Enable features; some become active with that.
+
+        :param making: the pool is being made.
+        """
+        for name in names:
+            known = features.FEATURES[name]
+            self.enable_features(known.needs, making)
+            active = known.at_once or (making and known.when_made)
+            self.record["features"].setdefault(name, features.ACTIVE if active else features.ENABLED)
+
+    def count_objects(self) -> None:
+        """Features that count objects become active when something is mounted for writing."""
+        for name, state in list(self.record["features"].items()) if self.release.counts_objects else ():
+            if state == features.ENABLED and features.FEATURES[name].when_mounted:
+                self.record["features"][name] = features.ACTIVE
+                self.save()
 
     # what a change needs
 
@@ -472,6 +525,7 @@ class Pools:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.release = releases.of(machine)
         self._known: Dict[str, Optional[Pool]] = {}
 
     def pool(self, guid: str) -> Optional[Pool]:

@@ -4,13 +4,15 @@
 
 """The properties that zfs(8) and zpool(8) know: names, defaults, what may be set to what, how values are shown.
 
+The tables are those of OpenZFS 2.1; what is different in a later one is in :mod:`tests.model.releases`.
+
 Source: zfsprops(7), zpoolprops(7); the transcripts with ``get all`` and with the usage texts.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 UNLIMITED = (1 << 64) - 1
 
@@ -31,7 +33,9 @@ class Property(NamedTuple):
     """One native property.
 
     ``kind`` is how its value is kept and shown: ``bytes`` and ``number`` (with a unit, unless -p is given), ``plain``
-    (never with one), ``limit``, ``ratio``, ``date``, ``index`` (one of a few words) or ``string``.
+    (never with one), ``limit``, ``count`` (``none`` where there is no limit; ``count, none`` also with -p), ``ratio``,
+    ``date``, ``index`` (one of a few words) or ``string``. ``least`` is the least width of its column, where that is
+    not the one of its title.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Property(NamedTuple):
     values: str
     column: str
     default: str
+    least: int = 0
 
     @property
     def editable(self) -> bool:
@@ -58,7 +63,23 @@ class Property(NamedTuple):
 
     def words(self) -> List[str]:
         """What an index may be set to."""
-        return _WORDS.get(self.name) or [each.strip() for each in self.values.split("|")]
+        words = [each.strip() for each in self.values.split("|")]
+        return _WORDS.get(self.name) or [each for word in words for each in _spelled_out(word)]
+
+    @property
+    def width(self) -> int:
+        """The least width of its column."""
+        if self.least:
+            return self.least
+        if self.kind == "index":
+            return max(len(self.column), *(len(word) for word in self.words()))
+        return max(len(self.column), 5) if self.right else len(self.column)
+
+
+def _spelled_out(word: str) -> List[str]:
+    """The words that ``sha256[,verify]`` stands for."""
+    short, bracket, end = word.partition("[")
+    return [short, short + end.rstrip("]")] if bracket else [word]
 
 
 def _levels(prefix: str, levels: Sequence[int]) -> List[str]:
@@ -71,26 +92,24 @@ _WORDS: Dict[str, List[str]] = {
     + _levels("gzip", range(1, 10))
     + _levels("zstd", range(1, 20))
     + _levels("zstd-fast", list(range(1, 11)) + list(range(20, 101, 10)) + [500, 1000]),
-    "dedup": ["on", "off", "verify"]
-    + [each + end for each in ("sha256", "sha512", "skein") for end in ("", ",verify")],
     "mounted": ["yes", "no"],
 }
 
-_SIZE, _LIMIT, _SWITCH, _CACHE = "<size>", "<size> | none", "on | off", "all | none | metadata"
+SIZE, LIMIT, SWITCH, _CACHE = "<size>", "<size> | none", "on | off", "all | none | metadata"
 
 #: In the order of ``zfs get all``. Letters for the types: f file system, v volume, s snapshot, b bookmark.
 _TABLE = (
     ("type", "string", READ_ONLY, "fvsb", "filesystem | volume | snapshot | bookmark", "TYPE", ""),
     ("creation", "date", READ_ONLY, "fvsb", "<date>", "CREATION", ""),
-    ("used", "bytes", READ_ONLY, "fvs", _SIZE, "USED", ""),
-    ("available", "bytes", READ_ONLY, "fv", _SIZE, "AVAIL", ""),
-    ("referenced", "bytes", READ_ONLY, "fvsb", _SIZE, "REFER", ""),
+    ("used", "bytes", READ_ONLY, "fvs", SIZE, "USED", ""),
+    ("available", "bytes", READ_ONLY, "fv", SIZE, "AVAIL", ""),
+    ("referenced", "bytes", READ_ONLY, "fvsb", SIZE, "REFER", "", 8),  # zfs takes it for the health of a pool
     ("compressratio", "ratio", READ_ONLY, "fvsb", "<1.00x or higher if compressed>", "RATIO", ""),
     ("mounted", "index", READ_ONLY, "f", "yes | no", "MOUNTED", ""),
     ("origin", "string", READ_ONLY, "fv", "<snapshot>", "ORIGIN", ""),
-    ("quota", "limit", DEFAULT, "f", _LIMIT, "QUOTA", "0"),
-    ("reservation", "limit", DEFAULT, "fv", _LIMIT, "RESERV", "0"),
-    ("volsize", "bytes", DEFAULT, "v", _SIZE, "VOLSIZE", "0"),
+    ("quota", "limit", DEFAULT, "f", LIMIT, "QUOTA", "0"),
+    ("reservation", "limit", DEFAULT, "fv", LIMIT, "RESERV", "0"),
+    ("volsize", "bytes", DEFAULT, "v", SIZE, "VOLSIZE", "0"),
     ("volblocksize", "number", ONCE, "v", "512 to 128k, power of 2", "VOLBLOCK", "8192"),
     ("recordsize", "number", INHERIT, "f", "512 to 1M, power of 2", "RECSIZE", "131072"),
     ("mountpoint", "string", INHERIT, "f", "<path> | legacy | none", "MOUNTPOINT", "/"),
@@ -114,12 +133,12 @@ _TABLE = (
         "COMPRESS",
         "off",
     ),
-    ("atime", "index", INHERIT, "f", _SWITCH, "ATIME", "on"),
-    ("devices", "index", INHERIT, "fs", _SWITCH, "DEVICES", "on"),
-    ("exec", "index", INHERIT, "fs", _SWITCH, "EXEC", "on"),
-    ("setuid", "index", INHERIT, "fs", _SWITCH, "SETUID", "on"),
-    ("readonly", "index", INHERIT, "fv", _SWITCH, "RDONLY", "off"),
-    ("jailed", "index", INHERIT, "f", _SWITCH, "JAILED", "off"),
+    ("atime", "index", INHERIT, "f", SWITCH, "ATIME", "on"),
+    ("devices", "index", INHERIT, "fs", SWITCH, "DEVICES", "on"),
+    ("exec", "index", INHERIT, "fs", SWITCH, "EXEC", "on"),
+    ("setuid", "index", INHERIT, "fs", SWITCH, "SETUID", "on"),
+    ("readonly", "index", INHERIT, "fv", SWITCH, "RDONLY", "off"),
+    ("jailed", "index", INHERIT, "f", SWITCH, "JAILED", "off"),
     ("snapdir", "index", INHERIT, "f", "hidden | visible", "SNAPDIR", "hidden"),
     ("aclmode", "index", INHERIT, "f", "discard | groupmask | passthrough | restricted", "ACLMODE", "discard"),
     (
@@ -136,21 +155,21 @@ _TABLE = (
     ("xattr", "index", INHERIT, "fs", "on | off | dir | sa", "XATTR", "on"),
     ("copies", "index", INHERIT, "fv", "1 | 2 | 3", "COPIES", "1"),
     ("version", "index", DEFAULT, "fs", "1 | 2 | 3 | 4 | 5 | current", "VERSION", "5"),
-    ("utf8only", "index", ONCE, "fs", _SWITCH, "UTF8ONLY", "off"),
+    ("utf8only", "index", ONCE, "fs", SWITCH, "UTF8ONLY", "off"),
     ("normalization", "index", ONCE, "fs", "none | formC | formD | formKC | formKD", "NORMALIZATION", "none"),
     ("casesensitivity", "index", ONCE, "fs", "sensitive | insensitive | mixed", "CASE", "sensitive"),
-    ("vscan", "index", INHERIT, "f", _SWITCH, "VSCAN", "off"),
-    ("nbmand", "index", INHERIT, "fs", _SWITCH, "NBMAND", "off"),
+    ("vscan", "index", INHERIT, "f", SWITCH, "VSCAN", "off"),
+    ("nbmand", "index", INHERIT, "fs", SWITCH, "NBMAND", "off"),
     ("sharesmb", "string", INHERIT, "f", "on | off | SMB share options", "SHARESMB", "off"),
-    ("refquota", "limit", DEFAULT, "f", _LIMIT, "REFQUOTA", "0"),
-    ("refreservation", "limit", DEFAULT, "fv", _LIMIT, "REFRESERV", "0"),
+    ("refquota", "limit", DEFAULT, "f", LIMIT, "REFQUOTA", "0"),
+    ("refreservation", "limit", DEFAULT, "fv", LIMIT, "REFRESERV", "0"),
     ("guid", "plain", READ_ONLY, "fvsb", "<uint64>", "GUID", ""),
     ("primarycache", "index", INHERIT, "fvs", _CACHE, "PRIMARYCACHE", "all"),
     ("secondarycache", "index", INHERIT, "fvs", _CACHE, "SECONDARYCACHE", "all"),
-    ("usedbysnapshots", "bytes", READ_ONLY, "fv", _SIZE, "USEDSNAP", ""),
-    ("usedbydataset", "bytes", READ_ONLY, "fv", _SIZE, "USEDDS", ""),
-    ("usedbychildren", "bytes", READ_ONLY, "fv", _SIZE, "USEDCHILD", ""),
-    ("usedbyrefreservation", "bytes", READ_ONLY, "fv", _SIZE, "USEDREFRESERV", ""),
+    ("usedbysnapshots", "bytes", READ_ONLY, "fv", SIZE, "USEDSNAP", ""),
+    ("usedbydataset", "bytes", READ_ONLY, "fv", SIZE, "USEDDS", ""),
+    ("usedbychildren", "bytes", READ_ONLY, "fv", SIZE, "USEDCHILD", ""),
+    ("usedbyrefreservation", "bytes", READ_ONLY, "fv", SIZE, "USEDREFRESERV", ""),
     ("defer_destroy", "index", READ_ONLY, "s", "yes | no", "DEFER_DESTROY", ""),
     ("userrefs", "number", READ_ONLY, "s", "<count>", "USERREFS", ""),
     ("logbias", "index", INHERIT, "fv", "latency | throughput", "LOGBIAS", "latency"),
@@ -168,10 +187,10 @@ _TABLE = (
     ("sync", "index", INHERIT, "fv", "standard | always | disabled", "SYNC", "standard"),
     ("dnodesize", "index", INHERIT, "f", "legacy | auto | 1k | 2k | 4k | 8k | 16k", "DNSIZE", "legacy"),
     ("refcompressratio", "ratio", READ_ONLY, "fvs", "<1.00x or higher if compressed>", "REFRATIO", ""),
-    ("written", "number", READ_ONLY, "fvs", _SIZE, "WRITTEN", ""),
+    ("written", "number", READ_ONLY, "fvs", SIZE, "WRITTEN", ""),
     ("clones", "string", READ_ONLY, "s", "<dataset>[,...]", "CLONES", ""),
-    ("logicalused", "number", READ_ONLY, "fv", _SIZE, "LUSED", ""),
-    ("logicalreferenced", "number", READ_ONLY, "fvsb", _SIZE, "LREFER", ""),
+    ("logicalused", "number", READ_ONLY, "fv", SIZE, "LUSED", ""),
+    ("logicalreferenced", "number", READ_ONLY, "fvsb", SIZE, "LREFER", ""),
     ("volmode", "index", INHERIT, "fv", "default | full | geom | dev | none", "VOLMODE", "default"),
     ("filesystem_limit", "count", DEFAULT, "f", "<count> | none", "FSLIMIT", str(UNLIMITED)),
     ("snapshot_limit", "count", DEFAULT, "fv", "<count> | none", "SSLIMIT", str(UNLIMITED)),
@@ -183,9 +202,9 @@ _TABLE = (
     ("fscontext", "string", DEFAULT, "fvs", "<selinux fscontext>", "FSCONTEXT", "none"),
     ("defcontext", "string", DEFAULT, "fvs", "<selinux defcontext>", "DEFCONTEXT", "none"),
     ("rootcontext", "string", DEFAULT, "fvs", "<selinux rootcontext>", "ROOTCONTEXT", "none"),
-    ("relatime", "index", INHERIT, "f", _SWITCH, "RELATIME", "off"),
+    ("relatime", "index", INHERIT, "f", SWITCH, "RELATIME", "off"),
     ("redundant_metadata", "index", INHERIT, "fv", "all | most | some | none", "REDUND_MD", "all"),
-    ("overlay", "index", INHERIT, "f", _SWITCH, "OVERLAY", "on"),
+    ("overlay", "index", INHERIT, "f", SWITCH, "OVERLAY", "on"),
     ("receive_resume_token", "string", READ_ONLY, "fv", "<string token>", "RESUMETOK", ""),
     (
         "encryption",
@@ -219,113 +238,58 @@ NEVER = ("redact_snaps",)
 #: these are told by the key that a dataset is encrypted with
 CRYPT = ("encryption", "keyformat", "keylocation", "encryptionroot", "keystatus")
 
-PROPERTIES: Dict[str, Property] = {
-    name: Property(name, kind, rule, tuple(_TYPES[letter] for letter in types), values, column, default)
-    for name, kind, rule, types, values, column, default in _TABLE
-}
-_COLUMNS = {each.column.lower(): each.name for each in PROPERTIES.values()}
+#: these have no source
+SOURCELESS = ("version", "utf8only", "normalization", "casesensitivity")
+
+
+def dataset_property(name: str, kind: str, rule: str, types: str, *more: Any) -> Property:
+    """A property of datasets; *types* are the letters of :data:`_TABLE`."""
+    return Property(name, kind, rule, tuple(_TYPES[letter] for letter in types), *more)
+
+
+def pool_property(name: str, kind: str, rule: str, *more: Any) -> Property:
+    """A property of pools."""
+    return Property(name, kind, rule, (), *more)
+
+
+DATASETS_2_1 = tuple(dataset_property(*row) for row in _TABLE)
 
 #: Properties of pools, in the order of ``zpool get all``; types do not matter.
 _POOL_TABLE = (
-    ("size", "number", READ_ONLY, _SIZE, "SIZE", ""),
-    ("capacity", "number", READ_ONLY, _SIZE, "CAP", ""),
+    ("size", "number", READ_ONLY, SIZE, "SIZE", ""),
+    ("capacity", "number", READ_ONLY, SIZE, "CAP", ""),
     ("altroot", "string", DEFAULT, "<path>", "ALTROOT", "-"),
-    ("health", "number", READ_ONLY, "<state>", "HEALTH", ""),
+    ("health", "number", READ_ONLY, "<state>", "HEALTH", "", 8),
     ("guid", "plain", READ_ONLY, "<guid>", "GUID", ""),
     ("version", "plain", DEFAULT, "<version>", "VERSION", "-"),
     ("bootfs", "string", DEFAULT, "<filesystem>", "BOOTFS", "-"),
-    ("delegation", "index", DEFAULT, _SWITCH, "DELEGATION", "on"),
-    ("autoreplace", "index", DEFAULT, _SWITCH, "REPLACE", "off"),
+    ("delegation", "index", DEFAULT, SWITCH, "DELEGATION", "on"),
+    ("autoreplace", "index", DEFAULT, SWITCH, "REPLACE", "off"),
     ("cachefile", "string", DEFAULT, "<file> | none", "CACHEFILE", "-"),
     ("failmode", "index", DEFAULT, "wait | continue | panic", "FAILMODE", "wait"),
-    ("listsnapshots", "index", DEFAULT, _SWITCH, "LISTSNAPS", "off"),
-    ("autoexpand", "index", DEFAULT, _SWITCH, "EXPAND", "off"),
+    ("listsnapshots", "index", DEFAULT, SWITCH, "LISTSNAPS", "off"),
+    ("autoexpand", "index", DEFAULT, SWITCH, "EXPAND", "off"),
     ("dedupratio", "ratio", READ_ONLY, "<1.00x or higher if deduped>", "DEDUP", ""),
-    ("free", "number", READ_ONLY, _SIZE, "FREE", ""),
-    ("allocated", "number", READ_ONLY, _SIZE, "ALLOC", ""),
-    ("readonly", "index", DEFAULT, _SWITCH, "RDONLY", "off"),
+    ("free", "number", READ_ONLY, SIZE, "FREE", ""),
+    ("allocated", "number", READ_ONLY, SIZE, "ALLOC", ""),
+    ("readonly", "index", DEFAULT, SWITCH, "RDONLY", "off"),
     ("ashift", "number", DEFAULT, "<ashift, 9-16, or 0=default>", "ASHIFT", "0"),
     ("comment", "string", DEFAULT, "<comment-string>", "COMMENT", "-"),
-    ("expandsize", "number", READ_ONLY, _SIZE, "EXPANDSZ", ""),
-    ("freeing", "number", READ_ONLY, _SIZE, "FREEING", ""),
+    ("expandsize", "number", READ_ONLY, SIZE, "EXPANDSZ", ""),
+    ("freeing", "number", READ_ONLY, SIZE, "FREEING", ""),
     ("fragmentation", "number", READ_ONLY, "<percent>", "FRAG", ""),
-    ("leaked", "number", READ_ONLY, _SIZE, "LEAKED", ""),
-    ("multihost", "index", DEFAULT, _SWITCH, "MULTIHOST", "off"),
-    ("checkpoint", "number", READ_ONLY, _SIZE, "CKPOINT", ""),
+    ("leaked", "number", READ_ONLY, SIZE, "LEAKED", ""),
+    ("multihost", "index", DEFAULT, SWITCH, "MULTIHOST", "off"),
+    ("checkpoint", "number", READ_ONLY, SIZE, "CKPOINT", ""),
     ("load_guid", "plain", READ_ONLY, "<load_guid>", "LOAD_GUID", ""),
-    ("autotrim", "index", DEFAULT, _SWITCH, "AUTOTRIM", "off"),
+    ("autotrim", "index", DEFAULT, SWITCH, "AUTOTRIM", "off"),
     ("compatibility", "string", DEFAULT, "<file[,file...]> | off | legacy", "COMPATIBILITY", "off"),
 )
 
-POOL_PROPERTIES: Dict[str, Property] = {
-    name: Property(name, kind, rule, (), values, column, default)
-    for name, kind, rule, values, column, default in _POOL_TABLE
-}
-_POOL_COLUMNS = {each.column.lower(): each.name for each in POOL_PROPERTIES.values()}
-
-#: features of OpenZFS 2.1 that a pool uses from its first day on, in their order
-_ACTIVE = [
-    "lz4_compress",
-    "spacemap_histogram",
-    "enabled_txg",
-    "hole_birth",
-    "embedded_data",
-    "spacemap_v2",
-    "log_spacemap",
-]
-FEATURES = [
-    "async_destroy",
-    "empty_bpobj",
-    "lz4_compress",
-    "multi_vdev_crash_dump",
-    "spacemap_histogram",
-    "enabled_txg",
-    "hole_birth",
-    "extensible_dataset",
-    "embedded_data",
-    "bookmarks",
-    "filesystem_limits",
-    "large_blocks",
-    "large_dnode",
-    "sha512",
-    "skein",
-    "userobj_accounting",
-    "encryption",
-    "project_quota",
-    "device_removal",
-    "obsolete_counts",
-    "zpool_checkpoint",
-    "spacemap_v2",
-    "allocation_classes",
-    "resilver_defer",
-    "bookmark_v2",
-    "redaction_bookmarks",
-    "redacted_datasets",
-    "bookmark_written",
-    "log_spacemap",
-    "livelist",
-    "device_rebuild",
-    "zstd_compress",
-    "draid",
-]
-
-
-def feature(name: str) -> str:
-    """State of a feature in a pool that was made with all of them."""
-    return "active" if name in _ACTIVE else "enabled"
+POOLS_2_1 = tuple(pool_property(*row) for row in _POOL_TABLE)
 
 
 # names
-
-
-def canonical(name: str) -> str:
-    """The name of a dataset property, which may be given by its column: ``avail`` for ``available``."""
-    return _COLUMNS.get(name.lower(), name)
-
-
-def canonical_pool(name: str) -> str:
-    """Like :func:`canonical` for properties of pools."""
-    return _POOL_COLUMNS.get(name.lower(), name)
 
 
 def is_user(name: str) -> bool:
@@ -338,6 +302,11 @@ def is_user(name: str) -> bool:
 def is_written(name: str) -> bool:
     """``written@SNAPSHOT``: how much was written since."""
     return name.startswith(("written@", "written#"))
+
+
+def is_count(known: Property) -> bool:
+    """Whether a property is a limit for a number of things, or that number."""
+    return known.kind.startswith("count")
 
 
 def is_quota(name: str) -> bool:
@@ -396,12 +365,14 @@ def check_value(known: Property, text: str) -> str:
             raise Bad("'mountpoint' must be an absolute path, 'none', or 'legacy'")
         return text
     if text == "none":
-        return str(UNLIMITED) if known.kind == "count" else "0"
+        return str(UNLIMITED) if is_count(known) else "0"
     number = number_of(text)
     if number == 0 and known.name in ("quota", "refquota"):
         raise Bad("use 'none' to disable quota/refquota")
-    if known.name == "recordsize" and (not 512 <= number <= 1 << 20 or number & (number - 1)):
-        raise Bad("'recordsize' must be power of 2 from 512B to 1M")
+    if known.name == "recordsize":
+        largest = known.values.partition(" to ")[2].partition(",")[0]
+        if not 512 <= number <= number_of(largest) or number & (number - 1):
+            raise Bad("'recordsize' must be power of 2 from 512B to {0}".format(largest))
     return str(number)
 
 
@@ -411,11 +382,16 @@ def _date(value: str) -> str:
     return time.strftime("%a %b %e %k:%M %Y", time.gmtime(int(value)))
 
 
+def _count(value: str) -> str:
+    return "none" if int(value) == UNLIMITED else nice(int(value))
+
+
 _SHOWN: Dict[str, Callable[[str], str]] = {
     "bytes": lambda value: nice(int(value), "B"),
     "number": lambda value: nice(int(value)),
     "limit": lambda value: "none" if value == "0" else nice(int(value), "B"),
-    "count": lambda value: "none" if int(value) == UNLIMITED else nice(int(value)),
+    "count": _count,
+    "count, none": _count,
     "ratio": "{0}x".format,
     "date": _date,
 }
@@ -426,18 +402,9 @@ def shown(known: Property, value: str, literal: bool) -> str:
 
     :param literal: -p was given.
     """
+    if known.kind == "count, none" and int(value) == UNLIMITED:
+        return "none"
     return _SHOWN[known.kind](value) if known.kind in _SHOWN and not literal else value
-
-
-def width(known: Optional[Property], name: str) -> int:
-    """The least width of a column. The one of REFER is 8: zfs takes it for the health of a pool."""
-    if known is None:
-        return len(name)
-    if known.name in ("referenced", "health"):
-        return 8
-    if known.kind == "index":
-        return max(len(known.column), *(len(word) for word in known.words()))
-    return max(len(known.column), 5) if known.right else len(known.column)
 
 
 def _sorted(known: Dict[str, Property]) -> List[Property]:
@@ -448,45 +415,73 @@ def _sorted(known: Dict[str, Property]) -> List[Property]:
 _SUBJECTS = ("user", "group", "project")
 
 
-def usage() -> str:
-    """The table of properties at the end of a usage text of zfs."""
-    lines = ["", "The following properties are supported:", "", "\tPROPERTY       EDIT  INHERIT   VALUES", ""]
+class Native:
+    """The native properties that a ZFS knows, in the order of ``get all``.
 
-    def row(name: str, edit: bool, inherit: bool, values: str) -> str:
-        return "\t{0:<15} {1}{2}{3}".format(
-            name, "YES    " if edit else " NO    ", "  YES   " if inherit else "   NO   ", values
+    :param usage_width: of the names in the usage text of zfs.
+    """
+
+    def __init__(self, datasets: Iterable[Property], pools: Iterable[Property], usage_width: int) -> None:
+        self._usage_width = usage_width
+        self.datasets = {each.name: each for each in datasets}
+        self.pools = {each.name: each for each in pools}
+        self._columns = {each.column.lower(): each.name for each in self.datasets.values()}
+        self._pool_columns = {each.column.lower(): each.name for each in self.pools.values()}
+
+    def canonical(self, name: str) -> str:
+        """The name of a dataset property, which may be given by its column: ``avail`` for ``available``."""
+        return self._columns.get(name.lower(), name)
+
+    def canonical_pool(self, name: str) -> str:
+        """Like :meth:`canonical` for properties of pools."""
+        return self._pool_columns.get(name.lower(), name)
+
+    def width(self, name: str) -> int:
+        """The least width of the column of a property of datasets."""
+        return self.datasets[name].width if name in self.datasets else len(name)
+
+    def pool_width(self, name: str) -> int:
+        """The least width of the column of a property of pools."""
+        return self.pools[name].width if name in self.pools else len(name)
+
+    def usage(self) -> str:
+        """The table of properties at the end of a usage text of zfs."""
+        lines = ["", "The following properties are supported:", "", "", ""]
+        lines[-2] = "\t{0:<{w}}EDIT  INHERIT   VALUES".format("PROPERTY", w=self._usage_width)
+
+        def row(name: str, edit: bool, inherit: bool, values: str) -> str:
+            edits, inherits = "YES    " if edit else " NO    ", "  YES   " if inherit else "   NO   "
+            return "\t{0:<{w}} {1}{2}{3}".format(name, edits, inherits, values, w=self._usage_width)
+
+        lines += [row(each.name, each.editable, each.inheritable, each.values) for each in _sorted(self.datasets)]
+        for what, edit, values in (("used", False, SIZE), ("quota", True, LIMIT)):
+            for middle in ("", "obj"):
+                for subject in _SUBJECTS:
+                    lines.append(row("{0}{1}{2}@...".format(subject, middle, what), edit, False, values))
+        lines += [row("written@<snap>", False, False, SIZE), row("written#<bookmark>", False, False, SIZE)]
+        return (
+            "\n".join(lines)
+            + "\n\nSizes are specified in bytes with standard units such as K, M, G, etc.\n"
+            + "\nUser-defined properties can be specified by using a name containing a colon (:).\n"
+            + "\nThe {user|group|project}[obj]{used|quota}@ properties must be appended with\n"
+            + "a user|group|project specifier of one of these forms:\n"
+            + '    POSIX name      (eg: "matt")\n'
+            + '    POSIX id        (eg: "126829")\n'
+            + '    SMB name@domain (eg: "matt@sun")\n'
+            + '    SMB SID         (eg: "S-1-234-567-89")\n'
         )
 
-    lines += [row(each.name, each.editable, each.inheritable, each.values) for each in _sorted(PROPERTIES)]
-    for what, edit, values in (("used", False, _SIZE), ("quota", True, _LIMIT)):
-        for middle in ("", "obj"):
-            for subject in _SUBJECTS:
-                lines.append(row("{0}{1}{2}@...".format(subject, middle, what), edit, False, values))
-    lines += [row("written@<snap>", False, False, _SIZE), row("written#<bookmark>", False, False, _SIZE)]
-    return (
-        "\n".join(lines)
-        + "\n\nSizes are specified in bytes with standard units such as K, M, G, etc.\n"
-        + "\nUser-defined properties can be specified by using a name containing a colon (:).\n"
-        + "\nThe {user|group|project}[obj]{used|quota}@ properties must be appended with\n"
-        + "a user|group|project specifier of one of these forms:\n"
-        + '    POSIX name      (eg: "matt")\n'
-        + '    POSIX id        (eg: "126829")\n'
-        + '    SMB name@domain (eg: "matt@sun")\n'
-        + '    SMB SID         (eg: "S-1-234-567-89")\n'
-    )
-
-
-def pool_usage() -> str:
-    """The table of properties at the end of a usage text of zpool."""
-    lines = ["", "the following properties are supported:", "", "\t{0:<19}  EDIT   VALUES".format("PROPERTY"), ""]
-    lines += [
-        "\t{0:<19}  {1}   {2}".format(each.name, " YES" if each.editable else "  NO", each.values)
-        for each in _sorted(POOL_PROPERTIES)
-    ]
-    lines += [
-        "\t{0:<19}   YES   disabled | enabled | active".format("feature@..."),
-        "",
-        "The feature@ properties must be appended with a feature name.",
-        "See zpool-features(7).",
-    ]
-    return "\n".join(lines) + "\n"
+    def pool_usage(self) -> str:
+        """The table of properties at the end of a usage text of zpool."""
+        lines = ["", "the following properties are supported:", "", "\t{0:<19}  EDIT   VALUES".format("PROPERTY"), ""]
+        lines += [
+            "\t{0:<19}  {1}   {2}".format(each.name, " YES" if each.editable else "  NO", each.values)
+            for each in _sorted(self.pools)
+        ]
+        lines += [
+            "\t{0:<19}   YES   disabled | enabled | active".format("feature@..."),
+            "",
+            "The feature@ properties must be appended with a feature name.",
+            "See zpool-features(7).",
+        ]
+        return "\n".join(lines) + "\n"

@@ -33,7 +33,7 @@ class Values:
             return self._written_since(item, key)
         if properties.is_quota(key):
             return self._quota(item, key)
-        known = properties.PROPERTIES.get(key)
+        known = item.pool.release.native.datasets.get(key)
         if known is None:
             return self._user(item, key)
         if item.type not in known.types or key in properties.NEVER:
@@ -48,7 +48,7 @@ class Values:
         if known.rule == properties.READ_ONLY:
             value = self._read_only(item, key)
             # how many datasets and snapshots there are is counted only where that is limited
-            source = "default" if known.kind == "count" else "-"
+            source = "default" if properties.is_count(known) else "-"
             return None if value is None else (properties.shown(known, value, self._literal), source)
         value, source = self._settable(item, known)
         return properties.shown(known, value, self._literal), source
@@ -106,7 +106,7 @@ class Values:
         pool, key = item.pool, known.name
         found = pool.lookup(item.dataset, key)
         value = found[0] if found else known.default
-        if key in ("version", "utf8only", "normalization", "casesensitivity"):
+        if key in item.pool.release.sourceless:
             return value, "-"
         if key == "mountpoint":
             value = pool.mountpoint(item.dataset)
@@ -160,6 +160,7 @@ class Values:
             "usedbyrefreservation": lambda: space.by_refreservation(name),
             "logicalused": lambda: space.logical(space.live(name)),
             "logicalreferenced": lambda: space.logical(space.live(name)),
+            "snapshots_changed": lambda: pool.datasets[name].get("snapshots_changed"),
             "mounted": lambda: "yes" if zmounts.mount_of(pool, name) else "no",
             "origin": lambda: self._origin(pool, name),
         }

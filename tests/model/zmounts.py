@@ -75,6 +75,8 @@ def _attach(pool: Pool, dataset: str, where: str, readonly: bool) -> None:
             "option_ro": readonly,
         }
     )
+    if not effective:
+        pool.count_objects()
     if not effective and pool.state == DEGRADED:
         _leave_behind(pool)
 

@@ -24,7 +24,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import Terms
-from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
+from ansible_collections.nanozfs.fleet.tests.model.machine import FIRST_RELEASE, Machine
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 from ansible_collections.nanozfs.fleet.tests.unit.backups import BackedUp
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost, boot, make_medium
@@ -177,9 +177,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 @pytest.fixture
-def machine(tmp_path: Any) -> Machine:
+def release() -> str:
+    """The release of FreeBSD that the model machine runs; tests can be parametrized with others."""
+    return FIRST_RELEASE
+
+
+@pytest.fixture
+def machine(tmp_path: Any, release: str) -> Machine:
     """A model machine without disks."""
-    return Machine.create(str(tmp_path / "machine"))
+    return Machine.create(str(tmp_path / "machine"), release=release)
 
 
 @pytest.fixture

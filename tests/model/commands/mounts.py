@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.nanozfs.fleet.tests.model import geom, pools, zmounts
+from ansible_collections.nanozfs.fleet.tests.model import geom, pools, releases, zmounts
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output
 
 _SIZES = {"": 512, "b": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -107,7 +107,7 @@ def _record(machine: Machine, what: str, where: str, kind: str, readonly: bool, 
 def _mount_ufs(machine: Machine, call: Dict[str, Any], what: str, where: str) -> None:
     place = geom.find(machine, what)
     if place is None or not _is_ufs(machine, place):
-        raise Fail("mount: {0}: Invalid fstype: Invalid argument".format(what))
+        raise Fail("mount: {0}: {1}".format(what, releases.of(machine).no_file_system))
     if any(each["type"] == "ufs" and each["from"] == what for each in machine.running["mounts"]):
         raise Fail("mount: {0}: Device busy".format(what))
     folder = machine.kernel.unpack(machine.image(place.disk), place.offset, place.size)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import time
 from typing import Callable, Dict, List, Optional
 
-from ansible_collections.nanozfs.fleet.tests.model import geom
+from ansible_collections.nanozfs.fleet.tests.model import geom, releases
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output
-
-RELEASE = "13.2-RELEASE"
 
 READ_ONLY: Dict[str, Callable[[Machine], str]] = {
     "hw.machine": lambda machine: str(machine.hardware["arch"]),
@@ -21,8 +19,8 @@ READ_ONLY: Dict[str, Callable[[Machine], str]] = {
     "kern.boottime": lambda machine: _boottime(machine.running["boottime"]),
     "kern.disks": lambda machine: " ".join(reversed(list(machine.hardware["disks"]))),
     "kern.geom.confxml": lambda machine: geom.Confxml(machine).text(),
-    "kern.osreldate": lambda machine: "1302001",
-    "kern.osrelease": lambda machine: RELEASE,
+    "kern.osreldate": lambda machine: releases.of(machine).osreldate,
+    "kern.osrelease": lambda machine: releases.of(machine).system,
     "kern.ostype": lambda machine: "FreeBSD",
     "machdep.bootmethod": lambda machine: str(machine.hardware["method"]),
     "security.jail.jailed": lambda machine: "0",
@@ -120,25 +118,25 @@ def kldstat(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
 
 def freebsd_version(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``freebsd-version``."""
-    return Output(0, RELEASE + "\n")
+    return Output(0, releases.of(machine).system + "\n")
 
 
 def uname(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``uname [-s|-r|-m|-p|-n|-K]``."""
     values = {
         "-s": "FreeBSD",
-        "-r": RELEASE,
+        "-r": releases.of(machine).system,
         "-m": machine.hardware["arch"],
         "-p": machine.hardware["arch"],
         "-n": machine.running["sysctl"]["kern.hostname"],
-        "-K": "1302001",
-        "-U": "1302001",
+        "-K": releases.of(machine).osreldate,
+        "-U": releases.of(machine).osreldate,
     }
     return Output(0, " ".join(str(values.get(word, "")) for word in argv or ["-s"]) + "\n")
 
 
 def _check_letters(name: str, argv: List[str], known: str) -> None:
-    """What 13.2's getopt(3) takes (``sbin/reboot/reboot.c``, ``sbin/shutdown/shutdown.c``): no ``-f``, as 15.0 does."""
+    """Refuse what getopt(3) does not take."""
     for letter in "".join(word[1:] for word in argv if word.startswith("-")):
         if letter not in known:
             raise Fail("{0}: illegal option -- {1}".format(name, letter))
@@ -146,7 +144,7 @@ def _check_letters(name: str, argv: List[str], known: str) -> None:
 
 def shutdown(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``shutdown -r|-p|-h TIME [MESSAGE]``: at once, whatever the time says, as soon as it is no nonsense."""
-    _check_letters("shutdown", argv, "chknopr")
+    _check_letters("shutdown", argv, releases.of(machine).shutdown)
     words = [word for word in argv if not word.startswith("-")]
     if not words or not (words[0] == "now" or words[0].startswith("+")):
         raise Fail("shutdown: bad time format")
@@ -160,7 +158,7 @@ def shutdown(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
 
 def reboot(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """``reboot [-q]``."""
-    _check_letters("reboot", argv, "cdklNnpqr")
+    _check_letters("reboot", argv, releases.of(machine).reboot)
     machine.save()
     machine.kernel.reboot()
     return Output()

@@ -4,7 +4,8 @@
 
 """zfs(8): its arguments and what it prints. What it does is in :mod:`tests.model.datasets`.
 
-Source: the transcripts under tests/fixtures/freebsd-13.2/zfs.
+Source: the transcripts under tests/fixtures/freebsd-13.2/zfs and freebsd-15.0/zfs; in what they differ is in
+:mod:`tests.model.releases`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import datasets, properties, streams, tables, zmounts
+from ansible_collections.nanozfs.fleet.tests.model import datasets, properties, releases, streams, tables, zmounts
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output
 from ansible_collections.nanozfs.fleet.tests.model.pools import Item, Pool, Pools
 from ansible_collections.nanozfs.fleet.tests.model.properties import BOOKMARK, FILESYSTEM, SNAPSHOT, VOLUME
@@ -20,8 +21,7 @@ from ansible_collections.nanozfs.fleet.tests.model.selection import Selection
 from ansible_collections.nanozfs.fleet.tests.model.space import Space
 from ansible_collections.nanozfs.fleet.tests.model.values import Values, user_keys
 
-VERSION = "zfs-2.1.9-FreeBSD_g92e0d9d18\nzfs-kmod-2.1.9-FreeBSD_g92e0d9d18\n"
-
+#: but for those that differ by release
 _USAGE = {
     "allow": (
         "\tallow <filesystem|volume>\n"
@@ -42,18 +42,9 @@ _USAGE = {
         "\tdestroy [-dnpRrv] <filesystem|volume>@<snap>[%<snap>][,...]\n"
         "\tdestroy <filesystem|volume>#<bookmark>\n"
     ),
-    "get": (
-        '\tget [-rHp] [-d max] [-o "all" | field[,...]]\n'
-        "\t    [-t type[,...]] [-s source[,...]]\n"
-        '\t    <"all" | property[,...]> [filesystem|volume|snapshot|bookmark] ...\n'
-    ),
     "hold": "\thold [-r] <tag> <snapshot> ...\n",
     "holds": "\tholds [-rH] <snapshot> ...\n",
     "inherit": "\tinherit [-rS] <property> <filesystem|volume|snapshot> ...\n",
-    "list": (
-        "\tlist [-Hp] [-r|-d max] [-o property[,...]] [-s property]...\n"
-        "\t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...\n"
-    ),
     "load-key": "\tload-key [-rn] [-L <keylocation>] <-a | filesystem|volume>\n",
     "mount": "\tmount\n\tmount [-flvO] [-o opts] <-a | filesystem>\n",
     "promote": "\tpromote <clone-filesystem>\n",
@@ -97,19 +88,19 @@ _KINDS: Dict[str, Tuple[str, ...]] = {
 }
 
 
-def _usage(verb: str) -> Callable[[str], Fail]:
+def _usage(release: releases.Release, text: str, verb: str) -> Callable[[str], Fail]:
     """Makes the failure for wrong usage."""
 
     def fail(message: str) -> Fail:
         end = (
-            properties.usage()
+            release.native.usage()
             if verb in ("set", "get", "inherit", "list")
             else (
                 "\nFor the property list, run: zfs set|get\n"
-                "\nFor the delegated permission list, run: zfs allow|unallow\n"
+                "\nFor the delegated permission list, run: zfs allow|unallow\n" + release.zfs_usage_end
             )
         )
-        return Fail("{0}usage:\n{1}{2}".format(message, _USAGE[verb], end), rc=2)
+        return Fail("{0}usage:\n{1}{2}".format(message, text, end), rc=2)
 
     return fail
 
@@ -117,10 +108,12 @@ def _usage(verb: str) -> Callable[[str], Fail]:
 def zfs(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """The command."""
     verb = _ALIASES.get(argv[0], argv[0]) if argv else ""
-    if verb not in _USAGE:
+    release = releases.of(machine)
+    texts = dict(_USAGE, **release.zfs_usage)
+    if verb not in texts:
         problem = "unrecognized command '{0}'\n".format(verb) if verb else "missing command\n"
         raise Fail(problem + "usage: zfs command args ...\n", rc=2)
-    usage = _usage(verb)
+    usage = _usage(release, texts[verb], verb)
     if verb == "receive":
         return _receive(Pools(machine), tables.parse(argv[1:], _LETTERS[verb], usage), usage, stdin or "")
     handler: Callable[[Pools, tables.Options, Callable[[str], Fail]], Output] = globals()["_" + verb.replace("-", "_")]
@@ -208,7 +201,7 @@ def _two_words(options: tables.Options, usage: _Usage, missing: Tuple[str, str])
 
 
 def _version(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
-    return Output(0, VERSION)
+    return Output(0, pools.release.zfs_version)
 
 
 #: sections of what ``allow`` prints, in their order, by the options that put a permission there
@@ -293,11 +286,11 @@ def _select(
     return selection
 
 
-def _keys(text: str, usage: _Usage) -> List[str]:
+def _keys(native: properties.Native, text: str, usage: _Usage) -> List[str]:
     """A list of properties."""
-    keys = [properties.canonical(key) for key in text.split(",")]
+    keys = [native.canonical(key) for key in text.split(",")]
     for key in keys:
-        known = key == "name" or key in properties.PROPERTIES or properties.is_quota(key)
+        known = key == "name" or key in native.datasets or properties.is_quota(key)
         if not known and not properties.is_user(key) and not properties.is_written(key):
             raise usage("bad property list: invalid property '{0}'\n".format(key))
     return keys
@@ -307,34 +300,34 @@ _SPACE = "name,available,used,usedbysnapshots,usedbydataset,usedbyrefreservation
 
 
 def _list(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
-    literal, scripted = "p" in options, "H" in options
+    literal, scripted, native = "p" in options, "H" in options, pools.release.native
     for key in options.values("s") + options.values("S"):
-        if key != "name" and properties.canonical(key) not in properties.PROPERTIES and not properties.is_user(key):
+        if key != "name" and native.canonical(key) not in native.datasets and not properties.is_user(key):
             raise usage("invalid property '{0}'\n".format(key))
     wanted = options.value("o", "name,used,available,referenced,mountpoint")
     default = (FILESYSTEM,) if wanted == "space" else (FILESYSTEM, VOLUME, SNAPSHOT)
-    keys = _keys(_SPACE if wanted == "space" else wanted, usage)
+    keys = _keys(native, _SPACE if wanted == "space" else wanted, usage)
     selection = _select(pools, options, options.words, default, usage)
     values = Values(literal)
-    items = _ordered(selection.sorted(), options, values)
+    items = _ordered(native, selection.sorted(), options, values)
     rows = [[(values.get(item, key) or ("-", ""))[0] for key in keys] for item in items]
     if not rows:
         none = "" if scripted or selection.err else "no datasets available\n"
         return Output(1 if selection.err else 0, "", selection.err + none)
-    return _end(tables.listing([_column(key) for key in keys], rows, scripted, literal), selection.err)
+    return _end(tables.listing([_column(native, key) for key in keys], rows, scripted, literal), selection.err)
 
 
-def _column(key: str) -> tables.Column:
-    known = properties.PROPERTIES.get(key)
+def _column(native: properties.Native, key: str) -> tables.Column:
+    known = native.datasets.get(key)
     if known is None:
         return tables.Column(key.upper(), properties.is_written(key), len(key), False)
-    return tables.Column(known.column, known.right, properties.width(known, key), known.kind not in ("string", "date"))
+    return tables.Column(known.column, known.right, known.width, known.kind not in ("string", "date"))
 
 
-def _ordered(items: List[Item], options: tables.Options, values: Values) -> List[Item]:
+def _ordered(native: properties.Native, items: List[Item], options: tables.Options, values: Values) -> List[Item]:
     """Sorted as -s and -S say, the first of them above all; what has no such property comes last."""
     for letter, given in reversed([pair for pair in options.pairs if pair[0] in "sS"]):
-        key = properties.canonical(given)
+        key = native.canonical(given)
 
         def sortable(item: Item, key: str = key) -> Tuple[int, str]:
             value = values.raw(item, key) or ""
@@ -358,8 +351,8 @@ def _get(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     sources: Sequence[str] = tables.SOURCES
     if "s" in options:
         sources = tables.choices(options.value("s", ""), tables.SOURCES, "invalid source '{0}'\n", usage)
-    everything = options.words[0] == "all"
-    keys = list(properties.PROPERTIES) if everything else _keys(options.words[0], usage)
+    everything, native = options.words[0] == "all", pools.release.native
+    keys = list(native.datasets) if everything else _keys(native, options.words[0], usage)
     kinds = (FILESYSTEM, VOLUME, SNAPSHOT, BOOKMARK)
     selection = _select(pools, options, options.words[1:], kinds, usage)
     values = Values("p" in options)
@@ -373,20 +366,15 @@ def _get(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     widths = {
         "name": max([0] + [len(item.name) for item in items]),
         "property": max([len(key) for key in keys] + [len(row.key) for row in rows]),
-        "value": max([_value_width(row) for row in rows] + [_title_width(key) for key in keys]),
+        "value": max([_value_width(native, row) for row in rows] + [native.width(key) for key in keys]),
     }
     widths["source"] = widths["name"] + len("inherited from")
     shown = [row for row in rows if row.kind in sources]
     return _end(tables.got(shown, columns, widths, "H" in options), selection.err)
 
 
-def _title_width(key: str) -> int:
-    """How wide a value may be at least: the widest that the property can have."""
-    return properties.width(properties.PROPERTIES.get(key), key)
-
-
-def _value_width(row: tables.Got) -> int:
-    known = properties.PROPERTIES.get(row.key)
+def _value_width(native: properties.Native, row: tables.Got) -> int:
+    known = native.datasets.get(row.key)
     return len(row.value) if known is None or known.kind in ("string", "date") else 0
 
 
@@ -528,26 +516,41 @@ def _set(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     if any("=" in word for word in words[size:]):
         raise usage("invalid argument order\n")
     pairs = datasets.parse_pairs(words[:size])
-    return _each(pools, words[size:], datasets.DATASET, lambda item: datasets.set_properties(item, pairs))
+    return _each(
+        pools,
+        words[size:],
+        datasets.DATASET,
+        lambda item: datasets.set_properties(item, pairs),
+        pools.release.set_refused,
+    )
 
 
-def _each(pools: Pools, words: Sequence[str], kinds: Sequence[str], change: Callable[[Item], Any]) -> Output:
-    """Do something with several objects, as far as it can be done."""
-    err = ""
+def _each(
+    pools: Pools, words: Sequence[str], kinds: Sequence[str], change: Callable[[Item], Any], refused: int = 1
+) -> Output:
+    """Do something with several objects, as far as it can be done.
+
+    :param refused: exit status for one that is there and cannot be changed.
+    """
+    err, rc = "", 0
     for word in words:
+        status = 1
         try:
-            change(datasets.open_item(pools, word, kinds))
+            item = datasets.open_item(pools, word, kinds)
+            status = refused
+            change(item)
         except Fail as failure:
             err += failure.output.err
-    return _end("", err)
+            rc |= status
+    return Output(rc, "", err)
 
 
 def _inherit(pools: Pools, options: tables.Options, usage: _Usage) -> Output:
     if len(options.words) < 2:
         raise usage("missing dataset argument\n" if options.words else "missing property argument\n")
     given, names = options.words[0], options.words[1:]
-    key = properties.canonical(given)
-    known = properties.PROPERTIES.get(key)
+    key = pools.release.native.canonical(given)
+    known = pools.release.native.datasets.get(key)
     if known is None and not properties.is_user(key):
         raise usage("invalid property '{0}'\n".format(given))
     if known is not None and not known.editable:

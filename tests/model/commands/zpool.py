@@ -4,14 +4,15 @@
 
 """zpool(8), and zdb(8) as far as it shows labels.
 
-Source: the transcripts under tests/fixtures/freebsd-13.2/zpool and zpool-crossboot.
+Source: the transcripts under tests/fixtures/freebsd-13.2/zpool and zpool-crossboot and freebsd-15.0/zpool; in what they
+differ is in :mod:`tests.model.releases`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.tests.model import labels, properties, tables, zmounts
+from ansible_collections.nanozfs.fleet.tests.model import features, labels, properties, releases, tables, zmounts
 from ansible_collections.nanozfs.fleet.tests.model.machine import Fail, Machine, Output
 from ansible_collections.nanozfs.fleet.tests.model.pools import (
     DEGRADED,
@@ -22,6 +23,7 @@ from ansible_collections.nanozfs.fleet.tests.model.pools import (
     STATES,
     SUSPENDED,
     UNAVAIL,
+    UNSUPPORTED,
     Pool,
     Pools,
     Row,
@@ -30,6 +32,7 @@ from ansible_collections.nanozfs.fleet.tests.model.pools import (
 from ansible_collections.nanozfs.fleet.tests.model.properties import nice
 from ansible_collections.nanozfs.fleet.tests.model.space import Space
 
+#: but for those that differ by release
 _USAGE = {
     "clear": "\tclear [-nF] <pool> [device]\n",
     "create": (
@@ -39,7 +42,6 @@ _USAGE = {
     ),
     "destroy": "\tdestroy [-f] <pool>\n",
     "export": "\texport [-af] <pool> ...\n",
-    "get": '\tget [-Hp] [-o "all" | field[,...]] <"all" | property[,...]> <pool> ...\n',
     "import": (
         "\timport [-d dir] [-D]\n"
         "\timport [-o mntopts] [-o property=value] ... \n"
@@ -48,25 +50,24 @@ _USAGE = {
         "\t    [-d dir | -c cachefile] [-D] [-l] [-f] [-m] [-N] [-R root] [-F [-n]]\n"
         "\t    [--rewind-to-checkpoint] <pool | id> [newpool]\n"
     ),
-    "list": "\tlist [-gHLpPv] [-o property[,...]] [-T d|u] [pool] ... \n\t    [interval [count]]\n",
     "offline": "\toffline [-f] [-t] <pool> <device> ...\n",
     "online": "\tonline [-e] <pool> <device> ...\n",
     "scrub": "\tscrub [-s | -p] [-w] <pool> ...\n",
     "set": "\tset <property=value> <pool> \n",
     "status": ("\tstatus [-c [script1,script2,...]] [-igLpPstvxD]  [-T d|u] [pool] ... \n\t    [interval [count]]\n"),
     "sync": "\tsync [pool] ...\n",
+    "upgrade": "\tupgrade\n\tupgrade -v\n\tupgrade [-V version] <-a | pool ...>\n",
     "version": "\tversion\n",
 }
 
-VERSION = "zfs-2.1.9-FreeBSD_g92e0d9d18\nzfs-kmod-2.1.9-FreeBSD_g92e0d9d18\n"
 
-
-def _usage(verb: str) -> Callable[[str], Fail]:
+def _usage(pools: Pools, verb: str) -> Callable[[str], Fail]:
     """Makes the failure for wrong usage."""
 
     def fail(message: str) -> Fail:
-        table = properties.pool_usage() if verb in ("set", "get", "list") else ""
-        return Fail("{0}usage:\n{1}{2}".format(message, _USAGE[verb], table), rc=2)
+        text = pools.release.zpool_usage.get(verb) or _USAGE[verb]
+        table = pools.release.native.pool_usage() if verb in ("set", "get", "list") else ""
+        return Fail("{0}usage:\n{1}{2}".format(message, text, table), rc=2)
 
     return fail
 
@@ -74,15 +75,18 @@ def _usage(verb: str) -> Callable[[str], Fail]:
 def zpool(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
     """The command."""
     verb = argv[0] if argv else ""
-    if verb not in _USAGE:
+    if verb not in _USAGE and verb not in releases.of(machine).zpool_usage:
         problem = "unrecognized command '{0}'\n".format(verb) if verb else "missing command\n"
         raise Fail(problem + "usage: zpool command args ...\n", rc=2)
     handler: Callable[[Pools, List[str]], Output] = globals()["_" + verb]
     return handler(Pools(machine), argv[1:])
 
 
+_NO_POOL = "cannot open '{0}': no such pool\n"
+
+
 def _no_pool(name: str) -> Fail:
-    return Fail("cannot open '{0}': no such pool".format(name))
+    return Fail(_NO_POOL.format(name))
 
 
 def _open(pools: Pools, name: str) -> Pool:
@@ -92,12 +96,12 @@ def _open(pools: Pools, name: str) -> Pool:
     return pool
 
 
-def _chosen(pools: Pools, names: Sequence[str]) -> Tuple[List[Pool], str]:
+def _chosen(pools: Pools, names: Sequence[str], missing_text: str = _NO_POOL) -> Tuple[List[Pool], str]:
     """The pools that are named, or all; and what to say of those that are not there."""
     if not names:
         return pools.imported(), ""
     found = [(name, pools.by_name(name)) for name in names]
-    missing = "".join(_no_pool(name).output.err for name, pool in found if pool is None)
+    missing = "".join(missing_text.format(name) for name, pool in found if pool is None)
     return [pool for _name, pool in found if pool is not None], missing
 
 
@@ -106,7 +110,7 @@ def _end(out: str, err: str) -> Output:
 
 
 def _version(pools: Pools, argv: List[str]) -> Output:
-    return Output(0, VERSION)
+    return Output(0, pools.release.zfs_version)
 
 
 # properties of pools
@@ -114,6 +118,14 @@ def _version(pools: Pools, argv: List[str]) -> Output:
 
 def _health(pool: Pool) -> str:
     return SUSPENDED if pool.suspended else pool.state
+
+
+#: features as properties: those that the ZFS knows, and those that it does not
+_FEATURE, _UNSUPPORTED = "feature@", "unsupported@"
+
+
+def _unsupported(name: str) -> str:
+    return _UNSUPPORTED + features.FEATURES[name].guid
 
 
 class _Values:
@@ -126,6 +138,8 @@ class _Values:
 
     def _numbers(self) -> Dict[str, int]:
         size, allocated = self._pool.geometry.size, self._space.allocated()
+        if self._pool.readonly and self._pool.release.empty_readonly:
+            allocated = 0
         return {
             "size": size,
             "allocated": allocated,
@@ -141,8 +155,11 @@ class _Values:
     def get(self, key: str) -> Tuple[str, str]:
         """A value and its source."""
         pool = self._pool
-        if key.startswith("feature@"):
-            return properties.feature(key[len("feature@") :]), "local"
+        if key.startswith(_FEATURE):
+            return pool.feature(key[len(_FEATURE) :]), "local"
+        if key.startswith(_UNSUPPORTED):
+            states = {_unsupported(name): state for name, state in pool.unknown_features().items()}
+            return {features.ACTIVE: "readonly", features.ENABLED: "inactive"}.get(states.get(key, ""), "-"), "local"
         if key in ("altroot", "cachefile"):
             value = pool.running[key]
             return (value, "local") if value else ("-", "default")
@@ -150,6 +167,11 @@ class _Values:
             "guid": pool.guid,
             "load_guid": pool.running["load_guid"],
             "dedupratio": "1.00" if self._literal else "1.00x",
+            "bcloneratio": "1.00" if self._literal else "1.00x",
+            "bcloneused": "0",
+            "bclonesaved": "0",
+            "dedup_table_size": "0",
+            "last_scrubbed_txg": "0",
             "readonly": "on" if pool.readonly else "off",
             "expandsize": "-",
             "checkpoint": "-",
@@ -170,26 +192,27 @@ class _Values:
             number = int(local or numbers[key])
             source = "-" if key != "ashift" else "local" if local else "default"
             return (str(number) if self._literal else nice(number)), source
-        return (local, "local") if local else (properties.POOL_PROPERTIES[key].default, "default")
+        return (local, "local") if local else (pool.release.native.pools[key].default, "default")
 
 
-def _wanted(text: str, everything: Sequence[str], usage: Callable[[str], Fail]) -> List[str]:
+def _all(release: releases.Release) -> List[str]:
+    return list(release.native.pools) + [_FEATURE + each for each in release.features]
+
+
+def _wanted(release: releases.Release, text: str, everything: Sequence[str], usage: Callable[[str], Fail]) -> List[str]:
     """A list of properties."""
     if text == "all":
         return list(everything)
-    keys = [properties.canonical_pool(key) for key in text.split(",")]
+    keys = [release.native.canonical_pool(key) for key in text.split(",")]
     for key in keys:
-        known = key == "name" or key in properties.POOL_PROPERTIES
-        if not known and not (key.startswith("feature@") and key[len("feature@") :] in properties.FEATURES):
+        known = key == "name" or key in release.native.pools or key.startswith(_UNSUPPORTED)
+        if not known and not (key.startswith(_FEATURE) and key[len(_FEATURE) :] in release.features):
             raise usage("bad property list: invalid property '{0}'\n".format(key))
     return keys
 
 
-_ALL = list(properties.POOL_PROPERTIES) + ["feature@" + each for each in properties.FEATURES]
-
-
 def _get(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("get")
+    usage = _usage(pools, "get")
     options = tables.parse(argv, "Hpo:", usage)
     if not options.words:
         raise usage("missing property argument\n")
@@ -197,8 +220,9 @@ def _get(pools: Pools, argv: List[str]) -> Output:
     if "o" in options and options.value("o", "") != "all":
         known = ("name", "property", "value", "source")
         columns = tables.choices(options.value("o", ""), known, "invalid column name '{0}'\n", usage)
-    keys = _wanted(options.words[0], _ALL, usage)
-    chosen, missing = _chosen(pools, options.words[1:])
+    chosen, missing = _chosen(pools, options.words[1:], pools.release.no_pool_to_get)
+    strange = {_unsupported(name): None for pool in chosen for name in pool.unknown_features()}
+    keys = _wanted(pools.release, options.words[0], [*_all(pools.release), *strange], usage)
     rows = []
     for pool in chosen:
         values = _Values(pool, "p" in options)
@@ -206,19 +230,14 @@ def _get(pools: Pools, argv: List[str]) -> Output:
     widths = {
         "name": max([0] + [len(pool.name) for pool in chosen]),
         "property": max(len(key) for key in keys),
-        "value": max([_width(key) for key in keys] + [len(row.value) for row in rows]),
+        "value": max([pools.release.native.pool_width(key) for key in keys] + [len(row.value) for row in rows]),
     }
     widths["source"] = widths["name"] + len("inherited from")
     return _end(tables.got(rows, columns, widths, "H" in options), missing)
 
 
-def _width(key: str) -> int:
-    known = properties.POOL_PROPERTIES.get(key)
-    return properties.width(known, key)
-
-
 def _set(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("set")
+    usage = _usage(pools, "set")
     if len(argv) < 2:
         raise usage("missing property=value argument\n" if not argv else "missing pool name\n")
     if len(argv) > 2:
@@ -228,25 +247,62 @@ def _set(pools: Pools, argv: List[str]) -> Output:
         raise usage("missing value in property=value argument\n")
     pool = _open(pools, argv[1])
     action = "cannot set property for '{0}'".format(pool.name)
-    key = properties.canonical_pool(given)
+    key = pools.release.native.canonical_pool(given)
+    said = _check_set_features(pool, key, value)
     problem = _setting_problem(pools, key, value)
     if problem:
-        raise Fail("{0}: {1}".format(action, problem))
+        raise Fail("{0}{1}: {2}".format(said, action, problem))
     pool.check_change(action, 6, 2, Space(pool).total())
     if key == "cachefile":
         pool.running["cachefile"] = value
-    elif not key.startswith("feature@"):
+    elif key.startswith(_FEATURE):
+        pool.enable_features([key[len(_FEATURE) :]])
+    else:
         pool.record["properties"][key] = value
     pool.tick()
     pool.save()
-    return Output()
+    return Output(0, "", said)
+
+
+def _check_set_features(pool: Pool, key: str, value: str) -> str:
+    """What zpool looks at before it asks the kernel; what it says when that is no reason to refuse.
+
+    Source: ``set_pool_callback()`` in ``zpool_main.c``.
+    """
+    if key == "compatibility":
+        wanted = pool.release.requested(value)
+        if wanted.features is None:
+            raise Fail(wanted.said)
+        if any(name in pool.release.features and name not in wanted.features for name in pool.record["features"]):
+            return wanted.said + (
+                "Warning: one or more features already enabled on pool '{0}'\n"
+                "are not present in this compatibility set.\n".format(pool.name)
+            )
+        return wanted.said
+    if not key.startswith(_FEATURE) or value != features.ENABLED or key[len(_FEATURE) :] not in pool.release.features:
+        return ""
+    name = key[len(_FEATURE) :]
+    wanted = pool.release.requested(pool.record["properties"].get("compatibility", features.OFF))
+    cannot = "Error: cannot enable feature '{0}' on pool '{1}'\n".format(name, pool.name)
+    if wanted.features is None:
+        raise Fail(wanted.said + cannot + "because the pool's 'compatibility' property cannot be parsed.\n")
+    if name not in wanted.features:
+        raise Fail(
+            wanted.said + cannot + "as it is not specified in this pool's current compatibility set.\n"
+            "Consider setting 'compatibility' to a less restrictive set, or to 'off'.\n"
+        )
+    return wanted.said
 
 
 def _setting_problem(pools: Pools, key: str, value: str) -> str:
     """Why a property of a pool cannot be set."""
-    known = properties.POOL_PROPERTIES.get(key)
-    if key.startswith("feature@"):
-        return "" if value == "enabled" else "property '{0}' can only be set to 'enabled' or 'disabled'".format(key)
+    known = pools.release.native.pools.get(key)
+    if key.startswith(_FEATURE) and key[len(_FEATURE) :] not in pools.release.features:
+        return "feature '{0}' unsupported by kernel".format(key[len(_FEATURE) :])
+    if key.startswith(_FEATURE):
+        return (
+            "" if value == features.ENABLED else "property '{0}' can only be set to 'enabled' or 'disabled'".format(key)
+        )
     if known is None:
         return "invalid property '{0}'".format(key)
     if not known.editable:
@@ -271,9 +327,9 @@ _LIST = "name,size,allocated,free,checkpoint,expandsize,fragmentation,capacity,d
 
 
 def _list(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("list")
+    usage = _usage(pools, "list")
     options = tables.parse(argv, "gHLo:pPT:v", usage)
-    keys = _wanted(options.value("o", _LIST), ["name"] + _ALL, usage)
+    keys = _wanted(pools.release, options.value("o", _LIST), ["name", *_all(pools.release)], usage)
     chosen, missing = _chosen(pools, options.words)
     if not chosen:
         none = "" if missing or "H" in options else "no pools available\n"
@@ -281,7 +337,7 @@ def _list(pools: Pools, argv: List[str]) -> Output:
     literal, scripted, verbose = "p" in options, "H" in options, "v" in options
     trees = {pool.guid: pool.rows("g" in options, "P" in options)[1:] if verbose else [] for pool in chosen}
     names = [len(row.name) + 2 * row.depth for rows in trees.values() for row in rows]
-    columns = [_column(key, names if verbose and not at else []) for at, key in enumerate(keys)]
+    columns = [_column(pools.release, key, names if verbose and not at else []) for at, key in enumerate(keys)]
     values = [(pool, _Values(pool, literal)) for pool in chosen]
     rows = [[each.get(key)[0] for key in keys] for _pool, each in values]
     if not verbose:
@@ -297,11 +353,11 @@ def _list(pools: Pools, argv: List[str]) -> Output:
     return _end(out, missing)
 
 
-def _column(key: str, names: List[int]) -> tables.Column:
-    known = properties.POOL_PROPERTIES.get(key)
+def _column(release: releases.Release, key: str, names: List[int]) -> tables.Column:
+    known = release.native.pools.get(key)
     if known is None:
         return tables.Column(key.upper(), False, max([4 if key == "name" else len(key)] + names), False)
-    return tables.Column(known.column, known.right, _width(key), known.kind != "string")
+    return tables.Column(known.column, known.right, known.width, known.kind != "string")
 
 
 def _vdev_line(pool: Pool, row: Row, width: int, options: tables.Options) -> str:
@@ -381,21 +437,85 @@ _TROUBLES = {
     ),
     "removed": _Trouble(
         "",
-        "One or more devices has been removed by the administrator.\n\t"
-        "Sufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.",
+        "{removed}\n\tSufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.",
         "Online the device using zpool online' or replace the device with\n\t'zpool replace'.",
+        "",
+    ),
+    "unsupported": _Trouble(
+        "",
+        "",
+        "",
+        "The pool uses the following feature(s) not supported on this system:\n{unsupported}",
+    ),
+    "unsupported for writing": _Trouble(
+        "",
+        "",
+        "",
+        "The pool can only be accessed in read-only mode on this system. It\n"
+        "\tcannot be accessed in read-write mode because it uses the following\n"
+        "\tfeature(s) not supported on this system:\n{unsupported}",
+    ),
+    "disabled features": _Trouble(
+        "",
+        "Some supported and requested features are not enabled on the pool.\n"
+        "\tThe pool can still be used, but some features are unavailable.",
+        "Enable all features using 'zpool upgrade'. Once this is done,\n"
+        "\tthe pool may no longer be accessible by software that does not support\n"
+        "\tthe features. See zpool-features(7) for details.",
+        "Some supported features are not enabled on the pool.\n"
+        "\t(Note that they may be intentionally disabled if the\n"
+        "\t'compatibility' property is set.)",
+    ),
+    "incompatible features": _Trouble(
+        "",
+        "One or more features are enabled on the pool despite not being\n\trequested by the 'compatibility' property.",
+        "Consider setting 'compatibility' to an appropriate value, or\n"
+        "\tadding needed features to the relevant file in\n"
+        "\t/etc/zfs/compatibility.d or /usr/share/zfs/compatibility.d.",
+        "",
+    ),
+    "compatibility": _Trouble(
+        "",
+        "This pool has a compatibility list specified, but it could not be\n"
+        "\tread/parsed at this time. The pool can still be used, but this\n"
+        "\tshould be investigated.",
+        "Check the value of the 'compatibility' property against the\n"
+        "\tappropriate file in /etc/zfs/compatibility.d or /usr/share/zfs/compatibility.d.",
         "",
     ),
 }
 
+#: ``zpool status -x`` finds a pool healthy that has nothing worse
+_MINOR = ("disabled features", "incompatible features", "compatibility")
 
-def _trouble(pool: Pool, rows: List[Row]) -> Optional[_Trouble]:
-    """The worst that is wrong, or nothing."""
+
+def _features_trouble(pool: Pool) -> str:
+    """What is wrong with the features of a pool.
+
+    An import asks for all of them, whatever the pool's own property says. Source: the end of ``check_status()`` in
+    ``libzfs_status.c``.
+    """
+    compatibility = pool.record["properties"].get("compatibility", features.OFF) if pool.running else features.OFF
+    wanted = pool.release.requested(compatibility).features
+    if wanted is None:
+        return "compatibility"
+    for name in pool.release.features:
+        there = pool.feature(name) != features.DISABLED
+        if features.FEATURES[name].upgraded and there != (name in wanted):
+            return "incompatible features" if there else "disabled features"
+    return ""
+
+
+def _trouble(pool: Pool, rows: List[Row]) -> str:
+    """The worst that is wrong: a key of :data:`_TROUBLES`, or nothing."""
     states = [row.state for row in rows[1:] if row.vdev is not None and "children" not in row.vdev]
     importing = not pool.running
     name = ""
     if importing and labels.used_elsewhere(pool):
         name = "elsewhere"
+    elif rows[0].remark == UNSUPPORTED:
+        readonly = all(each.readonly for each in pool.unsupported)
+        name = "unsupported for writing" if readonly else "unsupported"
     elif pool.suspended:
         name = "suspended"
     elif rows[0].state == UNAVAIL:
@@ -410,11 +530,11 @@ def _trouble(pool: Pool, rows: List[Row]) -> Optional[_Trouble]:
         name = "offline"
     elif REMOVED in states:
         name = "removed"
-    return _TROUBLES[name] if name else None
+    return name or _features_trouble(pool)
 
 
 def _status(pools: Pools, argv: List[str]) -> Output:
-    options = tables.parse(argv, "c:igLpPsvxDtT:", _usage("status"))
+    options = tables.parse(argv, "c:igLpPsvxDtT:", _usage(pools, "status"))
     chosen, missing = _chosen(pools, options.words)
     if not chosen and not missing:
         return Output(0, "", "no pools available\n")
@@ -422,7 +542,7 @@ def _status(pools: Pools, argv: List[str]) -> Output:
     for pool in chosen:
         rows = pool.rows("g" in options, "P" in options)
         trouble = _trouble(pool, rows)
-        if "x" not in options or trouble:
+        if "x" not in options or (trouble and trouble not in _MINOR):
             parts.append(_status_of(pool, rows, trouble))
         elif options.words:
             parts.append("pool '{0}' is healthy\n".format(pool.name))
@@ -431,10 +551,11 @@ def _status(pools: Pools, argv: List[str]) -> Output:
     return _end("\n".join(parts), missing)
 
 
-def _status_of(pool: Pool, rows: List[Row], trouble: Optional[_Trouble]) -> str:
+def _status_of(pool: Pool, rows: List[Row], name: str) -> str:
+    trouble = _TROUBLES.get(name)
     lines = ["  pool: " + pool.name, " state: " + _health(pool)]
     if trouble:
-        lines += ["status: " + trouble.status, "action: " + trouble.action]
+        lines += ["status: " + trouble.status.format(removed=pool.release.removed), "action: " + trouble.action]
         lines += _see(trouble)
     if pool.record["scan"]:
         lines.append("  scan: " + pool.record["scan"])
@@ -455,9 +576,9 @@ def _status_of(pool: Pool, rows: List[Row], trouble: Optional[_Trouble]) -> str:
 _STATUS_HEAD = ("NAME", "STATE", "READ", "WRITE", "CKSUM")
 
 
-def _see(trouble: _Trouble) -> List[str]:
-    page = "   see: https://openzfs.github.io/openzfs-docs/msg/{0}"
-    return [page.format(trouble.page)] if trouble.page else []
+def _see(trouble: _Trouble, indent: str = "") -> List[str]:
+    page = "{0}   see: https://openzfs.github.io/openzfs-docs/msg/{1}"
+    return [page.format(indent, trouble.page)] if trouble.page else []
 
 
 def _name_width(rows: List[Row]) -> int:
@@ -467,18 +588,24 @@ def _name_width(rows: List[Row]) -> int:
 def _candidate(pool: Pool) -> str:
     """A pool as ``zpool import`` lists it."""
     rows = pool.rows()
-    trouble = _trouble(pool, rows)
+    name = _trouble(pool, rows)
+    trouble = _TROUBLES.get(name)
     state = rows[0].state
+    comment = pool.record["properties"].get("comment", "")
+    indent, more = pool.release.listing_indents(bool(comment))
     lines = [
-        "   pool: " + pool.name,
-        "     id: " + pool.guid,
-        "  state: " + state + (" (DESTROYED)" if pool.record["state"] == DESTROYED else ""),
+        "{0}  pool: {1}".format(indent, pool.name),
+        "{0}    id: {1}".format(indent, pool.guid),
+        "{0} state: {1}".format(indent, state + (" (DESTROYED)" if pool.record["state"] == DESTROYED else "")),
     ]
-    lines += ["status: " + trouble.listed] if trouble else []
-    lines.append(" action: " + _import_action(state, trouble))
-    lines += ["comment: " + pool.record["properties"]["comment"]] if "comment" in pool.record["properties"] else []
-    lines += _see(trouble) if trouble else []
-    lines += [" config:", ""]
+    if trouble:
+        text = trouble.listed.replace("\t", "\t" + more).format(unsupported=pool.unsupported_text())
+        # FreeBSD 13.2 forgets to indent this word
+        lines.append("{0}status: {1}".format(indent if pool.release.narrow_listing else "", text.rstrip("\n")))
+    lines.append("{0}action: {1}".format(indent, _import_action(state, name).replace("\t", "\t" + more)))
+    lines += ["comment: " + comment] if comment else []
+    lines += _see(trouble, indent if pool.release.narrow_listing else "") if trouble else []
+    lines += [indent + "config:", ""]
     width = _name_width(rows)
     for row in rows:
         line = "\t{0:<{w}}  {1}".format("  " * row.depth + row.name, row.state, w=width)
@@ -486,29 +613,44 @@ def _candidate(pool: Pool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _import_action(state: str, trouble: Optional[_Trouble]) -> str:
+_IMPORT_ENDS = {
+    "elsewhere": " and\n\tthe '-f' flag.",
+    "disabled features": ", though\n\tsome features will not be available without an explicit 'zpool upgrade'.",
+}
+
+
+def _import_action(state: str, trouble: str) -> str:
     if state == ONLINE:
-        force = trouble is _TROUBLES["elsewhere"]
-        end = " and\n\tthe '-f' flag." if force else "."
-        return "The pool can be imported using its name or numeric identifier" + end
+        return "The pool can be imported using its name or numeric identifier" + _IMPORT_ENDS.get(trouble, ".")
     if state == DEGRADED:
         return (
             "The pool can be imported despite missing or damaged devices.  The\n"
             "\tfault tolerance of the pool may be compromised if imported."
         )
-    if trouble is _TROUBLES["missing, insufficient"]:
+    if trouble == "unsupported":
+        return (
+            "The pool cannot be imported. Access the pool on a system that supports\n"
+            "\tthe required feature(s), or recreate the pool from backup."
+        )
+    if trouble == "unsupported for writing":
+        return (
+            "The pool cannot be imported in read-write mode. Import the pool with\n"
+            "\t'-o readonly=on', access the pool on a system that supports the\n"
+            "\trequired feature(s), or recreate the pool from backup."
+        )
+    if trouble == "missing, insufficient":
         return "The pool cannot be imported. Attach the missing\n\tdevices and try again."
     return "The pool cannot be imported due to damaged devices or data."
 
 
 def _import(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("import")
+    usage = _usage(pools, "import")
     options = tables.parse(argv, "aCc:d:DEfFlmnNo:R:stT:VX", usage)
     if "n" in options and "F" not in options:
         raise usage("-n or -X only meaningful with -F\n")
     if len(options.words) > (0 if "a" in options else 2):
         raise usage("too many arguments\n")
-    pairs, mount_options = _import_settings(options)
+    pairs, mount_options = _import_settings(pools.release, options)
     found = [pool for pool in pools.candidates() if _searched(pool, options.values("d"))]
     found = [pool for pool in found if (pool.record["state"] == DESTROYED) == ("D" in options)]
     how = labels.ImportOptions(
@@ -527,7 +669,7 @@ def _import(pools: Pools, argv: List[str]) -> Output:
     return _end(out, err)
 
 
-def _import_settings(options: tables.Options) -> Tuple[Dict[str, str], List[str]]:
+def _import_settings(release: releases.Release, options: tables.Options) -> Tuple[Dict[str, str], List[str]]:
     """Properties and mount options that are given with -o and -R."""
     pairs, mount_options = {}, []
     for letter, value in options.pairs:
@@ -535,10 +677,10 @@ def _import_settings(options: tables.Options) -> Tuple[Dict[str, str], List[str]
         if letter == "R":
             pairs["altroot"] = value
         elif letter == "o" and equals:
-            key = properties.canonical_pool(key)
-            if key not in properties.POOL_PROPERTIES and not key.startswith("feature@"):
+            key = release.native.canonical_pool(key)
+            if key not in release.native.pools and not key.startswith(_FEATURE):
                 # zpool import forgets here that it has failed (transcript zpool/071-import-bad-option)
-                raise Fail("property '{0}' is not a valid pool property".format(key), rc=0)
+                raise Fail(release.no_pool_property.format(key), rc=0)
             pairs[key] = setting
         elif letter == "o":
             mount_options += value.split(",")
@@ -596,9 +738,9 @@ def _mount_all(pool: Pool, readonly: bool) -> None:
 
 
 def _create(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("create")
+    usage = _usage(pools, "create")
     options = tables.parse(argv, "fndR:m:o:O:t:", usage)
-    pairs, root = _create_settings(options)
+    pairs, root = _create_settings(pools.release, options)
     if not options.words:
         raise usage("missing pool name argument\n")
     if len(options.words) < 2:
@@ -615,14 +757,38 @@ def _create(pools: Pools, argv: List[str]) -> Output:
         lines = ["\t{0}{1}\n".format("  " * depth, each) for depth, each in [(0, name)] + labels.names_of(specs)]
         return Output(0, "would create '{0}' with the following layout:\n\n{1}".format(name, "".join(lines)))
     action = "cannot create '{0}'".format(name)
-    pool = labels.create(
-        pools, name, specs, labels.check_settings(pairs, action), _root_properties(root, action), "f" in options
-    )
+    enabled, said = _features_to_make(pools.release, pairs, "d" in options)
+    native = pools.release.native
+    settings, root = labels.check_settings(native, pairs, action), _root_properties(native, root, action)
+    pool = labels.create(pools, name, specs, settings, root, enabled, "f" in options)
     zmounts.mount(pool, "")
-    return Output()
+    return Output(0, "", said)
 
 
-def _create_settings(options: tables.Options) -> Tuple[Dict[str, str], Dict[str, str]]:
+def _features_to_make(release: releases.Release, pairs: Dict[str, str], none: bool) -> Tuple[List[str], str]:
+    """The features that a new pool gets, and what zpool says of them.
+
+    Source: ``zpool_do_create()`` in ``zpool_main.c``.
+
+    :param pairs: properties of the pool.
+    :param none: no features but those that are named, by -d.
+    """
+    wanted = release.requested(pairs.get("compatibility", features.OFF))
+    if wanted.features is None:
+        raise Fail(wanted.said)
+    enabled, said = [], wanted.said
+    for name in release.features:
+        value = pairs.get(_FEATURE + name)
+        if value == features.ENABLED and name not in wanted.features:
+            said += "Warning: feature \"{0}\" enabled but is not in specified 'compatibility' feature set.\n".format(
+                name
+            )
+        if value == features.ENABLED or (value is None and not none and name in wanted.features):
+            enabled.append(name)
+    return enabled, said
+
+
+def _create_settings(release: releases.Release, options: tables.Options) -> Tuple[Dict[str, str], Dict[str, str]]:
     """Properties of the pool and of its root dataset."""
     pairs: Dict[str, str] = {}
     root: Dict[str, str] = {}
@@ -635,25 +801,23 @@ def _create_settings(options: tables.Options) -> Tuple[Dict[str, str], Dict[str,
         elif letter == "m":
             root["mountpoint"] = value
         elif letter == "o":
-            key = properties.canonical_pool(key)
-            if key not in properties.POOL_PROPERTIES and not key.startswith("feature@"):
-                raise Fail("property '{0}' is not a valid pool property".format(key))
+            key = release.native.canonical_pool(key)
+            if key not in release.native.pools and not key.startswith(_FEATURE):
+                raise Fail(release.no_pool_property.format(key))
             pairs[key] = setting
         elif letter == "O":
-            key = properties.canonical(key)
-            if key not in properties.PROPERTIES and not properties.is_user(key):
+            key = release.native.canonical(key)
+            if key not in release.native.datasets and not properties.is_user(key):
                 raise Fail("property '{0}' is not a valid filesystem property".format(key))
             root[key] = setting
     return pairs, root
 
 
-def _root_properties(root: Dict[str, str], action: str) -> Dict[str, str]:
+def _root_properties(native: properties.Native, root: Dict[str, str], action: str) -> Dict[str, str]:
     checked = {}
     for key, value in root.items():
         try:
-            checked[key] = (
-                value if properties.is_user(key) else properties.check_value(properties.PROPERTIES[key], value)
-            )
+            checked[key] = value if properties.is_user(key) else properties.check_value(native.datasets[key], value)
         except properties.Bad as reason:
             raise Fail("{0}: {1}".format(action, reason))
     return checked
@@ -671,7 +835,7 @@ def _each(pools: Pools, names: Sequence[str], change: Callable[[Pool], None]) ->
 
 
 def _export(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("export")
+    usage = _usage(pools, "export")
     options = tables.parse(argv, "afF", usage)
     if not options.words and "a" not in options:
         raise usage("missing pool argument\n")
@@ -679,7 +843,7 @@ def _export(pools: Pools, argv: List[str]) -> Output:
 
 
 def _destroy(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("destroy")
+    usage = _usage(pools, "destroy")
     options = tables.parse(argv, "f", usage)
     if len(options.words) != 1:
         raise usage("too many arguments\n" if options.words else "missing pool argument\n")
@@ -689,11 +853,92 @@ def _destroy(pools: Pools, argv: List[str]) -> Output:
     return Output()
 
 
+# upgrading
+
+
+def _upgrade(pools: Pools, argv: List[str]) -> Output:
+    """``zpool upgrade``: which pools could have more features; with -a or names, let them have those.
+
+    Source: ``zpool_do_upgrade()`` in ``zpool_main.c``; the transcripts zpool/047 and 327, 349, 350 and 353 of 15.0.
+    """
+    usage = _usage(pools, "upgrade")
+    options = tables.parse(argv, "a", usage)
+    everything = "a" in options
+    if everything and options.words:
+        raise usage("-a option should not be used along with a pool name\n")
+    out = "This system supports ZFS pool feature flags.\n\n"
+    if not everything and not options.words:
+        return Output(0, out + _upgradable(pools))
+    chosen, err = _chosen(pools, options.words)
+    done = ""
+    for pool in chosen:
+        try:
+            done += _upgrade_one(pool, everything)
+        except Fail as failure:
+            err += failure.output.err
+    if everything and not done and not err:
+        done = (
+            "All pools are already formatted using feature flags.\n\n"
+            "Every feature flags pool already has all supported and requested features enabled.\n"
+        )
+    return _end(out + done, err)
+
+
+def _upgradable(pools: Pools) -> str:
+    """What ``zpool upgrade`` prints: features that are not enabled, be they requested or not."""
+    out = "All pools are formatted using feature flags.\n\n"
+    lines = ""
+    for pool in pools.imported():
+        missing = [name for name in pool.release.features if pool.feature(name) == features.DISABLED]
+        lines += pool.name + "\n" if missing else ""
+        for name in missing:
+            lines += "      {0}{1}\n".format(name, "" if features.FEATURES[name].upgraded else "(*)")
+    if not lines:
+        return out + "Every feature flags pool has all supported and requested features enabled.\n"
+    return (
+        out + "\nSome supported features are not enabled on the following pools. Once a\n"
+        "feature is enabled the pool may become incompatible with software\n"
+        "that does not support the feature. See zpool-features(7) for details.\n\n"
+        "Note that the pool 'compatibility' feature can be used to inhibit\n"
+        "feature upgrades.\n\n" + pools.release.upgrade_notes + "POOL  FEATURE\n---------------\n" + lines + "\n"
+    )
+
+
+def _upgrade_one(pool: Pool, quiet: bool) -> str:
+    """Enable what a pool may have, and say so.
+
+    :param quiet: say nothing where there is nothing to do.
+    """
+    wanted = pool.release.requested(pool.record["properties"].get("compatibility", features.OFF))
+    if wanted.features is None:
+        raise Fail(wanted.said)
+    enabled = [
+        name
+        for name in pool.release.features
+        if pool.feature(name) == features.DISABLED and features.FEATURES[name].upgraded and name in wanted.features
+    ]
+    if not enabled:
+        text = "Pool '{0}' already has all supported and requested features enabled.\n"
+        return "" if quiet else text.format(pool.name)
+    pool.check_change("cannot set property for '{0}'".format(pool.name), 6, 2, Space(pool).total())
+    pool.enable_features(enabled)
+    pool.tick()
+    pool.save()
+    names = "".join("  {0}\n".format(name) for name in enabled)
+    text = "Enabled the following features on '{0}':\n{1}\n".format(pool.name, names)
+    if "bootfs" in pool.record["properties"]:
+        text += (
+            "Pool '{0}' has the bootfs property set, you might need to update\n"
+            "the boot code. See gptzfsboot(8) and loader.efi(8) for details.\n".format(pool.name)
+        )
+    return text
+
+
 # devices
 
 
 def _devices(pools: Pools, verb: str, letters: str, argv: List[str], change: Callable[[Pool, str], None]) -> Output:
-    usage = _usage(verb)
+    usage = _usage(pools, verb)
     options = tables.parse(argv, letters, usage)
     if len(options.words) < 2:
         raise usage("missing device name\n" if options.words else "missing pool name\n")
@@ -712,7 +957,7 @@ def _offline(pools: Pools, argv: List[str]) -> Output:
 
 
 def _scrub(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("scrub")
+    usage = _usage(pools, "scrub")
     options = tables.parse(argv, "spw", usage)
     if not options.words:
         raise usage("missing pool name argument\n")
@@ -720,7 +965,7 @@ def _scrub(pools: Pools, argv: List[str]) -> Output:
 
 
 def _clear(pools: Pools, argv: List[str]) -> Output:
-    usage = _usage("clear")
+    usage = _usage(pools, "clear")
     options = tables.parse(argv, "FnX", usage)
     if not options.words:
         raise usage("missing pool name\n")
@@ -734,7 +979,7 @@ def _sync(pools: Pools, argv: List[str]) -> Output:
 # labels
 
 
-def _tree(lines: List[str], vdev: Dict[str, Any], indent: int, number: int) -> None:
+def _tree(release: releases.Release, lines: List[str], vdev: Dict[str, Any], indent: int, number: int) -> None:
     """A vdev as zdb shows it."""
 
     def add(key: str, value: object) -> None:
@@ -754,14 +999,19 @@ def _tree(lines: List[str], vdev: Dict[str, Any], indent: int, number: int) -> N
     if vdev.get("offline"):
         add("offline", 1)
     if "asize" in vdev:
-        for key, value in (("metaslab_array", 133), ("metaslab_shift", vdev["shift"]), ("ashift", 9)):
+        for key, value in (
+            ("metaslab_array", release.metaslab_array),
+            ("metaslab_shift", vdev["shift"]),
+            ("ashift", 9),
+        ):
             add(key, value)
         add("asize", vdev["asize"])
+        lines += [" " * indent + each for each in release.label_vdev]
         add("is_log", 0)
     add("create_txg", 4)
     for at, child in enumerate(vdev.get("children", [])):
         lines.append("{0}children[{1}]:".format(" " * indent, at))
-        _tree(lines, child, indent + 4, at)
+        _tree(release, lines, child, indent + 4, at)
 
 
 def _is_device(machine: Machine, name: str) -> bool:
@@ -787,12 +1037,13 @@ def zdb(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
         return Output(2, "".join("failed to unpack label {0}\n".format(each) for each in range(4)))
     top = next(top for top in pool.record["vdevs"] if label["vdev"] in [leaf["guid"] for leaf in leaves(top)])
     ruler, record = "-" * 36, pool.record
-    lines = [ruler, "LABEL 0", ruler, "    version: 5000", "    name: '{0}'".format(record["name"])]
+    lines = [ruler, pool.release.label_title, ruler, "    version: 5000", "    name: '{0}'".format(record["name"])]
     lines += [
         "    state: {0}".format(STATES.index(record["state"])),
         "    txg: {0}".format(label["txg"]),
         "    pool_guid: {0}".format(pool.guid),
         "    errata: 0",
+        *("    " + each for each in pool.release.label_pool),
     ]
     if "comment" in record["properties"]:
         lines.append("    comment: '{0}'".format(record["properties"]["comment"]))
@@ -805,6 +1056,9 @@ def zdb(machine: Machine, argv: List[str], stdin: Optional[str]) -> Output:
         "    vdev_children: {0}".format(len(record["vdevs"])),
         "    vdev_tree:",
     ]
-    _tree(lines, top, 8, record["vdevs"].index(top))
-    lines += ["    features_for_read:", "        com.delphix:hole_birth", "        com.delphix:embedded_data"]
+    _tree(pool.release, lines, top, 8, record["vdevs"].index(top))
+    in_label = [
+        each for each in features.FEATURES.values() if each.in_label and pool.feature(each.name) == features.ACTIVE
+    ]
+    lines += ["    features_for_read:"] + ["        " + each.guid for each in in_label]
     return Output(0, "\n".join(lines + ["    labels = 0 1 2 3 "]) + "\n")

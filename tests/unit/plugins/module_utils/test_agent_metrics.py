@@ -141,15 +141,18 @@ def test_what_is_in_a_label_stays_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "errors"),
+    ("release", "name", "errors"),
     [
-        ("228-statusx-corrupt", [("md21", 0, 0, 269)]),
-        ("030-status", []),
-        ("203-rz-1missing-status", []),
+        ("13.2", "228-statusx-corrupt", [("md21", 0, 0, 269)]),
+        ("15.0", "228-statusx-corrupt", [("md21", 0, 0, 192)]),
+        ("13.2", "030-status", []),
+        ("15.0", "030-status", []),
+        ("13.2", "203-rz-1missing-status", []),
+        ("15.0", "203-rz-1missing-status", []),
     ],
 )
-def test_disks_with_errors(name: str, errors: List[Tuple[str, int, int, int]]) -> None:
-    pool = parse_import(transcripts.load("zpool", name).out)[0]
+def test_disks_with_errors(release: str, name: str, errors: List[Tuple[str, int, int, int]]) -> None:
+    pool = parse_import(transcripts.load("zpool", name, transcripts.RELEASES[release]).out)[0]
     assert [tuple(each) for each in disks_with_errors(pool)] == errors
 
 

@@ -18,6 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT
 from ansible_collections.nanozfs.fleet.tests.model.labels import leave_damaged
 from ansible_collections.nanozfs.fleet.tests.model.pools import Pool, Pools
+from ansible_collections.nanozfs.fleet.tests.model.releases import RELEASES
 from ansible_collections.nanozfs.fleet.tests.unit.agent import DIGITS, INTERRUPT, AgentHost, Reply
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB
@@ -178,6 +179,7 @@ class TestMenu:
         assert lost.ran[-1] == ("shutdown", "-p", "now")
 
 
+@pytest.mark.parametrize("release", RELEASES)
 class TestPool:
     def test_no_disk(self, agent: AgentHost) -> None:
         agent.lose_pool("ada1", "ada2", "ada3")

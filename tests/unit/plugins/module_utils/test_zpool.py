@@ -29,8 +29,38 @@ from ansible_collections.nanozfs.fleet.tests import transcripts
 HERE = 0x1234
 
 
-def candidates(name: str, directory: str = "zpool") -> List[Candidate]:
-    return parse_import(transcripts.load(directory, name).out)
+#: guids of the pools that were recorded on a release
+GUIDS = {
+    "13.2": {"tank": "15367144506019737292", "rz": "103676888636923470", "mi": "16470268834815335550"},
+    "15.0": {"tank": "5750462790617326243", "rz": "12073858129939313680", "mi": "11175075722853237232"},
+}
+
+#: of the disk that was missing from rz when it was imported before
+MISSING = {"13.2": "3311803688023782590", "15.0": "13390931206043344392"}
+
+on_both = pytest.mark.parametrize("release", transcripts.RELEASES)
+
+
+def candidates(name: str, directory: str = "zpool", release: str = "13.2") -> List[Candidate]:
+    return parse_import(transcripts.load(directory, name, transcripts.RELEASES[release]).out)
+
+
+@on_both
+@pytest.mark.parametrize(
+    "name, pool, state, devices, importable",
+    [
+        ("059-import-one", "tank", "ONLINE", ["vtbd1", "vtbd2", "vtbd3"], True),
+        ("201-import-rz-1missing", "rz", "DEGRADED", ["md20", "md21"], True),
+        ("207-import-rz-2missing", "rz", "UNAVAIL", ["md20"], False),
+        ("221-import-stripe-missing", "st", "UNAVAIL", ["md20"], False),
+        ("231-import-both-corrupt", "mi", "FAULTED", ["md20", "md21"], False),
+    ],
+)
+def test_listings(release: str, name: str, pool: str, state: str, devices: List[str], importable: bool) -> None:
+    (found,) = candidates(name, release=release)
+    assert (found.name, found.guid) == (pool, GUIDS[release].get(pool, found.guid))
+    assert (found.state, found.devices, found.importable, found.listed_in_use) == (state, devices, importable, False)
+    assert found.action and not found.action.startswith("action") and "\t" not in found.action
 
 
 TWO_DISKS = ["vtbd1", "vtbd2"]
@@ -39,18 +69,6 @@ TWO_DISKS = ["vtbd1", "vtbd2"]
 @pytest.mark.parametrize(
     "directory, name, pool, devices, importable, elsewhere",
     [
-        (
-            "zpool",
-            "059-import-one",
-            ("tank", "15367144506019737292", "ONLINE"),
-            ["vtbd1", "vtbd2", "vtbd3"],
-            True,
-            False,
-        ),
-        ("zpool", "201-import-rz-1missing", ("rz", "103676888636923470", "DEGRADED"), ["md20", "md21"], True, False),
-        ("zpool", "207-import-rz-2missing", ("rz", "103676888636923470", "UNAVAIL"), ["md20"], False, False),
-        ("zpool", "221-import-stripe-missing", None, None, False, False),
-        ("zpool", "231-import-both-corrupt", ("mi", "16470268834815335550", "FAULTED"), ["md20", "md21"], False, False),
         ("zpool-crossboot", "005-other-host", ("tank", "9391816869918432840", "ONLINE"), None, True, True),
         (
             "zpool-crossboot",
@@ -64,7 +82,7 @@ TWO_DISKS = ["vtbd1", "vtbd2"]
         ("zpool-crossboot", "002-same-host", ("tank", "9391816869918432840", "ONLINE"), None, True, False),
     ],
 )
-def test_listings(
+def test_listings_of_another_host(
     directory: str,
     name: str,
     pool: Optional[Tuple[str, str, str]],
@@ -83,26 +101,29 @@ def test_listings(
     assert found.action and not found.action.startswith("action") and "\t" not in found.action
 
 
-def test_status_and_remarks() -> None:
-    found = candidates("207-import-rz-2missing")[0]
+@on_both
+def test_status_and_remarks(release: str) -> None:
+    found = candidates("207-import-rz-2missing", release=release)[0]
     assert found.status == "One or more devices are missing from the system."
     assert [(each.depth, each.name, each.state, each.remark) for each in found.vdevs] == [
         (0, "rz", "UNAVAIL", "insufficient replicas"),
         (1, "raidz1-0", "UNAVAIL", "insufficient replicas"),
         (2, "md20", "ONLINE", ""),
         (2, "md21", "UNAVAIL", "cannot open"),
-        (2, "3311803688023782590", "UNAVAIL", "cannot open"),
+        (2, MISSING[release], "UNAVAIL", "cannot open"),
     ]
 
 
-def test_several() -> None:
-    found = candidates("075-import-several")
+@on_both
+def test_several(release: str) -> None:
+    found = candidates("075-import-several", release=release)
     assert len(found) > 1 and len({each.guid for each in found}) == len(found)
     assert all(each.name and each.guid.isdigit() and each.vdevs for each in found)
 
 
-def test_two_of_one_name() -> None:
-    found = candidates("077-import-same-name")
+@on_both
+def test_two_of_one_name(release: str) -> None:
+    found = candidates("077-import-same-name", release=release)
     twins = [each for each in found if each.name == "dup"]
     assert len(twins) == 2
     with pytest.raises(Refused) as refused:
@@ -112,18 +133,23 @@ def test_two_of_one_name() -> None:
     assert choose(found, "none", None) is None and choose(found, None, "1") is None
 
 
+@on_both
 @pytest.mark.parametrize("name", ["005-import-none", "061-import-one-d-empty"])
-def test_nothing_to_import(name: str) -> None:
-    recorded = transcripts.load("zpool", name)
+def test_nothing_to_import(release: str, name: str) -> None:
+    recorded = transcripts.load("zpool", name, transcripts.RELEASES[release])
     zpool = Zpool(Runner(lambda argv, stdin: (recorded.rc, recorded.out, recorded.err)))
     assert zpool.candidates() == []
 
 
-def test_label() -> None:
-    label = parse_label(transcripts.load("zpool", "045-labels").out)
-    assert label == Label("15367144506019737292", False, 689118909, "fbsd", 11)
-    assert parse_label(transcripts.load("zpool", "046-labels-none").out) is None
-    assert parse_label(transcripts.load("zpool", "123-labels-garbage").out) is None
+@on_both
+def test_label(release: str) -> None:
+    found = {
+        name: parse_label(transcripts.load("zpool", name, transcripts.RELEASES[release]).out)
+        for name in ("045-labels", "046-labels-none", "123-labels-garbage")
+    }
+    txg = {"13.2": 11, "15.0": 12}[release]
+    assert found.pop("045-labels") == Label(GUIDS[release]["tank"], False, 689118909, "fbsd", txg)
+    assert list(found.values()) == [None, None]
 
 
 def test_pools_that_are_imported() -> None:
@@ -136,7 +162,10 @@ def test_pools_that_are_imported() -> None:
 
 class TestInUse:
     POOL = candidates("059-import-one")[0]
-    LISTED = candidates("005-other-host", "zpool-crossboot")[0]
+    LISTED = (
+        candidates("005-other-host", "zpool-crossboot")[0],
+        candidates("385-import-elsewhere-listing", release="15.0")[0],
+    )
 
     @pytest.mark.parametrize(
         "label, expected",
@@ -151,11 +180,12 @@ class TestInUse:
     def test_by_label(self, label: Label, expected: bool) -> None:
         assert in_use_elsewhere(self.POOL, label, HERE) == expected
 
-    def test_by_listing(self) -> None:
-        assert in_use_elsewhere(self.LISTED, None, HERE)
+    @pytest.mark.parametrize("listed", LISTED, ids=list(transcripts.RELEASES))
+    def test_by_listing(self, listed: Candidate) -> None:
+        assert in_use_elsewhere(listed, None, HERE)
         with pytest.raises(Refused, match=r"an unknown host \(hostid unknown\)"):
-            check_importable(self.LISTED, None, HERE, None)
-        assert check_importable(self.LISTED, None, HERE, "any")
+            check_importable(listed, None, HERE, None)
+        assert check_importable(listed, None, HERE, "any")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from typing import Any, Dict
 import pytest
 
 from ansible_collections.nanozfs.fleet.tests.model import pools
+from ansible_collections.nanozfs.fleet.tests.model.releases import RELEASES
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
+
+pytestmark = pytest.mark.parametrize("release", RELEASES)
 
 ROOT = "tank/nanozfs"
 DAY = 86400

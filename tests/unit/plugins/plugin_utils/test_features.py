@@ -16,7 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, LINK, Node, Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Description
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.release import look_inside
-from ansible_collections.nanozfs.fleet.tests.model import properties
+from ansible_collections.nanozfs.fleet.tests.model import features
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import CHECKOUT, Images
 
 OLDEST = b"\0com.delphix:async_destroy\0async_destroy\0"
@@ -45,7 +45,7 @@ def test_what_a_module_knows(module: bytes, found: Optional[Tuple[str, ...]]) ->
 def test_the_labs_module_knows_what_the_models_pools_have() -> None:
     with open(os.path.join(CHECKOUT, "tests", "lab", "world", "boot", "kernel", "zfs.ko"), "rb") as file:
         found = features_in(file.read())
-    assert found is not None and set(properties.FEATURES) <= set(found) and "vdev_zap_top" not in found
+    assert found is not None and set(features.KNOWN_2_1) <= set(found) and "vdev_zap_top" not in found
 
 
 def test_where_zfs_is_in_a_system() -> None:
