@@ -26,6 +26,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, read_table
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM
 from ansible_collections.nanozfs.fleet.tests.contract import runner
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE as CASE_DISK_SIZE
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISKS, FreeBsd, ssh_shell
@@ -581,7 +582,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _lacking() -> Optional[str]:
     """What this machine lacks, or ``None``."""
-    missing = [name for name in (qemu.PROGRAM, "makefs", "setpriv") if shutil.which(name) is None]
+    missing = [name for name in (PROGRAM, "makefs", "setpriv") if shutil.which(name) is None]
     return ", ".join(missing) + " not installed" if missing else None
 
 

@@ -28,6 +28,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import P
 #: under which a guest sees 127.0.0.1 of this machine
 HOST_ADDRESS = "10.0.2.2"
 
+
 class GuestError(Exception):
     """A guest does not do what it should; the text says where its console is."""
 

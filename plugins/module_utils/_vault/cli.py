@@ -84,7 +84,9 @@ def _parser(places: Places) -> argparse.ArgumentParser:
     look.add_argument("--now", action="store_true", help="whatever windows say")
     look.add_argument("--check", action="store_true", help="say what would be done, and ask no host")
     look.add_argument("--json", action="store_true", help="the outcomes as JSON, when all is done")
-    guest = verbs.add_parser("machine", help="a virtual machine here for a host that backup_verify.yml restores into it")
+    guest = verbs.add_parser(
+        "machine", help="a virtual machine here for a host that backup_verify.yml restores into it"
+    )
     guest.add_argument("action", choices=_MACHINE, help="what of its life; JSON is said")
     guest.add_argument("host", help="the host, as it is called in the inventory")
     guest.add_argument("--set", default=send.NEWEST, help="which one, as `list` calls it; the newest good one")

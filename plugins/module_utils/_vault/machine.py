@@ -80,8 +80,8 @@ BOOT = 900
 #: whom it runs as
 USER = "nobody"
 
-#: how long the controller has to bring a medium (seconds)
-BRINGING = 86400
+#: how long the controller has to bring a medium (seconds), and how often is seen whether it is a host's turn
+BRINGING, TURN = 7200, 5
 
 #: bytes of its console that are kept, twice
 _LOG = 1 << 20
@@ -264,7 +264,7 @@ class Machines:
     def plan(self, name: str, wish: Wish, make: bool = False) -> Dict[str, Any]:
         """What a machine for a host would be, and whether there is room for it.
 
-        :param make: take away what an earlier one has left, and make its folder.
+        :param make: wait until no other machine is there, take away what an earlier one has left, and make its folder.
         :raises FleetError: when there can be none.
         """
         check(wish)
@@ -280,12 +280,9 @@ class Machines:
         with self._vault.reading(chosen):
             spec = spec_of(host, chosen)
         if make:
-            self.clear(name)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._places.machine(name))
-        root.room_for(self._fleet, spec.need, _SAFE)
-        if make:
-            os.mkdir(self.folder(name), mode=0o700)
+            self._make(name, spec.need, self._clock() + wish.seconds)
+        else:
+            root.room_for(self._fleet, spec.need, _SAFE)
         described = spec.described
         return {
             "set": chosen.pull.id,
@@ -313,6 +310,39 @@ class Machines:
         }
 
     # the life of one
+
+    def _make(self, name: str, need: int, until: float) -> None:
+        """Make the folder of a machine, when it is its turn: there is one at a time, as each takes memory for itself.
+
+        :raises Refused: when its turn does not come, or there is no room.
+        """
+        while True:
+            with locked(self._places.lock("machines")) as free:
+                others = self._others(name) if free else ["another one that is being made"]
+                if not others:
+                    self.clear(name)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self._places.machine(name))
+                    root.room_for(self._fleet, need, _SAFE)
+                    os.mkdir(self.folder(name), mode=0o700)
+                    return
+            if self._clock() > until:
+                raise Refused(
+                    "the virtual machine of {0} is still there, and there is one at a time".format(others[0]),
+                    safe=_SAFE,
+                    todo="wait for its end, or end it there: nanozfs-backup machine stop {0}".format(others[0]),
+                )
+            self._sleep(TURN)
+
+    def _others(self, name: str) -> List[str]:
+        """The hosts whose machines are there, or are about to be."""
+        found = []
+        for other in sorted(self._fleet.hosts):
+            with contextlib.suppress(OSError):
+                age = self._vault.now() - os.lstat(self.folder(other)).st_mtime
+                if other != name and (self._is_kept(other) or (age < BRINGING and not self._state(other))):
+                    found.append(other)
+        return found
 
     def start(self, name: str, wish: Wish) -> Dict[str, Any]:
         """Boot a machine whose medium is there, and wait until it can be logged in to.
@@ -494,19 +524,18 @@ class Machines:
                 **who,
             )
             its_console.close()
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            with open(os.path.join(folder, PID), "w", encoding="ascii") as file:
-                file.write(str(process.pid))
             reader = threading.Thread(target=_record, args=(console, self._places.console(name)), daemon=True)
             reader.start()
+            for each in (lambda: reader.join(GRACE), process.wait, process.kill):  # the last one first
+                stack.callback(each)
+            with open(os.path.join(folder, PID), "w", encoding="ascii") as file:
+                file.write(str(process.pid))
             while process.poll() is None:
                 why = self._over(until)
                 if why:
                     return why
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(1)
-            reader.join(GRACE)
             return "QEMU ended with {0}".format(process.returncode) if process.returncode else "it switched itself off"
 
     def _argv(self, name: str, state: Mapping[str, Any]) -> Callable[[Sequence[int], int], List[str]]:
@@ -624,13 +653,15 @@ def said_of(found: verify.Verified, chosen: sets.Set, version: str, took: int, n
     :param version: of the image that the restored host ran.
     :param took: seconds, from the start of the machine to the end.
     """
-    looked = "set {0} in a virtual machine with {1}, {2} restored, {3} compared, {4} changed since it started, {5} s".format(
-        found.set,
-        version or "an image that is not known",
-        root.shown_size(chosen.pull.bytes),
-        counted(found.files, "file"),
-        found.changed,
-        took,
+    looked = (
+        "set {0} in a virtual machine with {1}, {2} restored, {3} compared, {4} changed since it started, {5} s".format(
+            found.set,
+            version or "an image that is not known",
+            root.shown_size(chosen.pull.bytes),
+            counted(found.files, "file"),
+            found.changed,
+            took,
+        )
     )
     more = "".join("; " + note for note in notes)
     if found.result == OK:

@@ -34,7 +34,9 @@ _MOST = 4
 
 _INTERFACE = re.compile(r"ifconfig_(DEFAULT|[a-z]+\d+)\Z")
 _NAME = re.compile(r"([a-z]+)(\d+)\Z")
-_SETTING = re.compile(r"""^[ \t]*([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"`$\\]*)"|'([^']*)'|([^\s"'`$\\;#]*))[ \t]*(?:#.*)?$""", re.M)
+_SETTING = re.compile(
+    r"""^[ \t]*([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"`$\\]*)"|'([^']*)'|([^\s"'`$\\;#]*))[ \t]*(?:#.*)?$""", re.MULTILINE
+)
 _INET = re.compile(r"(?:^|\s)(?:inet\s+)?(\d+\.\d+\.\d+\.\d+)(?:/(\d{1,2})|\s+netmask\s+(\S+))?")
 _DHCP = re.compile(r"(?:^|\s)(?:no|)(?:sync|)dhcp(?=\s|$)", re.IGNORECASE)
 

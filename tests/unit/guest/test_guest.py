@@ -18,6 +18,7 @@ from typing import List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM, clean
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, lane, qemu
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
@@ -57,7 +58,7 @@ def test_uefi_code_is_not_written_to_and_its_store_is() -> None:
     ],
 )
 def test_a_line_is_what_a_terminal_would_show(raw: bytes, shown: str) -> None:
-    assert qemu.clean(raw) == shown
+    assert clean(raw) == shown
 
 
 def test_a_transcript_finds_lines_and_prompts(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_without_sets_the_lane_is_skipped_loudly(capsys: pytest.CaptureFixture) 
 HELLO = b"\xba\xf8\x03" + b"".join(bytes([0xB0, each, 0xEE]) for each in b"hello\r\n") + b"\xf4\xeb\xfd"
 
 
-@pytest.mark.skipif(shutil.which(qemu.PROGRAM) is None, reason="qemu-system-x86_64 is not installed")
+@pytest.mark.skipif(shutil.which(PROGRAM) is None, reason="qemu-system-x86_64 is not installed")
 def test_a_guest_boots_loses_its_power_and_boots_again(tmp_path: Path) -> None:
     (tmp_path / "medium").write_bytes(HELLO.ljust(510, b"\0") + b"\x55\xaa" + bytes(MIB - 512))
     guest = qemu.Guest("g", str(tmp_path), qemu.Hardware([str(tmp_path / "medium")], {22: qemu.free_port()}))
