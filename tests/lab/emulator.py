@@ -60,6 +60,7 @@ _FIXED = {
     "-m": r"\d+",
     "-serial": r"chardev:console",
     "-chardev": r"socket,id=console,fd=\d+",
+    "-uuid": r"[0-9a-f-]{36}",
     "-name": r"nanozfs-[A-Za-z0-9._-]+",
     "-sandbox": r"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     "-add-fd": r"fd=\d+,set=\d+",
@@ -88,6 +89,7 @@ class Order(NamedTuple):
     port: int
     ssh: int
     address: str
+    uuid: str
 
 
 def ordered(argv: Sequence[str]) -> Order:
@@ -140,6 +142,7 @@ def ordered(argv: Sequence[str]) -> Order:
         int(forward.group(1)),
         int(forward.group(3)),
         "{0}/{1}".format(net["dhcpstart"], network.prefixlen),
+        found["-uuid"][0],
     )
 
 
@@ -209,6 +212,7 @@ class Emulated:
     def _build(self) -> None:
         Lab().discard(self.host.name)
         machine = Machine.create(self.host.home, paths.SHELF, Clock(), seed=self.order.port)
+        machine.hardware["uuid"] = self.order.uuid
         for number, descriptor in enumerate(self._disks):
             path = "/proc/self/fd/{0}".format(descriptor)
             if number:

@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -95,6 +96,8 @@ GRACE = 30
 #: bytes of a file of settings in a set
 _MOST = 1 << 20
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 _SAFE = "nothing was verified, and no set was changed"
 
 #: later than anything
@@ -104,13 +107,14 @@ _NEVER = 1 << 70
 class Spec(NamedTuple):
     """What of a host its machine must have.
 
+    :param uuid: of its board; empty where that is not known, and then its hostid is not either.
     :param disk: bytes of its pool.
     :param need: bytes that it takes here, about.
     """
 
     chosen: sets.Set
     described: Description
-    arch: str
+    uuid: str
     net: qemu.Net
     disk: int
     need: int
@@ -192,7 +196,9 @@ def spec_of(host: Host, chosen: sets.Set) -> Spec:
     medium = sum(each for each in media if isinstance(each, int) and not isinstance(each, bool) and each > 0)
     disk = max(size if isinstance(size, int) and size < 1 << 60 else 0, chosen.pull.bytes * 5 // 4 + SPARE)
     disk = -(-disk // (1 << 20)) << 20
-    return Spec(chosen, described, arch, qemu.net_of(settings, host.address), disk, chosen.pull.bytes + medium)
+    uuid = str(said.get("hostuuid") or "")
+    uuid = uuid if _UUID.fullmatch(uuid) else ""
+    return Spec(chosen, described, uuid, qemu.net_of(settings, host.address), disk, chosen.pull.bytes + medium)
 
 
 class Machines:
@@ -287,7 +293,7 @@ class Machines:
         return {
             "set": chosen.pull.id,
             "host": described.host,
-            "hostid": described.hostid,
+            "hostid": described.hostid if spec.uuid else "",
             "pool": described.pool,
             "version": described.image.version,
             "image": described.image.name,
@@ -377,6 +383,7 @@ class Machines:
                 "memory": wish.memory,
                 "cpus": wish.cpus,
                 "accel": wish.accel,
+                "uuid": spec.uuid,
             },
         )
         self._begin([self._places.launcher, "machine", "keep", name])
@@ -549,6 +556,7 @@ class Machines:
             int(state["cpus"]),
             str(state["accel"]),
             self._places.system == "Linux",
+            str(state["uuid"]),
         )
         return lambda disks, console: qemu.copy_argv(copy, disks, console)
 

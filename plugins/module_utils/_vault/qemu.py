@@ -185,6 +185,8 @@ class Copy(NamedTuple):
 
     :param name: of the host.
     :param memory: in MiB.
+    :param uuid: of the host's board, which its hostid is made of (rc.d/hostid; FreeBSD's loader has it from SMBIOS,
+        ``stand/libsa/smbios.c``); empty for none.
     :param sandbox: QEMU was built with seccomp, as Debian's is; FreeBSD has none.
     """
 
@@ -196,6 +198,7 @@ class Copy(NamedTuple):
     cpus: int
     accel: str
     sandbox: bool
+    uuid: str = ""
 
 
 def copy_argv(copy: Copy, drives: Sequence[int], console: int) -> List[str]:
@@ -207,7 +210,7 @@ def copy_argv(copy: Copy, drives: Sequence[int], console: int) -> List[str]:
     :param drives: descriptors of its disks, which QEMU itself may not open.
     """
     argv = board(copy.memory, copy.cpus, copy.accel, console) + ["-name", "nanozfs-" + copy.name]
-    argv += ["-no-user-config"]
+    argv += ["-no-user-config", *(["-uuid", copy.uuid] if copy.uuid else [])]
     if copy.sandbox:
         argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
     for number, descriptor in enumerate(drives):

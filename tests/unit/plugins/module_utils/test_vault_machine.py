@@ -28,6 +28,7 @@ from ansible_collections.nanozfs.fleet.tests.lab import emulator
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.module_utils.test_vault_verify import Pair
 
 MIB = 1 << 20
+UUID = "b1f9ad35-f6f2-4806-9990-0528205a4193"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"
 
 #: what a host says of itself, as far as a machine must know it
@@ -35,6 +36,7 @@ DESCRIBED: Dict[str, Any] = {
     "format": 1,
     "host": "web-1",
     "hostid": "4d2",
+    "hostuuid": UUID,
     "arch": "amd64",
     "taken": 1796077800,
     "tag": "nanozfs-backup-vault-1",
@@ -106,7 +108,7 @@ class TestNet:
 def command(**more: Any) -> List[str]:
     net = qemu.net_of(more.pop("values", {}), "192.0.2.11")
     usual: Dict[str, Any] = {"name": "web-1", "net": net, "port": 40022, "ssh": 22, "memory": 512, "cpus": 1}
-    copy = qemu.Copy(**{**usual, "accel": "tcg", "sandbox": True, **more})
+    copy = qemu.Copy(**{**usual, "accel": "tcg", "sandbox": True, "uuid": UUID, **more})
     return qemu.copy_argv(copy, [5, 6], 7)
 
 
@@ -153,7 +155,7 @@ class TestCommand:
             os.ftruncate(disks[-1], 8 * MIB)
         console, its_console = socket.socketpair()
         net = qemu.net_of(values, "192.0.2.11")
-        copy = qemu.Copy("web-1", net, machine.free_port(), 22, 256, 1, qemu.TCG, True)
+        copy = qemu.Copy("web-1", net, machine.free_port(), 22, 256, 1, qemu.TCG, True, UUID)
         argv = [*qemu.copy_argv(copy, disks, its_console.fileno()), "-S", "-qmp", "stdio"]
         asked = [{"execute": each} for each in ("qmp_capabilities", "query-block", "query-status", "quit")]
         done = subprocess.run(
@@ -184,7 +186,7 @@ class TestStandIn:
     """The lab's stand-in for QEMU sees what it should."""
 
     def test_it_takes_the_command(self) -> None:
-        assert emulator.ordered(command()) == emulator.Order("web-1", 2, 40022, 22, "192.0.2.11/24")
+        assert emulator.ordered(command()) == emulator.Order("web-1", 2, 40022, 22, "192.0.2.11/24", UUID)
 
     @pytest.mark.parametrize(
         ("old", "new", "why"),
@@ -317,6 +319,11 @@ class TestPlan:
         assert found["vdevs"] == [{"type": "stripe", "disks": ["vtbd1"]}] and found["qemu"] == "7.2.22"
         assert "2048 MiB (tcg, QEMU 7.2.22) at 192.0.2.11 of its own network" in found["says"]
         assert not os.path.exists(room.folder)
+
+    def test_without_the_board_of_the_host_its_hostid_cannot_be_the_same(self, room: Room) -> None:
+        for uuid in ("", "nonsense,file=/etc/passwd", None):
+            room.describe(hostuuid=uuid)
+            assert room.machines.plan("web-1", Wish())["hostid"] == ""
 
     @pytest.mark.parametrize(
         ("described", "why"),
