@@ -533,8 +533,9 @@ class Machines:
             its_console.close()
             reader = threading.Thread(target=_record, args=(console, self._places.console(name)), daemon=True)
             reader.start()
-            for each in (lambda: reader.join(GRACE), process.wait, process.kill):  # the last one first
-                stack.callback(each)
+            stack.callback(reader.join, GRACE)  # the last of these is done first
+            stack.callback(process.wait)
+            stack.callback(process.kill)
             with open(os.path.join(folder, PID), "w", encoding="ascii") as file:
                 file.write(str(process.pid))
             while process.poll() is None:
@@ -598,17 +599,21 @@ class Machines:
         """
         host, state = self._host(name), self._state(name)
         failed = printable(" ".join(str(said.get("failed") or "").split()))[:500]
-        console = "; ".join(self.console(name)) if failed else ""
+        console = "; ".join(self.console(name)) if failed and state else ""  # or it would be that of an earlier one
         took = int(self._vault.now()) - int(state.get("began") or 0)
         ended = printable(str(state.get("why") or ""))
         self.stop(name)
+        if failed and ended:
+            failed = "{0} ({1})".format(ended, failed)  # what the controller says of it is that it is silent
         if failed and not said.get("restored"):
             raise FleetError(
-                "the host could not be restored in a virtual machine: {0}{1}{2}".format(
-                    failed, "; the machine: " + ended if ended else "", "; its console: " + console if console else ""
+                "the host could not be restored in a virtual machine: {0}{1}".format(
+                    failed, "; its console: " + console if console else ""
                 ),
                 safe=_SAFE,
-                todo="all of its console is in {0}".format(self._places.console(name)),
+                todo="all of its console is in {0}".format(self._places.console(name))
+                if state
+                else "see that it is there",
             )
         wrong: List[verify.Wrong] = []
         files = size = changed = 0

@@ -261,6 +261,7 @@ class Room:
             return (0, self.version, "") if self.version else (127, "", "not found")
         if argv[0] == "ssh-keyscan":
             self.scans += 1
+            time.sleep(0.05)
             self.time += 10
             self.machine.now += 10
             return 0, "# x\n[127.0.0.1]:1 " + KEY + "\n" if self.scans > self.up_after else "", ""
@@ -306,7 +307,7 @@ def room(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Room:
 def fill(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file system of the sets has one percent left."""
     full = os.statvfs_result((4096, 4096, 100000, 1000, 1000, 1000, 1000, 1000, 0, 255))
-    monkeypatch.setattr(machine.root.os, "statvfs", lambda _path: full)
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a program as nobody")
@@ -532,6 +533,13 @@ class TestJudging:
         outcome = room.machines.end("web-1", said, self.LOOK)
         assert outcome.result == FAILED and "did not come up as itself: it did not come back" in outcome.says
         assert "its console: mountroot>" in outcome.says
+
+    def test_the_console_of_an_earlier_machine_is_not_shown(self, room: Room) -> None:
+        with open(_made(room.machine.places.console("web-1")), "wb") as file:
+            file.write(b"of yesterday\n")
+        with pytest.raises(FleetError) as caught:
+            room.machines.end("web-1", {"failed": "no medium", "restored": False}, self.LOOK)
+        assert "no medium" in str(caught.value) and "yesterday" not in str(caught.value)
 
     def test_one_that_could_not_be_restored_is_not_known(self, room: Room) -> None:
         said = self.said(room, room.pair.host, failed="no medium", restored=False)
