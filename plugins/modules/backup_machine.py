@@ -50,10 +50,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 way:
-  description: Values for C(ansible_host), C(ansible_port) and C(ansible_ssh_common_args) that lead to the copy.
+  description: What leads to the copy.
   returned: success
   type: dict
-  sample: {host: web-1.40022.invalid, port: 40022, arguments: -o ProxyCommand=...}
+  contains:
+    host:
+      description: For C(ansible_host).
+      type: str
+      returned: always
+      sample: web-1.40022.invalid
+    port:
+      description: For C(ansible_port).
+      type: int
+      returned: always
+      sample: 40022
+    arguments:
+      description: For C(ansible_ssh_common_args).
+      type: str
+      returned: always
+      sample: -o ProxyCommand=...
 back:
   description: The same of the host itself.
   returned: success

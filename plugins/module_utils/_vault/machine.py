@@ -68,6 +68,9 @@ MEDIUM, POOL, PID = "medium", "pool", "pid"
 #: the disk of the pool, as FreeBSD calls it; ``vtbd0`` is the medium
 DISK = "vtbd1"
 
+#: how large that is at most by the pool that the host had: file systems have no files of any size (ext4(5): 16 TiB)
+MOST_POOL = 4 << 40
+
 #: how much larger than the files of a set its pool is at least (bytes)
 SPARE = 1 << 30
 
@@ -83,6 +86,10 @@ USER = "nobody"
 
 #: how long the controller has to bring a medium (seconds), and how often is seen whether it is a host's turn
 BRINGING, TURN = 7200, 5
+
+#: After so many seconds a machine that is there has its port (QEMU ends at once where it cannot have it), and it is no
+#: other program that answers there
+SETTLED = 5
 
 #: bytes of its console that are kept, twice
 _LOG = 1 << 20
@@ -173,6 +180,12 @@ def _text_in(tree: str, folder: bytes, name: bytes) -> str:
         return ""
 
 
+def _size(values: Any) -> int:
+    """The ``size`` of something that a host has described; 0 where it is none."""
+    size = values.get("size") if isinstance(values, Mapping) else None
+    return size if isinstance(size, int) and not isinstance(size, bool) and 0 < size < 1 << 60 else 0
+
+
 def spec_of(host: Host, chosen: sets.Set) -> Spec:
     """What a machine for a set must have.
 
@@ -191,10 +204,9 @@ def spec_of(host: Host, chosen: sets.Set) -> Spec:
     for name in (b"rc.conf", b"rc.conf.local"):
         settings.update(qemu.settings(_text_in(chosen.path, b"cfg", name)))
     pool, slices = said.get("pool"), said.get("slices")
-    size = pool.get("size") if isinstance(pool, Mapping) else 0
-    media = [each.get("size") for each in slices.values() if isinstance(each, Mapping)] if slices else []
-    medium = sum(each for each in media if isinstance(each, int) and not isinstance(each, bool) and each > 0)
-    disk = max(size if isinstance(size, int) and size < 1 << 60 else 0, chosen.pull.bytes * 5 // 4 + SPARE)
+    size = _size(pool)
+    medium = sum(map(_size, slices.values())) if isinstance(slices, Mapping) else 0
+    disk = max(min(size, MOST_POOL), chosen.pull.bytes * 5 // 4 + SPARE)
     disk = -(-disk // (1 << 20)) << 20
     uuid = str(said.get("hostuuid") or "")
     uuid = uuid if _UUID.fullmatch(uuid) else ""
@@ -398,14 +410,14 @@ class Machines:
         """The ssh key of a machine, when it is up."""
         begun = self._vault.now()
         while True:
-            _rc, out, _err = self._run(
-                ["ssh-keyscan", "-T", "5", "-t", "ed25519", "-p", str(port), send.HERE], None, 60, {}
-            )
-            for line in out.splitlines():
-                words = line.split()
-                if len(words) >= 3 and not line.startswith("#"):
-                    return " ".join(words[1:3])
+            argv = ["ssh-keyscan", "-T", "5", "-t", "ed25519", "-p", str(port), send.HERE]
+            _rc, out, _err = self._run(argv, None, 60, {})
+            keys = [
+                line.split()[1:3] for line in out.splitlines() if not line.startswith("#") and len(line.split()) > 2
+            ]
             state, now = self._state(name), self._vault.now()
+            if keys and not state.get("ended") and now - begun >= SETTLED:
+                return " ".join(keys[0])
             if state.get("ended") or now > until:
                 why = state.get("why") or "it could not be logged in to within {0:.0f} s".format(now - begun)
                 raise FleetError(

@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import packed, unpacked
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import machine, qemu, state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import machine, qemu, send, state
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.machine import Machines, Wish
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import Look
@@ -263,7 +263,7 @@ class Room:
             self.scans += 1
             time.sleep(0.05)
             self.time += 10
-            self.machine.now += 10
+            self.machine.now += 10 if self.scans > 1 else 0
             return 0, "# x\n[127.0.0.1]:1 " + KEY + "\n" if self.scans > self.up_after else "", ""
         return self.machine.run(argv, stdin, seconds, more)
 
@@ -326,6 +326,15 @@ class TestPlan:
             room.describe(hostuuid=uuid)
             assert room.machines.plan("web-1", Wish())["hostid"] == ""
 
+    @pytest.mark.parametrize("size", [1 << 50, -1, True, "x", None])
+    def test_its_pool_is_as_large_as_it_was_within_reason(self, room: Room, size: Any) -> None:
+        room.describe(
+            pool={"name": "tank", "size": size, "properties": {}}, slices={"nz-a": size, "nz-b": {"size": size}}
+        )
+        chosen = send.choose(room.machine.fleet, "web-1", "newest")
+        spec = machine.spec_of(room.machine.fleet.hosts["web-1"], chosen)
+        assert spec.disk == (machine.MOST_POOL if size == 1 << 50 else machine.SPARE)
+
     @pytest.mark.parametrize(
         ("described", "why"),
         [({"arch": "aarch64"}, "only amd64"), ({"format": 9}, "format")],
@@ -386,6 +395,14 @@ class TestPlan:
 
 @needs_root
 class TestLife:
+    def test_another_program_on_its_port_is_not_taken_for_it(self, room: Room) -> None:
+        """QEMU ends where it cannot have the port; who has it would get the key of the controller's trust."""
+        room.made()
+        room.script = "echo 'Could not set up host forwarding rule' >&2; exit 1"
+        room.up_after = 0
+        with pytest.raises(FleetError, match=r"QEMU ended with 1\. Its console: Could not set up host forwarding rule"):
+            room.machines.start("web-1", Wish())
+
     def test_it_comes_up_and_nothing_of_it_stays(self, room: Room) -> None:
         room.made()
         found = room.machines.start("web-1", Wish())

@@ -63,7 +63,7 @@ def test_no_name_of_a_host_is_one_that_somebody_has() -> None:
 
 
 def test_the_key_is_in_a_file_of_this_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setattr(way.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr("ansible.constants.DEFAULT_LOCAL_TMP", str(tmp_path))
     path = way.known_hosts("web-1", 40022, KEY + " comment")
     assert os.path.dirname(path) == str(tmp_path)
     with open(path, encoding="ascii") as file:
