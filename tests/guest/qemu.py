@@ -23,7 +23,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM, board, clean, drive, forward
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import (
+    PROGRAM,
+    Net,
+    board,
+    clean,
+    drive,
+    forward,
+    sealed,
+)
 
 #: under which a guest sees 127.0.0.1 of this machine
 HOST_ADDRESS = "10.0.2.2"
@@ -51,6 +59,7 @@ class Hardware:
     :param firmware: path of UEFI code, with that of a writable store of its variables; BIOS without.
     :param forwards: ports of this machine by those of the guest.
     :param kernel: what is booted in place of a drive.
+    :param net: the network of a copy of a host on a backup host, which leads nowhere; one with a way out without.
     :param boot: the number of the drive that the firmware boots, where it is not the first.
     """
 
@@ -61,6 +70,7 @@ class Hardware:
     accel: str = "tcg"
     firmware: Optional[Sequence[str]] = None
     kernel: Optional[Kernel] = None
+    net: Optional[Net] = None
     boot: Optional[int] = None
 
 
@@ -80,6 +90,8 @@ def arguments(hardware: Hardware, console: int, monitor: int) -> List[str]:
         argv += ["-append", hardware.kernel.arguments]
     for number, path in enumerate(hardware.drives):
         argv += drive(number, path, ",bootindex=1" if number == hardware.boot else "")
+    if hardware.net:
+        return argv + sealed(hardware.net, hardware.forwards[22], 22)
     forwards = "".join(forward(here, there) for there, here in sorted(hardware.forwards.items()))
     return [*argv, "-netdev", "user,id=net" + forwards, "-device", "virtio-net-pci,netdev=net"]
 

@@ -180,6 +180,20 @@ def forward(port: int, there: int, address: str = "") -> str:
     return ",hostfwd=tcp:127.0.0.1:{0}-{1}:{2}".format(port, address, there)
 
 
+def sealed(net: Net, port: int, there: int) -> List[str]:
+    """A network with no route out: ``restrict`` drops all that a machine sends which is no answer to who has connected.
+
+    :param port: of 127.0.0.1, which leads to port *there* of the machine.
+    """
+    argv = [word for _before in range(net.unit) for word in ("-device", net.model)]
+    names = next(str(each) for each in ipaddress.ip_network(net.network).hosts() if str(each) not in net)
+    user = "user,id=net,ipv6=off,restrict=on,net={0},host={1},dns={2},dhcpstart={3}".format(
+        net.network, net.router, names, net.address
+    )
+    argv += ["-netdev", user + forward(port, there, net.address)]
+    return [*argv, "-device", "{0},netdev=net".format(net.model)]
+
+
 class Copy(NamedTuple):
     """A machine for a copy of a host.
 
@@ -204,8 +218,7 @@ class Copy(NamedTuple):
 def copy_argv(copy: Copy, drives: Sequence[int], console: int) -> List[str]:
     """The command for a machine in which a copy of a host comes up.
 
-    It has no route out: ``restrict`` drops all that it sends which is no answer to who has connected to its port. It
-    has no monitor either, nor anything of this machine but the files that are opened for it.
+    It has no route out (:func:`sealed`), no monitor, and nothing of this machine but the files that are opened for it.
 
     :param drives: descriptors of its disks, which QEMU itself may not open.
     """
@@ -217,17 +230,7 @@ def copy_argv(copy: Copy, drives: Sequence[int], console: int) -> List[str]:
         argv += ["-add-fd", "fd={0},set={1}".format(descriptor, number + 1)]
         # without auto-read-only=off QEMU opens it for reading first, with which it would have to be given another one
         argv += drive(number, "/dev/fdset/{0},auto-read-only=off".format(number + 1))
-    net = copy.net
-    for _before in range(net.unit):
-        argv += ["-device", net.model]
-    network = ipaddress.ip_network(net.network)
-    taken = {net.address, net.router}
-    names = next(str(each) for each in network.hosts() if str(each) not in taken)
-    user = "user,id=net,ipv6=off,restrict=on,net={0},host={1},dns={2},dhcpstart={3}".format(
-        net.network, net.router, names, net.address
-    )
-    argv += ["-netdev", user + forward(copy.port, copy.ssh, net.address)]
-    return [*argv, "-device", "{0},netdev=net".format(net.model)]
+    return argv + sealed(copy.net, copy.port, copy.ssh)
 
 
 def clean(raw: bytes) -> str:

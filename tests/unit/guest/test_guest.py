@@ -18,6 +18,7 @@ from typing import List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import qemu as vault_qemu
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM, clean
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, lane, qemu
 from ansible_collections.nanozfs.fleet.tests.lab import web
@@ -36,6 +37,12 @@ def test_drives_come_in_order_and_ports_are_forwarded() -> None:
     assert after(argv, "-netdev") == ["user,id=net,hostfwd=tcp:127.0.0.1:2201-:22,hostfwd=tcp:127.0.0.1:8001-:80"]
     assert after(argv, "-chardev") == ["socket,id=console,fd=7", "socket,id=monitor,fd=8"]
     assert after(argv, "-accel") == ["tcg,thread=multi,tb-size=256"] and "pflash" not in " ".join(argv)
+
+
+def test_a_copy_has_the_network_that_a_backup_host_gives_it() -> None:
+    net = vault_qemu.net_of({}, vault_qemu.USUAL)
+    argv = qemu.arguments(qemu.Hardware(["m"], {22: 2201, 80: 8001}, net=net), 7, 8)
+    assert argv[-4:] == vault_qemu.sealed(net, 2201, 22) and "restrict=on" in argv[-3] and argv.count("-netdev") == 1
 
 
 def test_uefi_code_is_not_written_to_and_its_store_is() -> None:

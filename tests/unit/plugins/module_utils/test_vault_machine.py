@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -105,6 +106,12 @@ class TestNet:
         assert qemu.settings(text) == {"a": "last", "b": "z", "c": "plain", "g": "two\nlines", "h": ""}
 
 
+needs_qemu = pytest.mark.skipif(
+    shutil.which(qemu.PROGRAM) is None or os.geteuid() != 0,
+    reason="NOT TESTED: {0} is not installed, or this is not root".format(qemu.PROGRAM),
+)
+
+
 def command(**more: Any) -> List[str]:
     net = qemu.net_of(more.pop("values", {}), "192.0.2.11")
     usual: Dict[str, Any] = {"name": "web-1", "net": net, "port": 40022, "ssh": 22, "memory": 512, "cpus": 1}
@@ -142,10 +149,7 @@ class TestCommand:
         assert qemu.last_lines(raw, 2) == ["two", "x" * 200]
         assert qemu.last_lines(b"", 2) == []
 
-    @pytest.mark.skipif(
-        shutil.which(qemu.PROGRAM) is None or os.geteuid() != 0,
-        reason="NOT TESTED: {0} is not installed, or this is not root".format(qemu.PROGRAM),
-    )
+    @needs_qemu
     @pytest.mark.parametrize("values", [{}, {"ifconfig_em1": "inet 192.0.2.11/24"}, {"ifconfig_vmx0": "DHCP"}])
     def test_the_real_qemu_takes_it(self, values: Dict[str, str], tmp_path: Any) -> None:
         """With two disks, as nobody, in its sandbox; the machine itself stands still."""
@@ -238,6 +242,7 @@ class Room:
         self.scans = 0
         self.up_after = 1
         self.version = "QEMU emulator version 7.2.22 (Debian)"
+        self.real = False
         self.begun: List[List[str]] = []
         self.keepers: List[threading.Thread] = []
         self.end = threading.Event()
@@ -274,7 +279,8 @@ class Room:
 
     def begin(self, argv: Sequence[str]) -> None:
         self.begun.append(list(argv))
-        self.keepers.append(threading.Thread(target=self.machines.keep, args=(argv[-1], self.command)))
+        command = None if self.real else self.command
+        self.keepers.append(threading.Thread(target=self.machines.keep, args=(argv[-1], command)))
         self.keepers[-1].start()
         until = time.monotonic() + 10
         while not self.machines._state("web-1").get("keeper") and time.monotonic() < until:
@@ -418,6 +424,30 @@ class TestLife:
         assert not os.path.exists(room.folder)
         status = room.machines.status("web-1")
         assert not status["running"] and "its time was over" in status["why"] and status["console"] == ["booting"]
+
+    @needs_qemu
+    def test_the_real_qemu_lives_and_ends_with_its_keeper(self, room: Room) -> None:
+        """Its medium boots nothing; its port is there, its disks are, and it is nobody."""
+        room.real = True
+        room.made()
+        found = room.machines.start("web-1", Wish(memory=256))
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                socket.create_connection((send.HERE, found["port"]), 5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail("its port leads nowhere: {0}".format(room.machines.console("web-1")))
+        with open(os.path.join(room.folder, "pid"), encoding="ascii") as file:
+            pid = int(file.read())
+        assert os.stat("/proc/{0}".format(pid)).st_uid == pwd.getpwnam(machine.USER).pw_uid
+        with open("/proc/{0}/status".format(pid), encoding="ascii") as file:
+            status = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+        assert status["Groups"].strip() == "" and int(status["CapEff"], 16) == 0 and status["Seccomp"] == "2"
+        room._stop("web-1")
+        assert not os.path.exists("/proc/{0}".format(pid)) and not os.path.exists(room.folder)
 
     def test_it_runs_as_nobody(self, room: Room) -> None:
         room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; sleep 60"
