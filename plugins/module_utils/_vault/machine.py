@@ -560,6 +560,7 @@ class Machines:
 
     def _argv(self, name: str, state: Mapping[str, Any]) -> Callable[[Sequence[int], int], List[str]]:
         model, unit, address, network, router = state["net"]
+        linux = self._places.system == "Linux"
         copy = qemu.Copy(
             name,
             qemu.Net(str(model), int(unit), str(address), str(network), str(router)),
@@ -568,10 +569,12 @@ class Machines:
             int(state["memory"]),
             int(state["cpus"]),
             str(state["accel"]),
-            self._places.system == "Linux",
+            linux,
             str(state["uuid"]),
         )
-        return lambda disks, console: qemu.copy_argv(copy, disks, console)
+        # setpriv(1) of util-linux: it does not outlive who looks after it, whatever ends that
+        first = ["setpriv", "--pdeathsig", "KILL"] if linux else []
+        return lambda disks, console: [*first, *qemu.copy_argv(copy, disks, console)]
 
     def _over(self, until: float) -> str:
         """Why a machine must end; empty where it may go on."""

@@ -12,6 +12,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -448,6 +449,28 @@ class TestLife:
         assert status["Groups"].strip() == "" and int(status["CapEff"], 16) == 0 and status["Seccomp"] == "2"
         room._stop("web-1")
         assert not os.path.exists("/proc/{0}".format(pid)) and not os.path.exists(room.folder)
+
+    @needs_qemu
+    def test_the_real_qemu_does_not_outlive_a_keeper_that_is_killed(self, room: Room) -> None:
+        room.made()
+        room.up_after = 0
+        room.machines.start("web-1", Wish(memory=256))
+        argv = room.machines._argv("web-1", room.machines._state("web-1"))([], 0)
+        assert argv[:3] == ["setpriv", "--pdeathsig", "KILL"] and argv[3] == qemu.PROGRAM
+        room._stop("web-1")
+        script = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
+        parent = subprocess.Popen([sys.executable, "-c", script, *argv[:3], "sleep", "4321"])
+        until = time.monotonic() + 20
+        child = ""
+        while not child and time.monotonic() < until:
+            time.sleep(0.1)
+            with open("/proc/{0}/task/{0}/children".format(parent.pid), encoding="ascii") as file:
+                child = file.read().strip()
+        parent.kill()
+        parent.wait()
+        while os.path.exists("/proc/" + child) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert child and not os.path.exists("/proc/" + child)
 
     def test_it_runs_as_nobody(self, room: Room) -> None:
         room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; sleep 60"
