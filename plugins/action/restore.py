@@ -53,7 +53,7 @@ class ActionModule(ModuleAction):
             size=told.get("bytes") if kind == "path" else 0,
             rate=told.get("rate") or 0,
             key=str(told.get("key") or ""),
-            addresses=self._addresses(str(arguments.pop("vault", None) or "")),
+            addresses=self._addresses(arguments.pop("addresses", None), str(arguments.pop("vault", None) or "")),
             hostname=arguments.get("hostname") or self._host,
             other_host=boolean(arguments.get("other_host") or False, strict=False) or source != self._host,
         )
@@ -112,8 +112,13 @@ class ActionModule(ModuleAction):
             todo="see what `nanozfs-backup list` says there",
         )
 
-    def _addresses(self, backup_host: str) -> List[str]:
-        """Where the backup host comes from."""
+    def _addresses(self, given: Any, backup_host: str) -> List[str]:
+        """Where the backup host comes from.
+
+        :param given: what the task says; an empty list is anywhere.
+        """
+        if given is not None:
+            return [str(each) for each in lines_of(given)]
         every = self._vars["hostvars"]
         if not backup_host or backup_host not in every:
             return []

@@ -170,10 +170,12 @@ def _backups(host: Mapping[str, Any]) -> List[Finding]:
     """A backup that nobody could get a file out of is none. How old one may be, only the controller knows."""
     found = []
     for label, backup in sorted((host.get("backups") or {}).items()):
-        verified = backup.get("verified") or {}
-        if verified.get("result") == records.FAILED:
+        if (backup.get("verified") or {}).get("result") == records.FAILED:
             words = "what was looked at in its backup by {0} is not what the host had ({1})"
-            found.append(Finding(DEGRADED, words.format(label, verified.get("kind") or "sample")))
+            found.append(Finding(DEGRADED, words.format(label, backup["verified"].get("kind") or records.SAMPLE)))
+        if (backup.get("machine") or {}).get("result") == records.FAILED:
+            words = "from its backup by {0} it did not come up as itself in a virtual machine"
+            found.append(Finding(DEGRADED, words.format(label)))
     return found
 
 

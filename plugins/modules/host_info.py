@@ -176,8 +176,9 @@ host:
           V(failed), empty where there was none yet), C(method), C(begun) and C(ended), C(bytes) and C(files) that it
           holds, C(sent) over the line, C(seconds) that it took, C(trial) (of a host on trial), C(why), C(good) (when
           the last good one began, 0 for never), C(verified) (how the last look into it went, with C(at), C(result),
-          C(files), C(seed) and C(kind); null where there was none), C(running) and C(since) (whether it is read now,
-          and since when), C(problem) (why that cannot be told). Times are in seconds since the epoch, by the host's
+          C(files), C(seed) and C(kind); null where there was none), C(machine) (the same of the last time that a whole
+          host came up in a virtual machine), C(running) and C(since) (whether it is read now, and since when),
+          C(problem) (why that cannot be told). Times are in seconds since the epoch, by the host's
           clock.
       type: dict
       returned: always

@@ -20,12 +20,14 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, read_table
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM, USUAL, net_of
 from ansible_collections.nanozfs.fleet.tests.contract import runner
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE as CASE_DISK_SIZE
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISKS, FreeBsd, ssh_shell
@@ -110,6 +112,7 @@ POWER_CUTS = (
 STEPS = {
     "build": "A new site; build 1.0",
     "arrive": "A new machine with a medium of 1.0",
+    "sealed": "In the network of a copy on a backup host it is reached, and reaches nobody",
     "deploy": "Deploy, from recovery mode, with a pool of three disks",
     "good": "Build 1.1, and upgrade to it",
     "rollback": "Roll back to 1.0, with the data",
@@ -252,6 +255,28 @@ class Lane(Walkthrough):
             host["state"] == "recovery" and host["running"]["version"] == "1.0" and host["pool"] is None,
             host,
         )
+
+    def sealed(self) -> None:
+        """The network that ``nanozfs-backup machine`` gives a copy of a host, beside one with a way out."""
+        fetch = "fetch -q -T 10 -o /dev/null http://{0}:{1}/index.json && echo reached || true".format(
+            qemu.HOST_ADDRESS, self.ports.web
+        )
+        for net, words in ((None, "reached"), (net_of({}, USUAL), "")):
+            self.guest.cut()
+            self.guest.hardware = replace(self.machine.hardware(), net=net)
+            self.start()
+            said = self.site.ssh(HOST, "sh -c '{0}'".format(fetch)).strip()
+            host = self.host()
+            self.shows(
+                "it is up in {0}, and the images are {1}".format(host["state"], words or "out of reach"),
+                said == words,
+                said,
+            )
+        routes = self.site.ssh(HOST, "netstat -rn -f inet")
+        self.shows("it has no default route", "default" not in routes, routes)
+        self.guest.cut()
+        self.guest.hardware = self.machine.hardware()
+        self.start()
 
     def deploy(self) -> None:
         """Pool, datasets, configuration."""
@@ -636,7 +661,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _lacking() -> Optional[str]:
     """What this machine lacks, or ``None``."""
-    missing = [name for name in (qemu.PROGRAM, "makefs", "setpriv") if shutil.which(name) is None]
+    missing = [name for name in (PROGRAM, "makefs", "setpriv") if shutil.which(name) is None]
     return ", ".join(missing) + " not installed" if missing else None
 
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM
 from ansible_collections.nanozfs.fleet.tests.contract import runner
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE, DISKS, OpenZfs, ssh_shell
 from ansible_collections.nanozfs.fleet.tests.guest import qemu
@@ -78,7 +79,7 @@ BUILD_PROGRAMS = {
     "strip": "binutils",
 }
 RUN_PROGRAMS = {
-    qemu.PROGRAM: "qemu-system-x86",
+    PROGRAM: "qemu-system-x86",
     "setpriv": "util-linux",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",

@@ -23,12 +23,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-PROGRAM = "qemu-system-x86_64"
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import (
+    PROGRAM,
+    Net,
+    board,
+    clean,
+    drive,
+    forward,
+    sealed,
+)
 
 #: under which a guest sees 127.0.0.1 of this machine
 HOST_ADDRESS = "10.0.2.2"
-
-_UNWANTED = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[^\x20-\x7e\t]")
 
 
 class GuestError(Exception):
@@ -53,6 +59,7 @@ class Hardware:
     :param firmware: path of UEFI code, with that of a writable store of its variables; BIOS without.
     :param forwards: ports of this machine by those of the guest.
     :param kernel: what is booted in place of a drive.
+    :param net: the network of a copy of a host on a backup host, which leads nowhere; one with a way out without.
     :param boot: the number of the drive that the firmware boots, where it is not the first.
     """
 
@@ -63,6 +70,7 @@ class Hardware:
     accel: str = "tcg"
     firmware: Optional[Sequence[str]] = None
     kernel: Optional[Kernel] = None
+    net: Optional[Net] = None
     boot: Optional[int] = None
 
 
@@ -71,36 +79,21 @@ def arguments(hardware: Hardware, console: int, monitor: int) -> List[str]:
 
     :param console: descriptor of the socket for the serial line, *monitor* of that for QMP.
     """
-    # the memory for translated code is limited: without that a guest's process grows to some gigabytes
-    accel = "tcg,thread=multi,tb-size=256" if hardware.accel == "tcg" else hardware.accel
-    argv = [PROGRAM, "-nodefaults", "-display", "none", "-machine", "q35", "-accel", accel]
-    argv += ["-cpu", "host" if hardware.accel == "kvm" else "max"]
-    argv += ["-smp", str(hardware.cpus), "-m", str(hardware.memory)]
+    argv = board(hardware.memory, hardware.cpus, hardware.accel, console)
+    argv += ["-chardev", "socket,id=monitor,fd={0}".format(monitor), "-mon", "chardev=monitor,mode=control"]
     # the watchdog of the chip set may reset the machine, as on a real board
     argv += ["-global", "ICH9-LPC.noreboot=false", "-action", "watchdog=reset"]
-    argv += ["-chardev", "socket,id=console,fd={0}".format(console), "-serial", "chardev:console"]
-    argv += ["-chardev", "socket,id=monitor,fd={0}".format(monitor), "-mon", "chardev=monitor,mode=control"]
     for path, writable in zip(hardware.firmware or (), (False, True)):
         argv += ["-drive", "if=pflash,format=raw,readonly={0},file={1}".format("off" if writable else "on", path)]
     if hardware.kernel:
         argv += ["-kernel", hardware.kernel.image, "-initrd", hardware.kernel.ramdisk]
         argv += ["-append", hardware.kernel.arguments]
     for number, path in enumerate(hardware.drives):
-        # unsafe: a power cut ends QEMU, not this machine, so what QEMU was given is not lost and need not be flushed
-        argv += ["-drive", "if=none,id=drive{0},format=raw,cache=unsafe,file={1}".format(number, path)]
-        device = "virtio-blk-pci,id=disk{0},drive=drive{0},serial=NZ{0}".format(number)
-        argv += ["-device", device + (",bootindex=1" if number == hardware.boot else "")]
-    forwards = "".join(",hostfwd=tcp:127.0.0.1:{1}-:{0}".format(*pair) for pair in sorted(hardware.forwards.items()))
-    argv += ["-netdev", "user,id=net" + forwards, "-device", "virtio-net-pci,netdev=net"]
-    return argv + ["-device", "virtio-rng-pci"]
-
-
-def clean(raw: bytes) -> str:
-    """What a terminal would show of a line: without escape sequences, and with what was overwritten gone."""
-    text = raw.decode("utf-8", "replace")
-    while "\b" in text:
-        text = re.sub("[^\b]\b|^\b", "", text)  # no raw string: the backspace itself is meant
-    return _UNWANTED.sub("", text.rstrip("\r").rpartition("\r")[2])
+        argv += drive(number, path, ",bootindex=1" if number == hardware.boot else "")
+    if hardware.net:
+        return argv + sealed(hardware.net, hardware.forwards[22], 22)
+    forwards = "".join(forward(here, there) for there, here in sorted(hardware.forwards.items()))
+    return [*argv, "-netdev", "user,id=net" + forwards, "-device", "virtio-net-pci,netdev=net"]
 
 
 def free_port() -> int:

@@ -45,6 +45,7 @@ NOT_TYPED = {
     "have at hand what is needed when the controller is gone": "there is no stick; tests/playbooks/test_kit.py does it",
     "have another machine pull the hosts each night": "the example has no backup host; the scenario backup has",
     "see whether the backups would give back what the hosts have": "likewise",
+    "see whether a host would come back as a whole, in a virtual machine": "likewise; the scenario restore has",
     "take back a file, a dataset, or a whole host on a new machine": "likewise; the scenario restore has",
     "see what is known of holes in what is published and what runs": "there is no way to FreeBSD's list from here; "
     "tests/playbooks/test_audit.py does it",

@@ -93,7 +93,7 @@ os.uname = lambda: os.uname_result(
 
 
 #: modules of ``tests.lab`` that run for as long as a lab is there
-_MODULES = ("supervisor", "init", "web", "vault")
+_MODULES = ("supervisor", "init", "web", "vault", "emulator")
 
 
 class LabError(Exception):
@@ -579,7 +579,7 @@ class Lab:
         self.stop_serving()
         for host in self.hosts:
             host.cut()
-        for pid in self.processes("vault"):
+        for pid in self.processes("vault", "emulator"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in self._inhabitants():  # ssh keeps connections open behind the plays

@@ -15,6 +15,9 @@ RDONLY, REMOUNT, BIND, DETACH = 1, 32, 4096, 2
 #: what reboot(2) shall do; in a PID namespace of its own it ends that namespace only
 RESTART, POWER_OFF = 0x01234567, 0x4321FEDC
 
+#: for setns(2): a network namespace
+NEWNET = 0x40000000
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,6 +47,14 @@ def unmount(target: str, lazily: bool = False) -> None:
 def pivot_root(new: str, old: str) -> None:
     """Make another mount the root of this namespace."""
     _checked(_LIBC.pivot_root(new.encode(), old.encode()), new)
+
+
+def setns(space: int, kind: int) -> None:
+    """Take the calling thread to another namespace.
+
+    :param space: descriptor of it.
+    """
+    _checked(_LIBC.setns(space, kind), "setns")
 
 
 def reboot(how: int) -> None:

@@ -20,8 +20,8 @@ import time
 from contextlib import suppress
 from typing import List, NoReturn, Optional
 
-from ansible_collections.nanozfs.fleet.tests.lab import paths, syscalls
-from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError, sh
+from ansible_collections.nanozfs.fleet.tests.lab import emulator, paths, syscalls
+from ansible_collections.nanozfs.fleet.tests.lab.fleet import Host, Lab, LabError, command_of, sh
 from ansible_collections.nanozfs.fleet.tests.lab.supervisor import netns
 from ansible_collections.nanozfs.fleet.tests.lab.syscalls import mount
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
@@ -46,6 +46,7 @@ _COMMANDS = {
     "usr/sbin/zfs": '#!/bin/sh\nexec env {0} zfs "$@"\n',
     "usr/sbin/zpool": '#!/bin/sh\nexec env {0} zpool "$@"\n',
     "usr/bin/mount": '#!/bin/sh\n[ "$1 $2" != "-t zfs" ] || exec env {0} mount "$@"\nexec /usr/bin/mount.linux "$@"\n',
+    "usr/bin/qemu-system-x86_64": emulator.SCRIPT,
     "usr/bin/umount": '#!/bin/sh\nenv {0} umount "$@" 2> /dev/null || exec /usr/bin/umount.linux "$@"\n',
 }
 
@@ -107,10 +108,41 @@ class Vault(Host):
         """Press the power button."""
         if self.is_on:
             return
+        self._have_emulator()
         namespaces = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
         self._start(
             ["nsenter", "--net=/run/netns/" + netns(self.name), *namespaces, "--propagation", "private"],
         )
+
+    def _have_emulator(self) -> None:
+        """Start what has its virtual machines, which needs more of this machine than a backup host has."""
+        room = os.path.join(self.home, "room", emulator.SOCKET)
+        with suppress(FileNotFoundError):
+            os.unlink(room)
+        with open(os.path.join(self.home, "emulator.log"), "ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "ansible_collections.nanozfs.fleet.tests.lab.emulator", self.name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=dict(os.environ, **paths.LAB.environment),
+            )
+        end = time.monotonic() + 20
+        while not os.path.exists(room):
+            if time.monotonic() > end:
+                raise LabError("{0} has no emulator, see {1}/emulator.log".format(self.name, self.home))
+            time.sleep(0.05)
+
+    def cut(self) -> None:
+        """Cut the power, of its virtual machines as well."""
+        for pid in Lab.processes("emulator"):
+            if command_of(pid, "emulator").endswith(" " + self.name):
+                os.kill(pid, signal.SIGTERM)
+        for host in Lab().hosts:
+            if host.name.startswith("copy-"):
+                Lab().discard(host.name)
+        super().cut()
 
     def wait(self, seconds: float = 30) -> None:
         """Wait until it can be logged in to."""
@@ -196,14 +228,18 @@ def _attach_pool(root: str, home: str) -> None:
     with Machine(os.path.join(home, "pool")).locked() as machine:
         machine.start({})
     machine.run(["zpool", "import", "-f", "-N", "-o", "cachefile=none", POOL])
-    for name, source in (("host", os.path.join(home, "pool")), ("path", os.path.join(paths.MEMORY, "path"))):
+    for name, source in (
+        ("host", os.path.join(home, "pool")),
+        ("path", os.path.join(paths.MEMORY, "path")),
+        ("room", os.path.join(home, "room")),
+    ):
         os.makedirs(root + paths.INSIDE + "/" + name, exist_ok=True)
         mount(source, root + paths.INSIDE + "/" + name, flags=syscalls.BIND)
     for name, text in _COMMANDS.items():
         path = os.path.join(root, name)
         if os.path.exists(path) and not os.path.exists(path + ".linux"):
             os.rename(path, path + ".linux")
-        _write(path, text.format(_MODEL), 0o755)
+        _write(path, text.replace("{0}", _MODEL), 0o755)
 
 
 def main(argv: List[str]) -> NoReturn:

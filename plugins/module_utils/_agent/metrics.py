@@ -185,16 +185,19 @@ def _backups(backups: Mapping[str, Mapping[str, Any]]) -> List[Metric]:
         return [({"backup_host": label}, float(each[key])) for label, each in of.items()]
 
     good = {label: each for label, each in known.items() if each["good"]}
-    verified = {label: each["verified"] for label, each in known.items() if each["verified"]}
+    looked = [
+        ({"backup_host": label, "kind": look["kind"]}, look)
+        for label, each in known.items()
+        for look in (each["verified"], each["machine"])
+        if look
+    ]
     results = [
         ({"backup_host": label, "result": word}, float(each["result"] == word))
         for label, each in known.items()
         for word in RESULTS
     ]
     looks = [
-        ({"backup_host": label, "result": word}, float(each["result"] == word))
-        for label, each in verified.items()
-        for word in VERIFICATIONS
+        (dict(labels, result=word), float(look["result"] == word)) for labels, look in looked for word in VERIFICATIONS
     ]
     return [
         Metric("backup_last_success_timestamp_seconds", "When the last good backup began.", samples("good", good)),
@@ -204,8 +207,12 @@ def _backups(backups: Mapping[str, Mapping[str, Any]]) -> List[Metric]:
         Metric("backup_bytes", "What the last backup holds.", samples("bytes")),
         Metric("backup_sent_bytes", "What of the last backup came over the line.", samples("sent")),
         Metric("backup_running", "Whether a backup host reads now.", samples("running", dict(sorted(backups.items())))),
-        Metric("backup_verified_result", "How the last look into a backup went.", looks),
-        Metric("backup_verified_timestamp_seconds", "When that was.", samples("at", verified)),
+        Metric("backup_verified_result", "How the last look into a backup went, at files or at a whole host.", looks),
+        Metric(
+            "backup_verified_timestamp_seconds",
+            "When that was.",
+            [(labels, float(look["at"])) for labels, look in looked],
+        ),
     ]
 
 

@@ -42,7 +42,8 @@ MOST = 65536
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 RESULTS = (OK, PARTIAL, FAILED)
 VERIFICATIONS = (OK, FAILED)
-KINDS = ("sample", "host")
+SAMPLE, HOST = "sample", "host"
+KINDS = (SAMPLE, HOST)
 
 #: characters of a reason
 REASON = 200
@@ -77,7 +78,9 @@ class _Nonsense(Exception):
 
 
 class Verified(NamedTuple):
-    """How the last look into a backup went. ``seed`` is what its files were chosen by, ``kind`` how far it went."""
+    """How the last look into a backup went. ``seed`` is what its files were chosen by, ``kind`` how far it went: files
+    were restored, or the whole host, which came up in a virtual machine.
+    """
 
     at: int
     result: str
@@ -92,7 +95,7 @@ class Record:
 
     Times are in seconds since the epoch by the host's clock. ``bytes`` and ``files`` are what the backup holds,
     ``sent`` the bytes that came over the line, ``seconds`` how long it took. ``good`` is when the last good one began;
-    0 where there was none.
+    0 where there was none. ``verified`` is the last look at a sample of one, ``machine`` the last at a whole host.
     """
 
     begun: int
@@ -107,10 +110,12 @@ class Record:
     why: str = ""
     good: int = 0
     verified: Optional[Verified] = None
+    machine: Optional[Verified] = None
 
     def as_dict(self) -> Dict[str, Any]:
         """For module results."""
-        return dict(self.__dict__, verified=self.verified._asdict() if self.verified else None)
+        looks = {"verified": self.verified, "machine": self.machine}
+        return dict(self.__dict__, **{key: each._asdict() if each else None for key, each in looks.items()})
 
 
 def _whole(values: Mapping[str, Any], key: str, default: Optional[int] = None) -> int:
@@ -170,6 +175,7 @@ def _judged(values: Any) -> Record:
         why=printable(" ".join(why.split()))[:REASON],
         good=_whole(values, "good", 0),
         verified=_verified(values.get("verified")),
+        machine=_verified(values.get("machine")),
     )
 
 
@@ -262,9 +268,14 @@ def verification(text: str) -> Verified:
 
 
 def following(before: Optional[Record], record: Record) -> Record:
-    """A record that takes the place of another: when the last good one was, and the last verification, stay known."""
+    """A record that takes the place of another: when the last good one was, and the last looks, stay known."""
     good = record.begun if record.result == OK else before.good if before else 0
-    return replace(record, good=good, verified=record.verified or (before.verified if before else None))
+    return replace(
+        record,
+        good=good,
+        verified=record.verified or (before.verified if before else None),
+        machine=record.machine or (before.machine if before else None),
+    )
 
 
 class Records:
@@ -299,7 +310,7 @@ class Records:
         record = self.read(label)
         if record is None:
             raise Refused("no backup by {0} is known on this host".format(label), safe="nothing was recorded")
-        whole = replace(record, verified=found)
+        whole = replace(record, machine=found) if found.kind == HOST else replace(record, verified=found)
         self._zfs.set(self.root, {PROPERTY + label: encode(whole)})
         return whole
 

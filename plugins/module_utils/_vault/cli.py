@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, TextIO
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.digests import MOST_BYTES, MOST_DIGESTS
@@ -25,6 +25,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     dirvish,
     execute,
     install,
+    machine,
+    qemu,
     root,
     send,
     sets,
@@ -38,6 +40,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import
 
 #: exit statuses
 FINE, SOME_FAILED, NOT_DONE = 0, 1, 3
+
+#: what becomes of a virtual machine, in order; `keep` is the process that looks after it, `end` judges
+_MACHINE = ("plan", "make", "start", "keep", "status", "ask", "end", "stop")
 
 _ABOUT = """Pulls the hosts of the fleet, as {0} says, which backup.yml on the controller writes. A host is asked for a
 snapshot, and rsnapshot, dirvish or zfs send fetch what is in it. Exit status: 0 fine, 1 something failed, 3 refused."""
@@ -79,6 +84,20 @@ def _parser(places: Places) -> argparse.ArgumentParser:
     look.add_argument("--now", action="store_true", help="whatever windows say")
     look.add_argument("--check", action="store_true", help="say what would be done, and ask no host")
     look.add_argument("--json", action="store_true", help="the outcomes as JSON, when all is done")
+    guest = verbs.add_parser(
+        "machine", help="a virtual machine here for a host that backup_verify.yml restores into it"
+    )
+    guest.add_argument("action", choices=_MACHINE, help="what of its life; JSON is said")
+    guest.add_argument("host", help="the host, as it is called in the inventory")
+    guest.add_argument("--set", default=send.NEWEST, help="which one, as `list` calls it; the newest good one")
+    guest.add_argument("--memory", type=int, default=machine.MEMORY, metavar="MIB", help="of the machine")
+    guest.add_argument("--cpus", type=int, default=1, help="of the machine")
+    guest.add_argument("--accel", default=qemu.TCG, choices=qemu.ACCELERATORS, help="what it runs by")
+    guest.add_argument("--seconds", type=int, default=machine.SECONDS, help="that it lives at most")
+    guest.add_argument("--boot", type=int, default=machine.BOOT, metavar="SECONDS", help="that it may take to come up")
+    guest.add_argument("--seed", default="", help="what files are chosen by")
+    guest.add_argument("--files", type=int, default=FILES, metavar="NUMBER", help="how many are compared")
+    guest.add_argument("--bytes", type=int, default=BYTES, help="of all of them at most")
     verbs.add_parser("check", help="judge the configuration, and what it needs of this machine")
     return parser
 
@@ -94,6 +113,8 @@ def _moment(seconds: Optional[int]) -> str:
 
 
 def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+    machine.Machines(vault).reap()
+
     def says(outcome: Outcome) -> None:
         if not options.json and not (options.quiet and outcome.result in (OK, WAITS)):
             _say(out, outcome.line)
@@ -117,16 +138,48 @@ def _over(outcomes: Sequence[Outcome], options: argparse.Namespace, out: TextIO)
     return SOME_FAILED if bad else FINE
 
 
-def _verify(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+def _bounded(options: argparse.Namespace) -> Look:
+    """How files are looked at.
+
+    :raises Refused: when that is too much.
+    """
     for name, most in (("files", MOST_DIGESTS), ("bytes", MOST_BYTES)):
         if not 1 <= getattr(options, name) <= most:
             raise Refused("--{0} must be between 1 and {1}".format(name, most), safe="nothing was verified")
+    return Look(options.seed, options.files, options.bytes)
+
+
+def _machine(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+    look, machines, name = _bounded(options), machine.Machines(vault), options.host
+    wish = machine.Wish(options.set, options.memory, options.cpus, options.accel, options.seconds, options.boot)
+    if options.action == "keep":
+        machines.keep(name)
+    elif options.action == "stop":
+        vault.see([name], "no set was changed")
+        machines.stop(name)
+    elif options.action == "end":
+        outcome = machines.end(name, machine.wanted(sys.stdin.read()), look)
+        _say(out, outcome.line)
+        return FINE if outcome.result == OK else SOME_FAILED
+    else:
+        said = {
+            "plan": lambda: machines.plan(name, wish),
+            "make": lambda: machines.plan(name, wish, make=True),
+            "start": lambda: machines.start(name, wish),
+            "status": lambda: machines.status(name),
+            "ask": lambda: machines.ask(name, look),
+        }[options.action]()
+        _say(out, json.dumps(said, sort_keys=True))
+    return FINE
+
+
+def _verify(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
+    look = replace(_bounded(options), now=options.now, check=options.check)
 
     def says(outcome: Outcome) -> None:
         if not options.json:
             _say(out, outcome.line)
 
-    look = Look(options.seed, options.files, options.bytes, options.now, options.check)
     return _over(Verifier(vault).run(options.host, look, says), options, out)
 
 
@@ -175,6 +228,7 @@ def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
             "failures": known.failures,
             "broken": known.broken,
             "verified": dict(known.verified) if known.verified else None,
+            "machine": dict(known.machine) if known.machine else None,
             "waits": waits,
         }
     said: Dict[str, Any] = {"label": fleet.label, "root": fleet.root, "hosts": hosts}
@@ -193,7 +247,8 @@ def _status(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
         word = each["broken"] or (last.get("why") if last.get("result") != OK else "") or each["waits"] or "due"
         row = (name, each["method"], _moment(good.get("begun")), _moment(last.get("ended")))
         look = _look_words(each["verified"]) if each["verified"] else "never verified" if good else ""
-        _say(out, form.format(*row, ", ".join(filter(None, (printable(str(word)), look)))).rstrip())
+        whole = _look_words(each["machine"]) + " as a whole host" if each["machine"] else ""
+        _say(out, form.format(*row, ", ".join(filter(None, (printable(str(word)), look, whole)))).rstrip())
     return FINE
 
 
@@ -286,6 +341,8 @@ def run(argv: Sequence[str], places: Places, out: TextIO, err: TextIO) -> int:
         vault = Vault(fleet, places)
         if options.verb == "run":
             return _run(vault, options, out)
+        if options.verb == "machine":
+            return _machine(vault, options, out)
         if options.verb == "verify":
             return _verify(vault, options, out)
         if options.verb == "list":
@@ -317,7 +374,7 @@ def _listen() -> None:
 def main() -> int:
     """Entry point."""
     os.umask(0o077)
-    if sys.argv[1:2] in (["run"], ["send"], ["verify"]):
+    if sys.argv[1:2] in (["run"], ["send"], ["verify"], ["machine"]):
         _listen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

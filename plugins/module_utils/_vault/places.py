@@ -98,6 +98,14 @@ class Places(NamedTuple):
         """How fast files went back to a host."""
         return os.path.join(self.state, "sent", host + ".json")
 
+    def machine(self, host: str) -> str:
+        """What is known of the virtual machine of a host."""
+        return os.path.join(self.state, "machines", host + ".json")
+
+    def console(self, host: str) -> str:
+        """What that has said on its console."""
+        return self.log(host) + ".console"
+
     def lock(self, name: str) -> str:
         return os.path.join(self.state, "locks", name)
 

@@ -87,6 +87,7 @@ class Known:
     :param failures: how many in a row were not good.
     :param broken: why nothing is known although something was.
     :param verified: how the last look into one of its sets went, as ``verify.py`` has it.
+    :param machine: the same of the last time that one came up in a virtual machine (``machine.py``).
     """
 
     last: Optional[Pull] = None
@@ -95,12 +96,13 @@ class Known:
     failures: int = 0
     broken: str = ""
     verified: Optional[Mapping[str, Any]] = None
+    machine: Optional[Mapping[str, Any]] = None
 
     def after(self, pull: Pull, tried: int) -> Known:
         """The same after another pull."""
         if pull.result == OK:
-            return Known(pull, pull, tried, 0, verified=self.verified)
-        return Known(pull, self.good, tried, self.failures + 1, verified=self.verified)
+            return Known(pull, pull, tried, 0, verified=self.verified, machine=self.machine)
+        return Known(pull, self.good, tried, self.failures + 1, verified=self.verified, machine=self.machine)
 
 
 def pull_of(said: Any) -> Pull:
@@ -167,8 +169,8 @@ def read_known(path: str) -> Known:
         if not isinstance(failures, int) or not isinstance(tried, (int, type(None))):
             raise ValueError("its numbers are none")
         last, good = (None if said.get(key) is None else pull_of(said[key]) for key in ("last", "good"))
-        verified = said.get("verified")
-        return Known(last, good, tried, failures, verified=verified if isinstance(verified, Mapping) else None)
+        looks = {key: said[key] for key in ("verified", "machine") if isinstance(said.get(key), Mapping)}
+        return Known(last, good, tried, failures, **looks)
     except ValueError as error:
         return Known(broken="{0} cannot be read: {1}".format(path, error))
 
@@ -185,6 +187,7 @@ def write_known(path: str, known: Known) -> None:
         "tried": known.tried,
         "failures": known.failures,
         "verified": dict(known.verified) if known.verified else None,
+        "machine": dict(known.machine) if known.machine else None,
     }
     write_json(path, said)
 

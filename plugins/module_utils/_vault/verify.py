@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import SAMPLE
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
@@ -214,7 +215,7 @@ class Verifier:
         write_known(self._vault.places.host_state(host.name), replace(known, verified=found.as_dict()))
         with contextlib.suppress(FleetError):  # the set of another machine's disk may be read-only
             write_json(os.path.join(chosen.folder, sets.VERIFIED), found.as_dict())
-        untold = told(lambda: self._vault.gate(host).verified(_for_host(found)))
+        untold = told(lambda: self._vault.gate(host).verified(for_host(found)))
         more = [*notes, *filter(None, (known.broken, untold))]
         return Outcome(host.name, found.result, said(found, more, chosen.pull.method), verified=found.as_dict())
 
@@ -222,7 +223,7 @@ class Verifier:
         self, host: Host, look: Look, chosen: sets.Set, drawn: sample.Drawn
     ) -> Tuple[Verified, Sequence[str]]:
         """Restore the sample, and compare it."""
-        answer = self._vault.gate(host).digests(_asked(drawn.members, look))
+        answer = self._vault.gate(host).digests(asked(drawn.members, look))
         rows = list(zip(drawn.members, answer.files))
         need = max((member.info.st_size for member, row in rows if "sha256" in row), default=0)
         root.room_for(self._fleet, need, _SAFE)
@@ -303,7 +304,7 @@ class Verifier:
             )
         path = os.path.join(scratch, os.path.basename(member.path))
         try:
-            return _differs(path, row, until) or _attributes(os.path.join(chosen.path, member.path), path)
+            return differs(path, row, until) or _attributes(os.path.join(chosen.path, member.path), path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -313,12 +314,12 @@ def _since(changed: int) -> str:
     return "{0} changed since".format(counted(changed, "file"))
 
 
-def _for_host(found: Verified) -> Dict[str, Any]:
+def for_host(found: Verified, kind: str = SAMPLE) -> Dict[str, Any]:
     """What a host is told."""
-    return {"at": found.at, "result": found.result, "files": found.files, "seed": found.seed, "kind": "sample"}
+    return {"at": found.at, "result": found.result, "files": found.files, "seed": found.seed, "kind": kind}
 
 
-def _asked(members: Sequence[sample.Member], look: Look) -> Dict[str, Any]:
+def asked(members: Sequence[sample.Member], look: Look) -> Dict[str, Any]:
     """What the host is asked; a path is its bytes, whatever the locale here makes of them."""
     files = [
         {
@@ -348,8 +349,12 @@ def _changed(member: sample.Member, row: Mapping[str, Any], until: int) -> str:
     return "its size is another one" if row["size"] != member.info.st_size else "its time is another one"
 
 
-def _differs(path: str, row: Mapping[str, Any], until: int) -> str:
-    """Why something that was restored is not what the host has."""
+def differs(path: str, row: Mapping[str, Any], until: int) -> str:
+    """Why something that was restored is not what the other side has.
+
+    :param row: what that says of it.
+    :param until: what it has changed since then (nanoseconds) may have another mode and owner.
+    """
     try:
         info = os.lstat(path)
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, OK, PARTIAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import DEGRADED, Finding
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Backup, Known
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Backup, Known, Verified
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import duration, size
 
 #: how far ahead of this machine's clock that of a host may be (seconds)
@@ -47,11 +47,19 @@ def is_too_old(old: Optional[int], terms: Terms) -> bool:
     return old is not None and bool(terms.hours) and old > terms.hours * 3600
 
 
+def looks(backup: Backup) -> List[Verified]:
+    """The last looks into it, of each kind."""
+    return [each for each in (backup.verified, backup.machine) if each is not None]
+
+
+def since(look: Optional[Verified], at: float) -> Optional[int]:
+    """How long ago a look was, in seconds; ``None`` where there was none, or nobody can tell."""
+    return None if look is None or look.at - at > AHEAD else max(0, int(at - look.at))
+
+
 def looked(backup: Backup, at: float) -> Optional[int]:
     """How long ago the last look into it was, in seconds; ``None`` where there was none, or nobody can tell."""
-    if backup.verified is None or backup.verified.at - at > AHEAD:
-        return None
-    return max(0, int(at - backup.verified.at))
+    return min((ago for ago in (since(each, at) for each in looks(backup)) if ago is not None), default=None)
 
 
 def is_look_too_old(ago: int, terms: Terms) -> bool:
@@ -61,7 +69,7 @@ def is_look_too_old(ago: int, terms: Terms) -> bool:
 
 def _look_remark(backup: Backup, terms: Terms) -> str:
     """What there is to say of the last look into a backup; one that found something else is a finding of its own."""
-    if backup.verified is None:
+    if not looks(backup):
         return "its backup by {0} was never verified".format(backup.label) if backup.good else ""
     ago = looked(backup, terms.at)
     if ago is None:
@@ -130,5 +138,6 @@ def cell(known: Known, terms: Terms) -> str:
 
 def entry(backup: Backup, at: float) -> Dict[str, Any]:
     """One in the document."""
-    verified = dict(backup.verified.__dict__) if backup.verified else None
-    return dict(backup.__dict__, verified=verified, age=age(backup, at))
+    kinds = {"verified": backup.verified, "machine": backup.machine}
+    found = {key: dict(look.__dict__) if look else None for key, look in kinds.items()}
+    return dict(backup.__dict__, **found, age=age(backup, at))

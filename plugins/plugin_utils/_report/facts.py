@@ -139,6 +139,7 @@ class Backup:
     Times in seconds since the epoch by the host's clock, sizes in bytes.
 
     :param good: when the last good one began; 0 for never.
+    :param verified: the last look at a sample of one; ``machine`` the last at a whole host, in a virtual machine.
     :param since: since when it is read now; ``None`` where it is not.
     """
 
@@ -155,6 +156,7 @@ class Backup:
     trial: bool
     why: str
     verified: Optional[Verified]
+    machine: Optional[Verified]
     since: Optional[int]
     problem: str
 
@@ -355,8 +357,14 @@ def _transaction(journal: Mapping[str, Any]) -> Transaction:
     )
 
 
+def _look(look: Optional[Mapping[str, Any]]) -> Optional[Verified]:
+    if not look:
+        return None
+    kind = plain(look.get("kind") or "")
+    return Verified(_number(look["at"]), plain(look["result"]), _number(look.get("files")), kind)
+
+
 def _backup(label: str, backup: Mapping[str, Any]) -> Backup:
-    verified = backup.get("verified")
     numbers = {key: _number(backup.get(key)) for key in ("begun", "ended", "good", "bytes", "files", "sent", "seconds")}
     return Backup(
         label=label,
@@ -364,14 +372,8 @@ def _backup(label: str, backup: Mapping[str, Any]) -> Backup:
         method=plain(backup.get("method") or ""),
         trial=bool(backup.get("trial")),
         why=plain(backup.get("why") or ""),
-        verified=Verified(
-            _number(verified["at"]),
-            plain(verified["result"]),
-            _number(verified.get("files")),
-            plain(verified.get("kind") or ""),
-        )
-        if verified
-        else None,
+        verified=_look(backup.get("verified")),
+        machine=_look(backup.get("machine")),
         since=_number(backup.get("since")) if backup.get("running") else None,
         problem=plain(backup.get("problem") or ""),
         **numbers,

@@ -18,11 +18,11 @@ from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import jinja2
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, OK
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import FAILED, HOST, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import CONDITIONS, NORMAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, holes, plots
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Transaction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Transaction, Verified
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, Host
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.history import History
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.hosts import Support
@@ -195,6 +195,16 @@ def _facts(known: Known, support: Support, today: datetime.date) -> Dict[str, An
     }
 
 
+def _look(look: Verified, at: float) -> Dict[str, str]:
+    """A look into a backup."""
+    ago = backups.since(look, at)
+    return {
+        "result": look.result + (" as a whole host" if look.kind == HOST else ""),
+        "at": moment(look.at),
+        "ago": "{0} ago".format(duration(ago)) if ago is not None else "",
+    }
+
+
 def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
     """The backups of all hosts, a line for each backup host; those that somebody should see to come first."""
     found = []
@@ -205,7 +215,7 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
         for each in host.known.backups:
             old = backups.age(each, fleet.at)
             stale = old is None or backups.is_too_old(old, fleet.terms)
-            verified = each.verified.result if each.verified else ""
+            failed = any(look.result == FAILED for look in backups.looks(each))
             ago = backups.looked(each, fleet.at)
             late = ago is None or backups.is_look_too_old(ago, fleet.terms)
             found.append(
@@ -216,11 +226,9 @@ def _backups(fleet: Fleet, keys: Mapping[str, str]) -> List[Dict[str, Any]]:
                     age=duration(old) if old is not None else "never",
                     took=duration(each.seconds),
                     stale=stale,
-                    verified=verified or "never",
-                    verified_at=moment(each.verified.at) if each.verified else "",
-                    verified_ago="{0} ago".format(duration(ago)) if ago is not None else "",
-                    css="bad" if verified == FAILED else "warn" if late else "",
-                    rank=(verified == FAILED, stale, each.result != OK, late),
+                    looks=[_look(look, fleet.at) for look in backups.looks(each)],
+                    css="bad" if failed else "warn" if late else "",
+                    rank=(failed, stale, each.result != OK, late),
                 )
             )
         if fleet.backup_hours and not host.known.backups:

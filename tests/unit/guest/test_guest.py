@@ -20,6 +20,8 @@ from typing import List
 import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import qemu as vault_qemu
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.qemu import PROGRAM, clean
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, lane, qemu
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT
@@ -37,6 +39,12 @@ def test_drives_come_in_order_and_ports_are_forwarded() -> None:
     assert after(argv, "-netdev") == ["user,id=net,hostfwd=tcp:127.0.0.1:2201-:22,hostfwd=tcp:127.0.0.1:8001-:80"]
     assert after(argv, "-chardev") == ["socket,id=console,fd=7", "socket,id=monitor,fd=8"]
     assert after(argv, "-accel") == ["tcg,thread=multi,tb-size=256"] and "pflash" not in " ".join(argv)
+
+
+def test_a_copy_has_the_network_that_a_backup_host_gives_it() -> None:
+    net = vault_qemu.net_of({}, vault_qemu.USUAL)
+    argv = qemu.arguments(qemu.Hardware(["m"], {22: 2201, 80: 8001}, net=net), 7, 8)
+    assert argv[-4:] == vault_qemu.sealed(net, 2201, 22) and "restrict=on" in argv[-3] and argv.count("-netdev") == 1
 
 
 def test_uefi_code_is_not_written_to_and_its_store_is() -> None:
@@ -59,7 +67,7 @@ def test_uefi_code_is_not_written_to_and_its_store_is() -> None:
     ],
 )
 def test_a_line_is_what_a_terminal_would_show(raw: bytes, shown: str) -> None:
-    assert qemu.clean(raw) == shown
+    assert clean(raw) == shown
 
 
 def test_a_transcript_finds_lines_and_prompts(tmp_path: Path) -> None:
@@ -210,7 +218,7 @@ def test_without_sets_the_lane_is_skipped_loudly(capsys: pytest.CaptureFixture) 
 HELLO = b"\xba\xf8\x03" + b"".join(bytes([0xB0, each, 0xEE]) for each in b"hello\r\n") + b"\xf4\xeb\xfd"
 
 
-@pytest.mark.skipif(shutil.which(qemu.PROGRAM) is None, reason="qemu-system-x86_64 is not installed")
+@pytest.mark.skipif(shutil.which(PROGRAM) is None, reason="qemu-system-x86_64 is not installed")
 def test_a_guest_boots_loses_its_power_and_boots_again(tmp_path: Path) -> None:
     (tmp_path / "medium").write_bytes(HELLO.ljust(510, b"\0") + b"\x55\xaa" + bytes(MIB - 512))
     guest = qemu.Guest("g", str(tmp_path), qemu.Hardware([str(tmp_path / "medium")], {22: qemu.free_port()}))

@@ -106,6 +106,15 @@ class TestRecord:
         found = records.following(self.whole(**before) if before is not None else None, self.whole(**now))
         assert (found.good, found.verified.at if found.verified else None) == (good, verified)
 
+    def test_a_look_at_a_whole_host_is_kept_beside_that_at_files(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        backed_up.end()
+        for at, kind in ((5, "sample"), (6, "host"), (7, "sample")):
+            backed_up.ask("nanozfs-backup verified", {"at": at, "result": "ok", "files": 1, "kind": kind})
+        backed_up.begin()
+        record = backed_up.end()["record"]
+        assert (record["verified"]["at"], record["machine"]["at"], record["machine"]["kind"]) == (7, 6, "host")
+
 
 def dataset(name: str, kind: str = "filesystem", mountpoint: str = "legacy") -> Dataset:
     return Dataset(name, "1", kind, 0, 0, 0, mountpoint, False, None, 1, None)
@@ -906,7 +915,20 @@ class TestTold:
             "degraded",
             [("degraded", "what was looked at in its backup by vault is not what the host had (sample)")],
         )
-        assert 'nanozfs_backup_verified_result{backup_host="vault",result="failed"} 1' in self.metrics(host)
+        assert 'nanozfs_backup_verified_result{backup_host="vault",kind="sample",result="failed"} 1' in self.metrics(
+            host
+        )
+
+    def test_a_host_that_did_not_come_back_as_a_whole(self, backed_up: BackedUp) -> None:
+        backed_up.begin()
+        backed_up.end()
+        backed_up.ask("nanozfs-backup verified", {"at": 6, "result": "failed", "files": 1, "kind": "host"})
+        host = self.look(backed_up)
+        words = "from its backup by vault it did not come up as itself in a virtual machine"
+        assert _condition.summary(host) == ("degraded", [("degraded", words)])
+        metrics = self.metrics(host)
+        assert 'nanozfs_backup_verified_result{backup_host="vault",kind="host",result="failed"} 1' in metrics
+        assert 'nanozfs_backup_verified_timestamp_seconds{backup_host="vault",kind="host"} 6' in metrics
 
     def test_a_record_that_makes_no_sense(self, backed_up: BackedUp) -> None:
         backed_up.host.command("zfs", "set", "nanozfs:backup:vault={", ROOT)

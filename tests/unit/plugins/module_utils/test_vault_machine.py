@@ -1,0 +1,636 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A virtual machine beside the backup host: what it is made of, that it leads nowhere, that it ends, what is judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import pytest
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import packed, unpacked
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import machine, qemu, send, state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.machine import Machines, Wish
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import Look
+from ansible_collections.nanozfs.fleet.tests.lab import emulator
+from ansible_collections.nanozfs.fleet.tests.unit.plugins.module_utils.test_vault_verify import Pair
+
+MIB = 1 << 20
+UUID = "b1f9ad35-f6f2-4806-9990-0528205a4193"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"
+
+#: what a host says of itself, as far as a machine must know it
+DESCRIBED: Dict[str, Any] = {
+    "format": 1,
+    "host": "web-1",
+    "hostid": "4d2",
+    "hostuuid": UUID,
+    "arch": "amd64",
+    "taken": 1796077800,
+    "tag": "nanozfs-backup-vault-1",
+    "pool": {"name": "tank", "size": 1536 * MIB, "properties": {}},
+    "datasets": [],
+    "image": {"name": "web", "version": "1.0", "id": "3fa9"},
+    "slices": {"nz-a": {"size": 24 * MIB}, "nz-b": {"size": 24 * MIB}, "nz-recovery": {"size": 24 * MIB}},
+}
+
+
+class TestNet:
+    def test_who_asks_by_dhcp_is_given_the_address_that_it_is_known_by(self) -> None:
+        for values in ({}, {"ifconfig_DEFAULT": "SYNCDHCP"}, {"ifconfig_vtnet0": "DHCP"}):
+            found = qemu.net_of(values, "10.77.0.11")
+            assert found == qemu.Net("virtio-net-pci", 0, "10.77.0.11", "10.77.0.0/24", "10.77.0.1"), values
+
+    def test_of_a_name_nothing_is_known_until_somebody_asks(self) -> None:
+        assert qemu.net_of({}, "web-1.example.org").address == qemu.USUAL
+
+    @pytest.mark.parametrize(
+        ("name", "value", "model", "unit", "network"),
+        [
+            ("em0", "inet 192.0.2.9/26", "e1000", 0, "192.0.2.0/24"),
+            ("em2", "192.0.2.9 netmask 255.255.254.0", "e1000", 2, "192.0.2.0/23"),
+            ("igb0", "inet 192.0.2.9 netmask 0xffffff00", "igb", 0, "192.0.2.0/24"),
+            ("vmx1", "inet 192.0.2.9 netmask 255.0.0.0 mtu 9000", "vmxnet3", 1, "192.0.0.0/8"),
+            ("vtnet0", "inet 192.0.2.9 netmask nonsense", "virtio-net-pci", 0, "192.0.2.0/24"),
+        ],
+    )
+    def test_the_interface_has_the_driver_that_it_had(
+        self, name: str, value: str, model: str, unit: int, network: str
+    ) -> None:
+        values = {"ifconfig_" + name: value, "defaultrouter": "192.0.2.62"}
+        assert qemu.net_of(values, "") == qemu.Net(model, unit, "192.0.2.9", network, "192.0.2.62")
+
+    def test_a_router_that_cannot_be_is_another_address(self) -> None:
+        for router in ("", "none", "203.0.113.1", "192.0.2.1"):
+            assert qemu.net_of({"ifconfig_em0": "inet 192.0.2.1/24", "defaultrouter": router}, "").router == "192.0.2.2"
+
+    def test_of_several_it_is_the_one_that_the_host_is_known_by(self) -> None:
+        values = {
+            "ifconfig_em0": "inet 192.0.2.9/24",
+            "ifconfig_em1": "inet 10.0.0.9/24",
+            "ifconfig_DEFAULT": "DHCP",
+        }
+        assert (qemu.net_of(values, "10.0.0.9").unit, qemu.net_of(values, "name").unit) == (1, 0)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"ifconfig_ix0": "inet 192.0.2.9/24"},
+            {"ifconfig_em0": "up", "vlans_em0": "10", "ifconfig_em0_10": "inet 192.0.2.9/24"},
+            {"ifconfig_em0": "up", "ifconfig_lagg0": "laggproto lacp laggport em0 192.0.2.9/24"},
+            {"ifconfig_em9": "inet 192.0.2.9/24"},
+            {"ifconfig_em0": "inet 999.0.2.9/24"},
+        ],
+    )
+    def test_what_qemu_does_not_have_is_said_with_what_to_do(self, values: Dict[str, str]) -> None:
+        with pytest.raises(Refused, match="ifconfig_vtnet0"):
+            qemu.net_of(values, "192.0.2.9")
+        assert qemu.net_of({**values, "ifconfig_vtnet0": "SYNCDHCP"}, "192.0.2.9").address == "192.0.2.9"
+
+    def test_settings_are_read_as_plain_texts_only(self) -> None:
+        lines = ['a="x y" # why', "  b='z'", "c=plain", 'd="$(reboot)"', "e=`id`", "# f=1", 'g="two', 'lines"', "h="]
+        text = "\n".join([*lines, "export i=1", 'a="last"', ""])
+        assert qemu.settings(text) == {"a": "last", "b": "z", "c": "plain", "g": "two\nlines", "h": ""}
+
+
+needs_qemu = pytest.mark.skipif(
+    shutil.which(qemu.PROGRAM) is None or os.geteuid() != 0,
+    reason="NOT TESTED: {0} is not installed, or this is not root".format(qemu.PROGRAM),
+)
+
+
+def command(**more: Any) -> List[str]:
+    net = qemu.net_of(more.pop("values", {}), "192.0.2.11")
+    usual: Dict[str, Any] = {"name": "web-1", "net": net, "port": 40022, "ssh": 22, "memory": 512, "cpus": 1}
+    copy = qemu.Copy(**{**usual, "accel": "tcg", "sandbox": True, "uuid": UUID, **more})
+    return qemu.copy_argv(copy, [5, 6], 7)
+
+
+class TestCommand:
+    def test_it_leads_nowhere_but_from_one_port_here(self) -> None:
+        argv = command()
+        assert argv.count("-netdev") == 1
+        assert argv[argv.index("-netdev") + 1] == (
+            "user,id=net,ipv6=off,restrict=on,net=192.0.2.0/24,host=192.0.2.1,dns=192.0.2.2,dhcpstart=192.0.2.11,"
+            "hostfwd=tcp:127.0.0.1:40022-192.0.2.11:22"
+        )
+        for unwanted in ("-monitor", "-mon", "-qmp", "-vnc", "-usb", "-virtfs", "-nic", "-net", "-runas"):
+            assert unwanted not in argv, "it has nothing that nobody asked for"
+
+    def test_its_disks_are_those_that_were_opened_for_it(self) -> None:
+        argv = command()
+        assert [argv[at + 1] for at, word in enumerate(argv) if word == "-add-fd"] == ["fd=5,set=1", "fd=6,set=2"]
+        files = [argv[at + 1].partition("file=")[2] for at, word in enumerate(argv) if word == "-drive"]
+        assert files == ["/dev/fdset/1,auto-read-only=off", "/dev/fdset/2,auto-read-only=off"]
+
+    def test_interfaces_before_the_one_that_is_wanted_lead_nowhere(self) -> None:
+        argv = command(values={"ifconfig_em2": "inet 192.0.2.11/24"})
+        devices = [argv[at + 1] for at, word in enumerate(argv) if word == "-device" and "e1000" in argv[at + 1]]
+        assert devices == ["e1000", "e1000", "e1000,netdev=net"]
+
+    def test_without_seccomp_there_is_no_sandbox(self) -> None:
+        assert "-sandbox" not in command(sandbox=False)
+
+    def test_the_console_is_shown_as_text(self) -> None:
+        raw = b"one\r\n\x1b[31mtwo\x1b[0m\x07\r\n\r\n" + b"x" * 500
+        assert qemu.last_lines(raw, 2) == ["two", "x" * 200]
+        assert qemu.last_lines(b"", 2) == []
+
+    @needs_qemu
+    @pytest.mark.parametrize("values", [{}, {"ifconfig_em1": "inet 192.0.2.11/24"}, {"ifconfig_vmx0": "DHCP"}])
+    def test_the_real_qemu_takes_it(self, values: Dict[str, str], tmp_path: Any) -> None:
+        """With two disks, as nobody, in its sandbox; the machine itself stands still."""
+        disks = []
+        for name in (machine.MEDIUM, machine.POOL):
+            disks.append(os.open(str(tmp_path / name), os.O_RDWR | os.O_CREAT, 0o600))
+            os.ftruncate(disks[-1], 8 * MIB)
+        console, its_console = socket.socketpair()
+        net = qemu.net_of(values, "192.0.2.11")
+        copy = qemu.Copy("web-1", net, machine.free_port(), 22, 256, 1, qemu.TCG, True, UUID)
+        argv = [*qemu.copy_argv(copy, disks, its_console.fileno()), "-S", "-qmp", "stdio"]
+        asked = [{"execute": each} for each in ("qmp_capabilities", "query-block", "query-status", "quit")]
+        done = subprocess.run(
+            argv,
+            input="".join(json.dumps(each) for each in asked),
+            capture_output=True,
+            text=True,
+            pass_fds=[*disks, its_console.fileno()],
+            cwd="/",
+            user=machine.USER,
+            group=os.stat("/").st_gid,
+            extra_groups=[],
+            timeout=60,
+            check=False,
+        )
+        for each in (console, its_console):
+            each.close()
+        for disk in disks:
+            os.close(disk)
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        blocks = next(each["return"] for each in found if isinstance(each.get("return"), list))
+        assert [each["inserted"]["image"]["virtual-size"] for each in blocks] == [8 * MIB, 8 * MIB]
+        assert not any(each["inserted"]["ro"] for each in blocks)
+
+
+class TestStandIn:
+    """The lab's stand-in for QEMU sees what it should."""
+
+    def test_it_takes_the_command(self) -> None:
+        assert emulator.ordered(command()) == emulator.Order("web-1", 2, 40022, 22, "192.0.2.11/24", UUID)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "why"),
+        [
+            (",restrict=on", "", "could reach others"),
+            ("restrict=on", "restrict=off", "could reach others"),
+            ("ipv6=off,", "", "could reach others"),
+            ("127.0.0.1:40022", "0.0.0.0:40022", "makes no sense"),
+            ("-192.0.2.11:22", "-192.0.2.12:22", "and it has"),
+            ("dhcpstart=192.0.2.11", "dhcpstart=192.0.2.1", "makes no sense"),
+            ("net=192.0.2.0/24", "net=192.0.3.0/24", "makes no sense"),
+            ("hostfwd=", "guestfwd=", "not for this machine"),
+            ("file=/dev/fdset/1", "file=/etc/passwd", "not for this machine"),
+            ("set=2", "set=3", "do not belong together"),
+            ("q35", "pc", "not for this machine"),
+        ],
+    )
+    def test_it_refuses_another_one(self, old: str, new: str, why: str) -> None:
+        argv = [word.replace(old, new) for word in command()]
+        assert argv != command()
+        with pytest.raises(emulator.Refusal, match=why):
+            emulator.ordered(argv)
+
+    @pytest.mark.parametrize("more", [["-monitor", "stdio"], ["-nic", "user"], ["-virtfs", "local"], ["-vnc", ":0"]])
+    def test_it_refuses_more(self, more: List[str]) -> None:
+        with pytest.raises(emulator.Refusal, match="invalid option"):
+            emulator.ordered([*command(), *more])
+
+    def test_it_misses_what_is_left_out(self) -> None:
+        for option in ("-nodefaults", "-sandbox", "-netdev"):
+            argv = command()
+            at = argv.index(option)
+            del argv[at : at + (1 if option in ("-nodefaults",) else 2)]
+            with pytest.raises(emulator.Refusal, match=option + " is missing"):
+                emulator.ordered(argv)
+
+
+class Room:
+    """A backup host with a set of a host, whose virtual machines are a shell script."""
+
+    def __init__(self, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pair = Pair(base)
+        self.machine = self.pair.machine
+        self.machine.told["reserve"] = 5
+        os.makedirs(os.path.join(self.pair.tree, "cfg"))
+        self.describe()
+        self.script = "echo booting; exec sleep 60"
+        self.time = 1000.0
+        self.scans = 0
+        self.up_after = 1
+        self.version = "QEMU emulator version 7.2.22 (Debian)"
+        self.real = False
+        self.begun: List[List[str]] = []
+        self.keepers: List[threading.Thread] = []
+        self.end = threading.Event()
+        monkeypatch.setattr(machine.Machines, "stop", self._stop)
+        monkeypatch.setattr(machine, "GRACE", 1)
+
+    def describe(self, **more: Any) -> None:
+        with open(os.path.join(self.pair.tree, "nanozfs-host.json"), "w", encoding="ascii") as file:
+            json.dump({**DESCRIBED, **more}, file)
+
+    def _stop(self, name: str) -> None:
+        self.end.set()
+        for keeper in self.keepers:
+            keeper.join(10)
+        self.machines.clear(name)
+
+    def run(
+        self, argv: Sequence[str], stdin: Optional[str], seconds: Optional[float], more: Mapping[str, str]
+    ) -> Tuple[int, str, str]:
+        if argv[0] == qemu.PROGRAM:
+            return (0, self.version, "") if self.version else (127, "", "not found")
+        if argv[0] == "ssh-keyscan":
+            self.scans += 1
+            time.sleep(0.05)
+            self.time += 10
+            self.machine.now += 10 if self.scans > 1 else 0
+            return 0, "# x\n[127.0.0.1]:1 " + KEY + "\n" if self.scans > self.up_after else "", ""
+        return self.machine.run(argv, stdin, seconds, more)
+
+    def clock(self) -> float:
+        if self.end.is_set():
+            return 1e12
+        return self.time
+
+    def begin(self, argv: Sequence[str]) -> None:
+        self.begun.append(list(argv))
+        command = None if self.real else self.command
+        self.keepers.append(threading.Thread(target=self.machines.keep, args=(argv[-1], command)))
+        self.keepers[-1].start()
+        until = time.monotonic() + 10
+        while not self.machines._state("web-1").get("keeper") and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def command(self, disks: Sequence[int], console: int) -> List[str]:
+        assert len(disks) == 2
+        return ["/bin/sh", "-c", self.script]
+
+    @property
+    def machines(self) -> Machines:
+        return Machines(self.pair.vault, self.begin, self.run, lambda _seconds: None, self.clock)
+
+    @property
+    def folder(self) -> str:
+        return os.path.join(self.machine.root, ".machine-web-1")
+
+    def made(self) -> Dict[str, Any]:
+        found = self.machines.plan("web-1", Wish(), make=True)
+        with open(found["medium"], "wb") as file:
+            file.truncate(MIB)
+        return found
+
+
+@pytest.fixture
+def room(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Room:
+    return Room(str(tmp_path), monkeypatch)
+
+
+def fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system of the sets has one percent left."""
+    full = os.statvfs_result((4096, 4096, 100000, 1000, 1000, 1000, 1000, 1000, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a program as nobody")
+
+
+class TestPlan:
+    def test_it_says_what_would_be_and_changes_nothing(self, room: Room) -> None:
+        found = room.machines.plan("web-1", Wish())
+        assert (found["host"], found["hostid"], found["pool"], found["version"]) == ("web-1", "4d2", "tank", "1.0")
+        assert found["vdevs"] == [{"type": "stripe", "disks": ["vtbd1"]}] and found["qemu"] == "7.2.22"
+        assert "2048 MiB (tcg, QEMU 7.2.22) at 192.0.2.11 of its own network" in found["says"]
+        assert not os.path.exists(room.folder)
+
+    def test_without_the_board_of_the_host_its_hostid_cannot_be_the_same(self, room: Room) -> None:
+        for uuid in ("", "nonsense,file=/etc/passwd", None):
+            room.describe(hostuuid=uuid)
+            assert room.machines.plan("web-1", Wish())["hostid"] == ""
+
+    @pytest.mark.parametrize("size", [1 << 50, -1, True, "x", None])
+    def test_its_pool_is_as_large_as_it_was_within_reason(self, room: Room, size: Any) -> None:
+        room.describe(
+            pool={"name": "tank", "size": size, "properties": {}}, slices={"nz-a": size, "nz-b": {"size": size}}
+        )
+        chosen = send.choose(room.machine.fleet, "web-1", "newest")
+        spec = machine.spec_of(room.machine.fleet.hosts["web-1"], chosen)
+        assert spec.disk == (machine.MOST_POOL if size == 1 << 50 else machine.SPARE)
+
+    @pytest.mark.parametrize(
+        ("described", "why"),
+        [({"arch": "aarch64"}, "only amd64"), ({"format": 9}, "format")],
+    )
+    def test_what_cannot_be_is_refused(self, room: Room, described: Dict[str, Any], why: str) -> None:
+        room.describe(**described)
+        with pytest.raises(Refused, match=why):
+            room.machines.plan("web-1", Wish())
+
+    def test_without_qemu_it_says_what_to_install(self, room: Room) -> None:
+        room.version = ""
+        with pytest.raises(Refused, match=r"is not installed.*qemu-system-x86"):
+            room.machines.plan("web-1", Wish())
+
+    @pytest.mark.parametrize(
+        "wish", [Wish(memory=1), Wish(seconds=1), Wish(boot=1), Wish(cpus=0), Wish(accel="hvf"), Wish(set="nonsense")]
+    )
+    def test_what_makes_no_sense_is_refused(self, room: Room, wish: Wish) -> None:
+        with pytest.raises(Refused):
+            room.machines.plan("web-1", wish)
+
+    def test_a_backup_host_that_is_full_is_not_filled(self, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(monkeypatch)
+        with pytest.raises(Refused, match="is full"):
+            room.machines.plan("web-1", Wish(), make=True)
+        assert not os.path.exists(room.folder)
+
+    def test_the_network_is_that_of_the_set_and_no_link_leads_out_of_it(self, room: Room, tmp_path: Any) -> None:
+        path = os.path.join(room.pair.tree, "cfg", "rc.conf")
+        outside = tmp_path / "rc.conf"
+        outside.write_text('ifconfig_ix0="inet 192.0.2.11/24"\n')
+        os.symlink(str(outside), path)
+        assert "at 192.0.2.11 of" in room.machines.plan("web-1", Wish())["says"]
+        os.unlink(path)
+        shutil.copy(str(outside), path)
+        with pytest.raises(Refused, match="on ix0"):
+            room.machines.plan("web-1", Wish())
+
+    def test_there_is_one_at_a_time(self, room: Room) -> None:
+        room.machine.told["hosts"]["web-2"] = dict(room.machine.told["hosts"]["web-1"])
+        other = os.path.join(room.machine.root, ".machine-web-2")
+        os.mkdir(other)
+        room.machine.now = time.time() + 10
+        waited: List[float] = []
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            room.time += 100
+
+        machines = Machines(room.pair.vault, room.begin, room.run, sleep, room.clock)
+        with pytest.raises(Refused, match="of web-2 is still there"):
+            machines.plan("web-1", Wish(seconds=300), make=True)
+        assert len(waited) == 4
+        room.machine.now += machine.BRINGING  # nobody brings a medium for so long
+        machines.plan("web-1", Wish(seconds=300), make=True)
+        assert os.path.isdir(room.folder)
+
+
+@needs_root
+class TestLife:
+    def test_another_program_on_its_port_is_not_taken_for_it(self, room: Room) -> None:
+        """QEMU ends where it cannot have the port; who has it would get the key of the controller's trust."""
+        room.made()
+        room.script = "echo 'Could not set up host forwarding rule' >&2; exit 1"
+        room.up_after = 0
+        with pytest.raises(FleetError, match=r"QEMU ended with 1\. Its console: Could not set up host forwarding rule"):
+            room.machines.start("web-1", Wish())
+
+    def test_it_comes_up_and_nothing_of_it_stays(self, room: Room) -> None:
+        room.made()
+        found = room.machines.start("web-1", Wish())
+        assert found["key"] == KEY and found["set"] == "20261130T220501Z"
+        assert room.begun[0][1:] == ["machine", "keep", "web-1"]
+        assert os.path.getsize(os.path.join(room.folder, "pool")) == 1536 * MIB
+        assert os.stat(os.path.join(room.folder, "pool")).st_blocks == 0, "it takes room when it is written to"
+        status = room.machines.status("web-1")
+        assert status["running"] and status["port"] == found["port"]
+        with pytest.raises(Refused, match="there is a virtual machine with web-1 already"):
+            room.machines.plan("web-1", Wish(), make=True)
+        room._stop("web-1")
+        assert not os.path.exists(room.folder)
+        status = room.machines.status("web-1")
+        assert not status["running"] and "its time was over" in status["why"] and status["console"] == ["booting"]
+
+    @needs_qemu
+    def test_the_real_qemu_lives_and_ends_with_its_keeper(self, room: Room) -> None:
+        """Its medium boots nothing; its port is there, its disks are, and it is nobody."""
+        room.real = True
+        room.made()
+        found = room.machines.start("web-1", Wish(memory=256))
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                socket.create_connection((send.HERE, found["port"]), 5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail("its port leads nowhere: {0}".format(room.machines.console("web-1")))
+        with open(os.path.join(room.folder, "pid"), encoding="ascii") as file:
+            pid = int(file.read())
+        assert os.stat("/proc/{0}".format(pid)).st_uid == pwd.getpwnam(machine.USER).pw_uid
+        with open("/proc/{0}/status".format(pid), encoding="ascii") as file:
+            status = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+        assert status["Groups"].strip() == "" and int(status["CapEff"], 16) == 0 and status["Seccomp"] == "2"
+        room._stop("web-1")
+        assert not os.path.exists("/proc/{0}".format(pid)) and not os.path.exists(room.folder)
+
+    @needs_qemu
+    def test_the_real_qemu_does_not_outlive_a_keeper_that_is_killed(self, room: Room) -> None:
+        room.made()
+        room.up_after = 0
+        room.machines.start("web-1", Wish(memory=256))
+        argv = room.machines._argv("web-1", room.machines._state("web-1"))([], 0)
+        assert argv[:3] == ["setpriv", "--pdeathsig", "KILL"] and argv[3] == qemu.PROGRAM
+        room._stop("web-1")
+        script = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
+        parent = subprocess.Popen([sys.executable, "-c", script, *argv[:3], "sleep", "4321"])
+        until = time.monotonic() + 20
+        child = ""
+        while not child and time.monotonic() < until:
+            time.sleep(0.1)
+            with open("/proc/{0}/task/{0}/children".format(parent.pid), encoding="ascii") as file:
+                child = file.read().strip()
+        parent.kill()
+        parent.wait()
+        while os.path.exists("/proc/" + child) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert child and not os.path.exists("/proc/" + child)
+
+    def test_it_runs_as_nobody(self, room: Room) -> None:
+        room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; sleep 60"
+        room.made()
+        room.machines.start("web-1", Wish())
+        until = time.monotonic() + 10
+        while len(room.machines.console("web-1")) < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert room.machines.console("web-1") == ["65534", "65534", "CapEff:\t0000000000000000"]
+        room._stop("web-1")
+
+    def test_it_ends_when_its_time_is_over(self, room: Room) -> None:
+        room.made()
+        room.up_after = 0
+        room.machines.start("web-1", Wish(seconds=60))
+        room.time += 61
+        room.keepers[0].join(10)
+        assert not room.keepers[0].is_alive() and not os.path.exists(room.folder)
+
+    def test_it_ends_before_it_fills_the_backup_host(self, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+        room.made()
+        room.machines.start("web-1", Wish())
+        fill(monkeypatch)
+        room.keepers[0].join(10)
+        assert not room.keepers[0].is_alive() and not os.path.exists(room.folder)
+        assert "it took too much room: the backup host is full" in room.machines.status("web-1")["why"]
+
+    def test_one_that_ends_is_told_with_its_console(self, room: Room) -> None:
+        room.script = "printf '\\033[31mpanic: no\\033[0m\\r\\n'; exit 1"
+        room.up_after = 99
+        room.made()
+        with pytest.raises(FleetError, match=r"did not come up: QEMU ended with 1\. Its console: panic: no"):
+            room.machines.start("web-1", Wish())
+        assert not os.path.exists(room.folder)
+
+    def test_one_that_does_not_come_up_in_time_is_ended(self, room: Room) -> None:
+        room.up_after = 99
+        room.made()
+        with pytest.raises(FleetError, match="could not be logged in to within 40 s"):
+            room.machines.start("web-1", Wish(boot=35))
+        assert not os.path.exists(room.folder) and not room.keepers[0].is_alive()
+
+    def test_what_a_killed_keeper_has_left_goes_with_the_next_run(self, room: Room) -> None:
+        room.made()
+        state.write_json(room.machine.places.machine("web-1"), {"v": 1, "keeper": 4000000})
+        room.machines.reap()
+        assert not os.path.exists(room.folder)
+
+    def test_a_medium_that_is_being_brought_stays(self, room: Room) -> None:
+        room.made()
+        room.machine.now = time.time()
+        room.machines.reap()
+        assert os.path.exists(room.folder)
+        room.machine.now = time.time() + machine.BRINGING + 1
+        room.machines.reap()
+        assert not os.path.exists(room.folder)
+
+    def test_a_console_without_end_is_kept_in_part(self, tmp_path: Any) -> None:
+        console, other = socket.socketpair()
+        path = str(tmp_path / "log")
+        thread = threading.Thread(target=machine._record, args=(console, path))
+        thread.start()
+        for _piece in range(5):
+            other.sendall(b"x" * (1 << 19))
+        other.sendall(b"\nlast\n")
+        other.close()
+        thread.join(10)
+        sizes = [os.path.getsize(path + end) for end in ("", ".1")]
+        assert sum(sizes) < 3 * MIB
+        with open(path, "rb") as file:
+            assert file.read().endswith(b"last\n")
+
+
+class TestJudging:
+    LOOK = Look(seed="7", files=100)
+
+    def said(self, room: Room, top: str, **more: Any) -> Dict[str, Any]:
+        """What the controller hands on of a restored host that has its files in a folder."""
+        room.machines._state("web-1")
+        state.write_json(
+            room.machine.places.machine("web-1"),
+            {"v": 1, "set": "20261130T220501Z", "began": int(room.machine.now) - 90},
+        )
+        asked = room.machines.ask("web-1", self.LOOK)
+        rows = digests.look(top, digests.wanted(json.dumps(unpacked(asked["packed"]))))
+        usual = {"restored": True, "problems": [], "packed": packed(rows), "seed": asked["seed"], "version": "1.0"}
+        return {**usual, **more}
+
+    def test_a_host_that_is_itself_is_verified(self, room: Room) -> None:
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        assert outcome.result == OK, outcome.says
+        assert "it came up as itself and is healthy: set 20261130T220501Z in a virtual machine with 1.0" in outcome.says
+        assert "90 s" in outcome.says and "13 files compared" in outcome.says
+        known = room.pair.vault.known(room.machine.fleet.hosts["web-1"])
+        assert known.machine is not None and known.machine["result"] == OK and known.verified is None
+        assert [(host, each["kind"], each["result"]) for host, each in room.machine.verified] == [("web-1", "host", OK)]
+
+    def test_what_is_not_as_it_should_be_fails_it(self, room: Room) -> None:
+        said = self.said(room, room.pair.host, problems=["not running: sshd\x1b[31m"])
+        outcome = room.machines.end("web-1", said, self.LOOK)
+        assert (
+            outcome.result == FAILED and "VERIFICATION FAILED, as a whole host: not running: sshd?[31m" in outcome.says
+        )
+        assert room.machine.verified[0][1]["result"] == FAILED
+
+    def test_a_file_that_is_another_one_fails_it(self, room: Room) -> None:
+        room.pair.rot("bulk")
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        assert outcome.result == FAILED and "'/bulk' (its content is another one)" in outcome.says
+
+    def test_another_mode_fails_it(self, room: Room) -> None:
+        os.chmod(os.path.join(room.pair.host, "bulk"), 0o777)
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        assert outcome.result == FAILED and "'/bulk' (its mode is 640, and 777 there)" in outcome.says
+
+    def test_files_that_the_host_has_written_to_since_are_counted(self, room: Room) -> None:
+        room.pair.write(b"bulk", b"another")
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        assert outcome.result == OK and "1 changed since it started" in outcome.says
+
+    def test_a_host_with_none_of_its_files_fails(self, room: Room, tmp_path: Any) -> None:
+        (tmp_path / "empty").mkdir()
+        outcome = room.machines.end("web-1", self.said(room, str(tmp_path / "empty")), self.LOOK)
+        assert outcome.result == FAILED and "none of its files is as it was backed up" in outcome.says
+
+    def test_one_that_did_not_come_up_after_it_was_restored_fails(self, room: Room) -> None:
+        said = self.said(room, room.pair.host, failed="it did not come back within 900 seconds")
+        with open(_made(room.machine.places.console("web-1")), "wb") as file:
+            file.write(b"mountroot>\r\n")
+        outcome = room.machines.end("web-1", said, self.LOOK)
+        assert outcome.result == FAILED and "did not come up as itself: it did not come back" in outcome.says
+        assert "its console: mountroot>" in outcome.says
+
+    def test_the_console_of_an_earlier_machine_is_not_shown(self, room: Room) -> None:
+        with open(_made(room.machine.places.console("web-1")), "wb") as file:
+            file.write(b"of yesterday\n")
+        with pytest.raises(FleetError) as caught:
+            room.machines.end("web-1", {"failed": "no medium", "restored": False}, self.LOOK)
+        assert "no medium" in str(caught.value) and "yesterday" not in str(caught.value)
+
+    def test_one_that_could_not_be_restored_is_not_known(self, room: Room) -> None:
+        said = self.said(room, room.pair.host, failed="no medium", restored=False)
+        with pytest.raises(FleetError, match="could not be restored in a virtual machine: no medium"):
+            room.machines.end("web-1", said, self.LOOK)
+        assert room.pair.vault.known(room.machine.fleet.hosts["web-1"]).machine is None
+        assert room.machine.verified == []
+
+    @pytest.mark.parametrize("rows", [[], [{"kind": "file"}], "x", [{"kind": "gone"}] * 1000])
+    def test_a_host_that_says_nonsense_verifies_nothing(self, room: Room, rows: Any) -> None:
+        said = self.said(room, room.pair.host)
+        with pytest.raises(FleetError, match="is not what"):
+            room.machines.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
+        assert room.machine.verified == []
+
+    @pytest.mark.parametrize("text", ["", "[]", "nonsense", "[" * 100000])
+    def test_a_controller_that_says_nonsense_is_refused(self, text: str) -> None:
+        with pytest.raises(Refused, match="makes no sense"):
+            machine.wanted(text)
+
+
+def _made(path: str) -> str:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path
