@@ -71,6 +71,11 @@ options:
     description: Patterns of rsync(1) of what is left out, from the top of the tree, for hosts that do not say it.
     type: list
     elements: str
+  verify_every:
+    description:
+      - After how many days a backup of a host that does not say it is looked into by itself, as
+        C(nanozfs-backup verify) does. 0 for never.
+    type: int
   addresses:
     description:
       - The addresses that this backup host comes from, for RV(puller), with O(state=key). By default its
@@ -270,6 +275,7 @@ def main() -> None:
             "window": {"type": "str"},
             "bandwidth": {"type": "int"},
             "excludes": {"type": "list", "elements": "str"},
+            "verify_every": {"type": "int"},
             "addresses": {"type": "list", "elements": "str"},
             "dataset": {"type": "str", "default": ""},
             "user": {"type": "str", "default": ""},

@@ -23,6 +23,7 @@ SETTINGS = {
     "backup_window": "window",
     "backup_bandwidth": "bandwidth",
     "backup_excludes": "excludes",
+    "backup_verify_every": "verify_every",
 }
 
 #: of one host

@@ -124,6 +124,7 @@ class Site(common.Site):
             "ansible_ssh_executable": self.ssh_program,
             "ansible_sftp_extra_args": "-S " + self.ssh_program,
             "ansible_scp_extra_args": "-S " + self.ssh_program,
+            "image_arch": "amd64",
             "image_size": 24 * MIB,
             "image_sources": [paths.WORLD, os.path.join(self.folder, "files", "shell")],
             "deploy_reboot_timeout": 60,

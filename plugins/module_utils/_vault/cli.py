@@ -51,7 +51,7 @@ snapshot, and rsnapshot, dirvish or zfs send fetch what is in it. Exit status: 0
 def _parser(places: Places) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nanozfs-backup", description=_ABOUT.format(places.fleet))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    run = verbs.add_parser("run", help="pull the hosts that are due")
+    run = verbs.add_parser("run", help="pull the hosts that are due, and verify those whose turn it is")
     run.add_argument("host", nargs="*", help="these; all by default")
     run.add_argument("--now", action="store_true", help="whatever schedule and windows say")
     run.add_argument("--quiet", action="store_true", help="say nothing of those that went well, as cron(8) wants it")
@@ -120,6 +120,8 @@ def _run(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
             _say(out, outcome.line)
 
     outcomes = vault.run(options.host, options.now, says)
+    if not options.now:  # which is to bring what there is, and nothing else
+        outcomes += Verifier(vault).run_due(options.host, says)
     return _over(outcomes, options, out)
 
 

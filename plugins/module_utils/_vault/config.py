@@ -61,6 +61,7 @@ class Host:
     :param bandwidth: the most to pull in a second, in bytes; 0 for no limit.
     :param excludes: patterns of rsync(1), from the top of the tree.
     :param previous: names that it had before.
+    :param verify_every: after how many days one of its sets is looked into anew; 0 for never by itself.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Host:
     bandwidth: int = 0
     excludes: Tuple[str, ...] = ()
     previous: Tuple[str, ...] = ()
+    verify_every: int = 0
 
     @property
     def hours(self) -> Optional[Window]:
@@ -195,6 +197,7 @@ def host_of(name: str, said: Mapping[str, Any]) -> Host:
         _whole(said.get("bandwidth", 0), "backup_bandwidth of {0}".format(shown), 0, 1 << 50),
         excludes,
         previous,
+        _whole(said.get("verify_every", 0), "backup_verify_every of {0}".format(shown), 0, MOST),
     )
 
 

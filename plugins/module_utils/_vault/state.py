@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Dict, Iterator, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -87,6 +87,7 @@ class Known:
     :param failures: how many in a row were not good.
     :param broken: why nothing is known although something was.
     :param verified: how the last look into one of its sets went, as ``verify.py`` has it.
+    :param looked: when one was looked into last by itself, in vain or not, by the clock here.
     :param machine: the same of the last time that one came up in a virtual machine (``machine.py``).
     """
 
@@ -97,12 +98,13 @@ class Known:
     broken: str = ""
     verified: Optional[Mapping[str, Any]] = None
     machine: Optional[Mapping[str, Any]] = None
+    looked: Optional[int] = None
 
     def after(self, pull: Pull, tried: int) -> Known:
         """The same after another pull."""
         if pull.result == OK:
-            return Known(pull, pull, tried, 0, verified=self.verified, machine=self.machine)
-        return Known(pull, self.good, tried, self.failures + 1, verified=self.verified, machine=self.machine)
+            return replace(self, last=pull, good=pull, tried=tried, failures=0, broken="")
+        return replace(self, last=pull, tried=tried, failures=self.failures + 1, broken="")
 
 
 def pull_of(said: Any) -> Pull:
@@ -170,7 +172,8 @@ def read_known(path: str) -> Known:
             raise ValueError("its numbers are none")
         last, good = (None if said.get(key) is None else pull_of(said[key]) for key in ("last", "good"))
         looks = {key: said[key] for key in ("verified", "machine") if isinstance(said.get(key), Mapping)}
-        return Known(last, good, tried, failures, **looks)
+        looked = said.get("looked")
+        return Known(last, good, tried, failures, looked=looked if isinstance(looked, int) else None, **looks)
     except ValueError as error:
         return Known(broken="{0} cannot be read: {1}".format(path, error))
 
@@ -188,6 +191,7 @@ def write_known(path: str, known: Known) -> None:
         "failures": known.failures,
         "verified": dict(known.verified) if known.verified else None,
         "machine": dict(known.machine) if known.machine else None,
+        "looked": known.looked,
     }
     write_json(path, said)
 

@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
+    execute,
     root,
     sample,
     send,
@@ -163,6 +164,39 @@ class Verifier:
         for name in names or sorted(self._fleet.hosts):
             outcomes.append(self._guarded(self._fleet.hosts[name], look))
             says(outcomes[-1])
+        return outcomes
+
+    def due(self, names: Sequence[str]) -> List[str]:
+        """The hosts of which a set is to be looked into by itself now, and is there.
+
+        :param names: those to choose from; all where there are none.
+        """
+        found, now = [], self._vault.now()
+        for name in names or sorted(self._fleet.hosts):
+            host, known = self._fleet.hosts[name], self._vault.known(self._fleet.hosts[name])
+            at = (known.verified or {}).get("at")
+            with contextlib.suppress(Refused):  # of a time zone that is none, which a pull has said already
+                if (
+                    known.good is not None
+                    and when.look_is_due(host.verify_every, at if isinstance(at, int) else None, known.looked, now)
+                    and when.opening(host.hours, host.zone, now) is not None
+                ):
+                    found.append(name)
+        return found
+
+    def run_due(self, names: Sequence[str], says: Callable[[Outcome], None]) -> List[Outcome]:
+        """Look at the hosts that are due, as a schedule does it; each is tried once a day at most.
+
+        :param names: see :meth:`due`.
+        """
+        outcomes: List[Outcome] = []
+        for name in self.due(names):
+            if execute.stopped():
+                break
+            state = self._vault.places.host_state(name)
+            known = self._vault.known(self._fleet.hosts[name])
+            write_known(state, replace(known, looked=int(self._vault.now())))
+            outcomes += self.run([name], Look(), says)
         return outcomes
 
     def _guarded(self, host: Host, look: Look) -> Outcome:

@@ -21,6 +21,8 @@ RETRY, LONGEST_RETRY = 900, 4 * 3600
 #: what a clock may be ahead (seconds) before what it has dated is taken for a clock that jumped
 SKEW = 3600
 
+DAY = 86400
+
 _ZONES = "/usr/share/zoneinfo"
 
 
@@ -83,6 +85,21 @@ def opening(window: Optional[Window], zone: str, now: float) -> Optional[Opening
             if begin <= now < end:
                 return Opening(begin, end)
     return None
+
+
+def look_is_due(every: int, verified: Optional[float], looked: Optional[float], now: float) -> bool:
+    """Whether one of a host's sets is to be looked into by itself.
+
+    :param every: after how many days; 0 for never.
+    :param verified: when one was, and something could be said of it (seconds since the epoch).
+    :param looked: when that was tried last.
+    """
+    if not every:
+        return False
+    # what is due on a night is so at its begin; one from the future was dated by a clock that was wrong
+    if verified is not None and now - every * DAY + DAY // 4 < verified <= now + SKEW:
+        return False
+    return looked is None or not now - DAY + DAY // 4 < looked <= now + SKEW
 
 
 def waits(found: Optional[Opening], good: Optional[float], tried: Optional[float], failures: int, now: float) -> str:

@@ -621,3 +621,101 @@ def test_the_program(pair: Pair, monkeypatch: Any) -> None:
         ["web-9"],
     ):
         assert called(pair, "verify", "--now", *argv)[0] == 3
+
+
+# by itself
+
+
+DAY = 86400
+
+
+class Night:
+    """The backup host by its schedule, with a set that is there already."""
+
+    def __init__(self, pair: Pair, monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
+        self.pair, self.machine = pair, pair.machine
+        self.machine.told["hosts"]["web-1"].update(window="", **{"verify_every": 7, **more})
+        self.looked: List[str] = []
+        self.result = OK
+        self.keep()
+        monkeypatch.setattr(Vault, "run", lambda *_arguments: [])
+        monkeypatch.setattr(Verifier, "run", self.look)
+
+    def known(self) -> state.Known:
+        return state.read_known(self.machine.places.host_state("web-1"))
+
+    def keep(self, **more: Any) -> None:
+        """What is known of the host."""
+        pull = state.Pull("20261130T220501Z", "web-1", 1, 2, OK, "rsnapshot")
+        known = state.Known(pull, pull, 2, **more)
+        state.write_known(self.machine.places.host_state("web-1"), known)
+
+    def look(self, names: Sequence[str], look: Look, says: Any) -> List[Outcome]:
+        """In place of a look, whose own tests are above."""
+        assert look == Look(), "as the schedule looks: by a new seed, and within the windows"
+        self.looked += names
+        if self.result == OK:
+            self.keep(verified={"at": int(self.machine.now), "result": OK}, looked=self.known().looked)
+        outcome = Outcome("web-1", self.result, "said")
+        says(outcome)
+        return [outcome]
+
+    def passes(self, *arguments: str, days: float = 0) -> Tuple[int, int]:
+        """Some days go, then the schedule comes; how often was looked since, and the exit status."""
+        self.machine.now += days * DAY
+        before = len(self.looked)
+        options = cli._parser(self.machine.places).parse_args(["run", *arguments])
+        rc = cli._run(self.pair.vault, options, io.StringIO())
+        return len(self.looked) - before, rc
+
+
+@pytest.fixture(name="night")
+def fixture_night(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Night:
+    return Night(pair, monkeypatch)
+
+
+def test_the_schedule_looks_once_a_week(night: Night) -> None:
+    assert night.passes() == (1, 0), "never verified"
+    assert night.passes(days=0.01) == (0, 0) and night.passes(days=5) == (0, 0)
+    assert night.passes(days=1.9) == (1, 0), "the night of the seventh day begins a little earlier than the first did"
+    assert night.passes(days=1) == (0, 0)
+
+
+def test_somebody_who_pulls_now_gets_that_alone(night: Night) -> None:
+    assert night.passes("--now") == (0, 0) and night.passes("web-1") == (1, 0)
+
+
+def test_a_look_in_vain_comes_again_the_next_day(night: Night) -> None:
+    night.result = FAILED
+    assert night.passes() == (1, 1)
+    assert night.passes(days=0.02) == (0, 0) and night.passes(days=0.98) == (1, 1)
+
+
+def test_a_clock_that_was_wrong_holds_up_nothing(night: Night) -> None:
+    night.keep(verified={"at": int(night.machine.now) + 900 * DAY}, looked=int(night.machine.now) + 900 * DAY)
+    assert night.passes() == (1, 0)
+
+
+@pytest.mark.parametrize("how", ["never", "no good set", "window", "zone"])
+def test_when_nothing_is_looked_into(pair: Pair, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    night = Night(pair, monkeypatch, **{"never": {"verify_every": 0}}.get(how, {}))
+    if how == "no good set":
+        state.write_known(night.machine.places.host_state("web-1"), state.Known())
+    if how == "window":
+        minute = time.localtime(night.machine.now + 7200)
+        night.machine.told["hosts"]["web-1"]["window"] = "{0:02d}:00-{0:02d}:30".format(minute.tm_hour)
+        night.machine.told["hosts"]["web-1"]["zone"] = ""
+    if how == "zone":
+        night.machine.told["hosts"]["web-1"]["zone"] = "Europe/Atlantis"
+    assert night.passes() == (0, 0)
+
+
+def test_a_pull_keeps_what_is_known_of_looks() -> None:
+    known = state.Known(verified={"at": 5}, machine={"at": 6}, looked=7, broken="torn")
+    pull = state.Pull("20261130T220501Z", "web-1", 1, 2, OK, "rsnapshot")
+    for after in (known.after(pull, 9), known.after(failed(pull), 9)):
+        assert (after.verified, after.machine, after.looked, after.broken) == ({"at": 5}, {"at": 6}, 7, "")
+
+
+def failed(pull: state.Pull) -> state.Pull:
+    return state.pull_of({**asdict(pull), "result": FAILED})

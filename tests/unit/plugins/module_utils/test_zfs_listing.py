@@ -76,11 +76,15 @@ def test_they_never_stop(pooled: ModuleHost) -> None:
 
 
 def test_all_goes(pooled: ModuleHost) -> None:
-    busy = Busy(pooled, lambda number: None)
-    busy.meanwhile = lambda number: number == 1 and pooled.command("zfs", "destroy", "-r", ROOT + "/var/db")
+    doomed = ["/var/db", "/var/log"]
+
+    def meanwhile(number: int) -> None:
+        if number == 1:
+            pooled.command("zfs", "destroy", "-r", ROOT + doomed.pop(0))
+
+    busy = Busy(pooled, meanwhile)
     assert busy.zfs.snapshots(ROOT + "/var/db") == []
     busy.lists = 0
-    busy.meanwhile = lambda number: number == 1 and pooled.command("zfs", "destroy", "-r", ROOT + "/var/log")
     names = [each.name for each in busy.zfs.datasets(ROOT)]
     assert ROOT + "/var" in names and ROOT + "/var/log" not in names
 
@@ -101,8 +105,12 @@ def test_holds_of_one_that_is_gone(pooled: ModuleHost) -> None:
     assert busy.zfs.holds([names[1]]) == []
 
 
-def test_another_error_is_one(pooled: ModuleHost) -> None:
-    zfs = Zfs(Runner(lambda argv, stdin=None: (1, "", "cannot open: permission denied")))
-    for look in (lambda: zfs.holds(["a@b"]), lambda: zfs.snapshots("a"), lambda: zfs.datasets("a")):
-        with pytest.raises(CommandError):
-            look()
+@pytest.mark.parametrize(
+    "look", [lambda zfs: zfs.holds(["a@b"]), lambda zfs: zfs.snapshots("a"), lambda zfs: zfs.datasets("a")]
+)
+def test_another_error_is_one(look: Callable[[Zfs], object]) -> None:
+    def refuse(argv: Sequence[str], stdin: Optional[str] = None) -> Reply:
+        return 1, "", "cannot open: permission denied"
+
+    with pytest.raises(CommandError):
+        look(Zfs(Runner(refuse)))
