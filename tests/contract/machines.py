@@ -277,9 +277,16 @@ class GuestMachine(Machine):
         return self._do(self._MOUNTED + 'cat "/mnt/$2" 2> /dev/null; umount /mnt', dataset, FILE)
 
     def fill(self, dataset: str) -> None:
+<<<<<<< HEAD
         """With what cannot be compressed: compression is on by default since 2.2."""
         script = "dd if=/dev/urandom of=/mnt/ballast bs={0} 2> /dev/null; sync; ".format(MIB)
         again = "dd if=/dev/urandom of=/mnt/rest bs=4096 2> /dev/null; sync; umount /mnt"
+=======
+        """With noise: zeros take no room where compression is on, which is the default since OpenZFS 2.2."""
+        script = "dd if=/dev/urandom of=/tmp/noise bs={0} count=1 2> /dev/null; ".format(MIB)
+        script += "while cat /tmp/noise 2> /dev/null; do :; done > /mnt/ballast; sync; "
+        again = "while dd if=/tmp/noise bs=4096 2> /dev/null; do :; done > /mnt/rest; sync; umount /mnt"
+>>>>>>> 609bf1440c605623310326a8cc42abf8f08a7291
         self._do(self._MOUNTED + script + again, dataset)
 
 
@@ -408,18 +415,21 @@ def ssh_shell(command: Sequence[str], seconds: float) -> Shell:
     """A shell on a guest.
 
     :param command: ssh with its options and the host.
-    :param seconds: deadline of each script.
+    :param seconds: deadline of each script; one that does not end by then is a :class:`MachineError`.
     """
 
     def run(script: str, arguments: Sequence[str], stdin: Optional[str]) -> Answer:
         there = _for_any_shell(shlex.join(["sh", "-c", script, "sh", *arguments]))
-        done = subprocess.run(
-            [*command, there],
-            input=(stdin or "").encode(),
-            capture_output=True,
-            check=False,
-            timeout=seconds,
-        )
+        try:
+            done = subprocess.run(
+                [*command, there],
+                input=(stdin or "").encode(),
+                capture_output=True,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise MachineError("{0!r} {1} does not end in {2:.0f} s".format(script, list(arguments), seconds))
         return Answer(
             done.returncode, *(each.decode("utf-8", "surrogateescape") for each in (done.stdout, done.stderr))
         )

@@ -324,6 +324,10 @@ class Tree:
             if node.mtime <= 0:
                 self.nodes[path] = replace(node, mtime=epoch)
 
+    def newest(self) -> int:
+        """The latest of all times in the tree, in seconds since the epoch; 0 for one that has none."""
+        return max((node.mtime for node in self.nodes.values()), default=0)
+
     def lines(self, digests: bool) -> Iterator[str]:
         """The tree as an mtree(5) specification, sorted.
 

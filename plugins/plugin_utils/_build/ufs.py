@@ -13,6 +13,12 @@ is stored (``walk_dir()`` in ``usr.sbin/makefs/walk.c``), which on ext4 depends 
 and two machines would make two images. What the specification names and the folder lacks comes in the order of the
 specification instead. So makefs is shown an empty folder; the files are put in its place when makefs asks for the
 specification, which it does when it is through with the folder (``main()`` in ``makefs.c``).
+
+Debian's makefs gives the time that ``-T`` names to every file that is newer. Python takes a compiled module for stale
+whose source is not of the time that is written down in it (``_validate_timestamp_pyc()`` of importlib), and cannot keep
+another one on a file system that is read-only: a host would compile half of the library at each start of a program.
+So ``-T`` never names a time before the newest file. FreeBSD's makefs gives it to all files, whatever the specification
+says (``mtree.c``: "Ignore if a default timestamp is present").
 """
 
 from __future__ import annotations
@@ -51,8 +57,8 @@ POINTERS = slice(728, 856)
 CG_MAGIC = 0x090255
 _OF_A_GROUP = (("<I", 4), ("<I", 12), ("<h", 18))
 
-#: how files lie in an image, besides what the command says: part of the identity of a build
-ORDER = "by name"
+#: how files lie in an image and of when they are, besides what the command says: part of the identity of a build
+ORDER = "by name, each of its own time"
 
 #: fragments for each inode, the most inodes first. makefs takes a density in bytes, and rounds it down to these
 FRAGS_PER_INODE = (4, 5, 6, 7)
@@ -106,9 +112,10 @@ def make(tree: Tree, scratch: str, out: str, size: int, epoch: int) -> None:
     :param scratch: a folder for the staged tree, the one that archives were unpacked to.
     :param out: path of the image to write.
     :param size: in bytes; a multiple of 4096.
-    :param epoch: time of the file system in seconds since the epoch.
+    :param epoch: time of the file system in seconds since the epoch, where no file is newer.
     :raises MakefsError: when makefs is missing or the tree does not fit.
     """
+    epoch = max(epoch, tree.newest())
     if sys.platform.startswith("freebsd"):
         _make_from_folder(tree, scratch, out, size, epoch)
     else:

@@ -190,6 +190,11 @@ def test_a_script_is_one_word_for_ssh(tmp_path: Path) -> None:
     assert answer == machines.Answer(3, "given\n", "a b\nc'd\n$e\n")
 
 
+def test_a_script_that_does_not_end_is_said() -> None:
+    with pytest.raises(machines.MachineError, match=r"'exec sleep \"\$1\"' \['60'\] does not end in 0 s"):
+        machines.ssh_shell(["sh", "-c"], 0.3)('exec sleep "$1"', ["60"], None)
+
+
 def test_a_command_for_csh_has_one_line_and_nothing_that_csh_reads(tmp_path: Path) -> None:
     program = tmp_path / "ssh"
     program.write_text('#!/bin/sh\nprintf "%s" "$1" > "$0.asked"; exec sh -c "$1"\n')

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import struct
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -307,3 +308,24 @@ def test_makefs_that_asks_for_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(program.parent) + ":" + os.environ["PATH"])
     with pytest.raises(ufs.MakefsError, match="makefs failed: no such option"):
         ufs.make(Tree(), str(tmp_path), str(tmp_path / "out"), MIB, 1000)
+
+
+def test_files_of_an_archive_keep_their_times(tmp_path: Path) -> None:
+    """Also those that are newer than the image's own: by its time Python knows what a module was compiled from."""
+    epoch, newer, older = 1704067200, 1764547200, 1600000000
+    archive = tmp_path / "python.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name, at in (("usr/a.py", newer), ("usr/b.py", older)):
+            member = tarfile.TarInfo(name)
+            member.mtime = at
+            tar.addfile(member, io.BytesIO())
+    tree = Tree()
+    tree.add_archive(str(archive), str(tmp_path))
+    tree.write("usr/c.py", "")
+    tree.date(epoch)
+    out = str(tmp_path / "out")
+    ufs.make(tree, str(tmp_path), out, 8 * MIB, epoch)
+    with open(out, "rb") as file:
+        image = FFS(file)
+        times = {name: int(image.get("usr/" + name).mtime.timestamp()) for name in ("a.py", "b.py", "c.py")}
+    assert times == {"a.py": newer, "b.py": older, "c.py": epoch}
