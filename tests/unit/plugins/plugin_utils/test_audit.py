@@ -340,6 +340,28 @@ def test_an_advisory_of_freebsd(name: str) -> None:
     assert sorted_out(text.encode(), [name + " 2027-06-30 x"])["accepted"] == [2]
 
 
+def test_a_notice_of_several_says_nothing_of_the_others() -> None:
+    notices = "<freebsdsa>SA-26:18.x</freebsdsa><freebsdsa>SA-26:19.y</freebsdsa><cvename>CVE-2026-2<"
+    raw = HOLED.decode().replace("<cvename>CVE-2026-2<", notices).encode()
+    given = ["SA-26:18.x 2027-06-30 no x here"]
+    assert sorted_out(raw, given)["accepted"] == []
+    assert sorted_out(raw, [*given, "FreeBSD-SA-26:19.y 2027-06-30 no y here"])["accepted"] == [2]
+
+
+@pytest.mark.parametrize(("other", "justification"), [("", ""), ("code_not_reachable", "code_not_reachable")])
+def test_a_justification_is_of_all_or_of_none(other: str, justification: str) -> None:
+    """What is true of one CVE of an entry is not said of the other one."""
+    given = exceptions.parse(
+        [
+            {"id": "CVE-2026-2", "until": "2027-01-01", "reason": "not built", "justification": "code_not_reachable"},
+            {"id": "CVE-2026-3", "until": "2027-06-30", "reason": "no time", "justification": other},
+        ]
+    )
+    found = match.Matcher(read(HOLED)).findings(match.subject("x", "13.2-RELEASE", "", [("a", "1")]))
+    ((_finding, why),) = exceptions.sort(found, given, TODAY).accepted
+    assert (why.until.isoformat(), why.reason, why.justification) == ("2027-01-01", "not built; no time", justification)
+
+
 def test_exceptions_end() -> None:
     given = ["CVE-2026-1 2026-11-30 for now", "CVE-2026-99 2027-11-30 not here"]
     assert sorted_out(HOLED, given)["accepted"] == [1], "the last day counts"
