@@ -338,6 +338,14 @@ def test_vex_of_now(images: Images, tmp_path: Path) -> None:
     assert refs["00000003-b996-11f1-ad2b-40b034429ecf"] == link + "system"
 
 
+def test_accepted_is_not_unaffected(tmp_path: Path) -> None:
+    """Who lives with a hole and does not say why it does no harm tells no scanner that it is none."""
+    found = audit(tmp_path, [system("x", "curl-8.1.0")], "CVE-2023-38545 2027-06-30 no time before the holidays")
+    said = json.loads(sbom.vex(("x", "1"), "0" * 64, found.systems[0], NOW))["vulnerabilities"]
+    (analysis,) = [each["analysis"] for each in said if each["id"] == "CVE-2023-38545"]
+    assert analysis == {"state": "in_triage", "detail": "accepted: no time before the holidays (until 2027-06-30)"}
+
+
 def test_vex_needs_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sbom, "_FOUND", False)
     with pytest.raises(Refused, match="cyclonedx-python-lib"):
