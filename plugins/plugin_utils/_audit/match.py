@@ -194,6 +194,9 @@ class Matcher:
     def __init__(self, database: Database) -> None:
         self._exact: Dict[str, List[Tuple[Advisory, Affected]]] = {}
         self._patterns: List[Tuple[Advisory, Affected]] = []
+        # a fleet has the same packages many times over, and each costs a look at every pattern
+        self._named: Dict[str, List[Tuple[Advisory, Affected]]] = {}
+        self._known: Dict[Thing, List[Finding]] = {}
         for advisory in database.advisories:
             for affected in advisory.affected:
                 if any(_MAGIC.search(name) for name in affected.names):
@@ -204,17 +207,27 @@ class Matcher:
 
     def findings(self, of: Subject) -> List[Finding]:
         """The known holes of a system: each entry once for each of its things, in the order of these."""
-        found: Dict[Tuple[Thing, int], Finding] = {}
-        for thing in of.things:
-            those = self._exact.get(thing.name, []) + [each for each in self._patterns if _names(each[1], thing.name)]
-            for advisory, affected in those:
+        return [finding for thing in dict.fromkeys(of.things) for finding in self._of(thing)]
+
+    def _naming(self, name: str) -> List[Tuple[Advisory, Affected]]:
+        """What names something, by its own name or by a pattern."""
+        if name not in self._named:
+            patterns = [each for each in self._patterns if _names(each[1], name)]
+            self._named[name] = self._exact.get(name, []) + patterns
+        return self._named[name]
+
+    def _of(self, thing: Thing) -> List[Finding]:
+        if thing not in self._known:
+            found: Dict[int, Finding] = {}
+            for advisory, affected in self._naming(thing.name):
                 if affected.system and thing.kind == PACKAGE:  # a package that is called as the system
                     continue
                 for each in _finding(advisory, affected, thing):
-                    before = found.get((thing, id(advisory)))
+                    before = found.get(id(advisory))
                     if before is None or (before.doubt and not each.doubt):
-                        found[thing, id(advisory)] = each
-        return list(found.values())
+                        found[id(advisory)] = each
+            self._known[thing] = list(found.values())
+        return self._known[thing]
 
 
 def summary(findings: Sequence[Finding]) -> str:

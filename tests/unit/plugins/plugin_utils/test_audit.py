@@ -300,6 +300,17 @@ def test_summary() -> None:
     assert match.summary(found[:1]) == "1 known hole in the kernel" and match.summary([]) == "no known holes"
 
 
+def test_a_package_of_many_systems_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = document(*(vuln(number, package(["a*"], "lt {0}".format(number))) for number in range(1, 30)))
+    subjects = [match.subject("x", "13.2-RELEASE", "", [("abc", "9"), ("zzz", "1")]) for _each in range(20)]
+    asked: List[str] = []
+    compare = match.version.compare
+    monkeypatch.setattr(match.version, "compare", lambda one, other: asked.append(one) or compare(one, other))
+    matcher = match.Matcher(read(raw))
+    found = [matcher.findings(each) for each in subjects]
+    assert {len(each) for each in found} == {20} and len(asked) == 29
+
+
 # exceptions
 
 
