@@ -14,6 +14,7 @@ What cannot be compared is never taken for sound: it is a doubt, or a finding th
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
@@ -42,7 +43,7 @@ _RELEASE = re.compile(r"([0-9]{1,4}\.[0-9]{1,4})-RELEASE(?:-p([0-9]{1,6}))?\Z")
 #: the version of a package of the base (pkgbase; ``Makefile.inc1``): 15.0, 15.0p9
 _PKGBASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}(?:p[0-9]{1,6})?\Z")
 
-_MAGIC = re.compile(r"[*?\[]")
+_MAGIC = re.compile(r"[*?\[\\]")
 
 
 class Thing(NamedTuple):
@@ -89,6 +90,20 @@ class Finding:
     advisory: Advisory
     fixed: str = ""
     doubt: str = ""
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _pattern(name: str) -> str:
+    """A pattern as fnmatch(3) reads it, for Python: there ``[^`` is ``[!``, and a backslash takes what is special from
+    the next character. Source: ``lib/libc/gen/fnmatch.c`` of FreeBSD.
+    """
+    given = re.sub(r"\\(.)", lambda each: "[{0}]".format(each[1]) if each[1] in "*?[" else each[1], name)
+    return given.replace("[^", "[!")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is what an entry calls it, which may be a pattern."""
+    return name == pattern or bool(_MAGIC.search(pattern) and fnmatch.fnmatchcase(name, _pattern(pattern)))
 
 
 def base_version(release: str) -> str:
@@ -156,7 +171,7 @@ def wanted(subjects: Sequence[Subject]) -> Callable[[str], bool]:
         if not _MAGIC.search(name):
             return name in names
         if name not in known:
-            known[name] = any(fnmatch.fnmatchcase(each, name) for each in names)
+            known[name] = any(fits(each, name) for each in names)
         return known[name]
 
     return is_wanted
@@ -174,7 +189,7 @@ def contains(span: Range, of: str) -> bool:
 
 
 def _names(affected: Affected, name: str) -> bool:
-    return any(name == each or (_MAGIC.search(each) and fnmatch.fnmatchcase(name, each)) for each in affected.names)
+    return any(fits(name, each) for each in affected.names)
 
 
 def _finding(advisory: Advisory, affected: Affected, thing: Thing) -> Iterator[Finding]:

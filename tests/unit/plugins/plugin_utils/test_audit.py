@@ -300,6 +300,25 @@ def test_summary() -> None:
     assert match.summary(found[:1]) == "1 known hole in the kernel" and match.summary([]) == "no known holes"
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern", "fits"),
+    [
+        ("py311-x", "py3[^0-9]*", False),
+        ("pya-x", "py[^0-9]*", True),
+        ("py3-x", "py[!0-9]*", False),
+        ("gtk+", "gtk\\+", True),
+        ("a*", "a\\*", True),
+        ("ab", "a\\*", False),
+        ("Curl", "curl*", False),
+        ("a[1]", "a[1]", True),
+    ],
+)
+def test_patterns_are_those_of_fnmatch(name: str, pattern: str, fits: bool) -> None:
+    raw = document(vuln(1, package([pattern], "lt 2")))
+    subject = match.subject("x", "13.2-RELEASE", "", [(name, "1")])
+    assert bool(match.Matcher(read(raw, match.wanted([subject]))).findings(subject)) is fits
+
+
 def test_a_package_of_many_systems_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = document(*(vuln(number, package(["a*"], "lt {0}".format(number))) for number in range(1, 30)))
     subjects = [match.subject("x", "13.2-RELEASE", "", [("abc", "9"), ("zzz", "1")]) for _each in range(20)]
