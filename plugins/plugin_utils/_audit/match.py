@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, plain
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of, plain
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.vuxml import (
     MAX_WORD,
     Advisory,
@@ -131,6 +131,19 @@ def _is_base_package(name: str, of: str) -> bool:
     return name.startswith("FreeBSD-") and bool(_PKGBASE.match(of))
 
 
+def _behind(release: str, kernel: str, base: Sequence[Tuple[str, str]]) -> Iterator[str]:
+    """Packages of the base that are older than the system says it is. An upgrade brings all of them to one patch level,
+    so these lack what came in between, and :data:`BASE` does not say which of them an entry means.
+    """
+    for kind, said in ((USERLAND, release), (KERNEL, kernel)):
+        compared = base_version(said)
+        those = [each for each in base if each[0].startswith("FreeBSD-kernel") == (kind == KERNEL)]
+        old = [each for each in those if compared and version.compare(each[1].replace("p", "_"), compared) < 0]
+        if old:
+            names = first_of(["{0} {1}".format(*each) for each in old], 3)
+            yield "its {0} is {1}, and parts of it are older: {2}".format(kind, plain(said), plain(names))
+
+
 def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str, str]]) -> Subject:
     """A system.
 
@@ -145,13 +158,16 @@ def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str,
         notes.append("it does not say which kernel it has: taken to be that of {0}".format(plain(release)))
     things += _base(KERNEL, kernel, doubts)
     given = list(packages)
+    base: List[Tuple[str, str]] = []
     for name, of in given:
         if _is_base_package(name, of):  # its holes have the names of BASE
+            base.append((name, of))
             continue
         if not name or not of or len(name) > MAX_WORD or len(of) > MAX_WORD:
             doubts.append("a package has no usable name and version: {0} {1}".format(plain(name), plain(of))[:200])
             continue
         things.append(Thing(PACKAGE, name, of, of))
+    doubts += _behind(release, kernel, base)
     return Subject(title, tuple(things), release, kernel, len(given), tuple(doubts), tuple(notes))
 
 

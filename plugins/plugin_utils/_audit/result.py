@@ -367,10 +367,18 @@ def totals(audit_: Audit) -> str:
     return "{0}: {1}".format(counted(counts["systems"], "system"), ", ".join(parts))
 
 
-def failing(audit_: Audit, fail: Sequence[str]) -> str:
-    """Why the play fails although all was shown and written; empty where it does not."""
+def failing(audit_: Audit, fail: Sequence[str], missing: str = "") -> str:
+    """Why the play fails although all was shown and written; empty where it does not.
+
+    :param missing: why what is published is not known, where that was asked for and could not be had.
+    """
     counts = audit_.counts
     why = []
+    if fail and NONE not in fail:  # who asks only for known holes asks for some to be looked for
+        if missing:
+            why.append("what is published is not known: {0}".format(missing))
+        if not any(each.subject.things for each in audit_.systems):
+            why.append("nothing could be compared, as no system says what is in it")
     if KNOWN in fail and counts["known"]:
         holes = {finding.advisory for each in audit_.systems for finding in each.open}
         having = sum(bool(each.open) for each in audit_.systems)

@@ -330,6 +330,16 @@ def test_a_package_of_many_systems_is_compared_once(monkeypatch: pytest.MonkeyPa
     assert {len(each) for each in found} == {20} and len(asked) == 29
 
 
+def test_packages_of_the_base_that_were_left_behind() -> None:
+    """One package at the newest patch level does not vouch for the others."""
+    given = [("FreeBSD-runtime", "15.0p9"), ("FreeBSD-openssl", "15.0p5"), ("FreeBSD-kernel-generic", "15.0p7")]
+    found = match.subject("x", "15.0-RELEASE-p9", "15.0-RELEASE-p7", given)
+    assert found.doubts == ("its userland is 15.0-RELEASE-p9, and parts of it are older: FreeBSD-openssl 15.0p5",)
+    found = match.subject("x", "15.0-RELEASE-p10", "15.0-RELEASE-p10", [("FreeBSD-kernel-generic", "15.0p9")])
+    assert found.doubts == ("its kernel is 15.0-RELEASE-p10, and parts of it are older: FreeBSD-kernel-generic 15.0p9",)
+    assert not match.subject("x", "15.0-RELEASE-p9", "", [(name, "15.0p9") for name, _of in given]).doubts
+
+
 # exceptions
 
 

@@ -149,6 +149,16 @@ def test_counts_and_exit(tmp_path: Path) -> None:
     assert not any(result.failing(sound, [each]) for each in result.FAIL)
 
 
+def test_nothing_compared_is_no_success(tmp_path: Path) -> None:
+    """Where everything is unknown, or what is published is, no known holes are no reason to be content."""
+    unknown = System(match.Subject("odd", (), doubts=("it does not say where it comes from",)))
+    found = audit(tmp_path, [unknown])
+    assert "nothing could be compared" in result.failing(found, ["known"]) and not result.failing(found, ["none"])
+    sound = audit(tmp_path, [system("new-1", "curl-9", release="15.1-RELEASE", kernel="15.1-RELEASE")])
+    assert result.failing(sound, ["known"], "no index") == "what is published is not known: no index"
+    assert not result.failing(sound, ["none"], "no index")
+
+
 def test_document(tmp_path: Path) -> None:
     found = result.document(audit(tmp_path, [system("web-1.0", "curl-8.1.0")], "CVE-2023-38545 2027-06-30 no proxy"))
     assert found["list"]["entries"] == 4 and found["list"]["newest"] == ENTERED and found["support_as_of"]
