@@ -330,6 +330,14 @@ def test_a_package_of_many_systems_is_compared_once(monkeypatch: pytest.MonkeyPa
     assert {len(each) for each in found} == {20} and len(asked) == 29
 
 
+@pytest.mark.parametrize("word", ["name", "cvename", "freebsdsa"])
+def test_half_a_name_is_none(word: str) -> None:
+    text = HOLED.decode().replace("<cvename>CVE-2026-2<", "<freebsdsa>SA-26:18.x</freebsdsa><cvename>CVE-2026-2<")
+    assert read(text.encode())
+    with pytest.raises(vuxml.BadVuxml, match="there is an element in a " + word):
+        read(text.replace("</{0}>".format(word), "<b/></{0}>".format(word), 1).encode())
+
+
 def test_packages_of_the_base_that_were_left_behind() -> None:
     """One package at the newest patch level does not vouch for the others."""
     given = [("FreeBSD-runtime", "15.0p9"), ("FreeBSD-openssl", "15.0p5"), ("FreeBSD-kernel-generic", "15.0p7")]
