@@ -66,7 +66,6 @@ class Subject:
     :param things: what is in it, and can be compared.
     :param release: of the userland, and ``kernel`` likewise, as they say it themselves; empty where they do not.
     :param doubts: what could not be audited, and why.
-    :param notes: what else there is to say.
     """
 
     title: str
@@ -75,7 +74,6 @@ class Subject:
     kernel: str = ""
     packages: int = 0
     doubts: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,11 +149,10 @@ def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str,
     :param packages: names and versions.
     """
     doubts: List[str] = []
-    notes: List[str] = []
     things: List[Thing] = list(_base(USERLAND, release, doubts))
     if not kernel and release:
-        kernel = release
-        notes.append("it does not say which kernel it has: taken to be that of {0}".format(plain(release)))
+        kernel = release  # userland and kernel come from two archives, so it may be an older one
+        doubts.append("it does not say which kernel it has: taken to be that of {0}".format(plain(release)))
     things += _base(KERNEL, kernel, doubts)
     given = list(packages)
     base: List[Tuple[str, str]] = []
@@ -168,7 +165,7 @@ def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str,
             continue
         things.append(Thing(PACKAGE, name, of, of))
     doubts += _behind(release, kernel, base)
-    return Subject(title, tuple(things), release, kernel, len(given), tuple(doubts), tuple(notes))
+    return Subject(title, tuple(things), release, kernel, len(given), tuple(doubts))
 
 
 def subject_of(title: str, origin: Origin) -> Subject:

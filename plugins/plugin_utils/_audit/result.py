@@ -193,7 +193,6 @@ def _system(each: Audited) -> Dict[str, Any]:
         "known": len(each.open),
         "accepted": len(each.accepted),
         "unknown": list(each.subject.doubts),
-        "notes": list(each.subject.notes),
         "findings": entries(each),
     }
 
@@ -332,7 +331,7 @@ def _said(audit_: Audit) -> List[str]:
     """What there is to say of systems besides their rows; what is the same of several is said once."""
     groups: Dict[str, List[str]] = {}
     for each in audit_.systems:
-        texts = [*each.subject.doubts, *each.subject.notes]
+        texts = list(each.subject.doubts)
         if each.subject.release:
             texts += filter(None, [audit_.table.words(each.support, audit_.today)])
         for text in texts:

@@ -14,6 +14,7 @@ import lzma
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 import pytest
@@ -22,6 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import eol, exceptions, match, vuxml
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.vuxml import BadVuxml, Database
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import version
 from ansible_collections.nanozfs.fleet.tests.unit.vuxmls import HEAD, TAIL, document, package, vuln
 
 TODAY = datetime.date(2026, 11, 30)
@@ -246,7 +248,7 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert [each.name for each in subject.things] == ["c"] and subject.packages == 4
     assert len([each for each in subject.doubts if "no usable name and version" in each]) == 3
     assert any("userland is 14.3-STABLE" in each for each in subject.doubts)
-    assert any("taken to be that of 14.3-STABLE" in each for each in subject.notes)
+    assert any("taken to be that of 14.3-STABLE" in each for each in subject.doubts)
     assert match.subject("x", "", "", []).doubts == (
         "it does not say which FreeBSD its userland is",
         "it does not say which FreeBSD its kernel is",
@@ -323,8 +325,12 @@ def test_a_package_of_many_systems_is_compared_once(monkeypatch: pytest.MonkeyPa
     raw = document(*(vuln(number, package(["a*"], "lt {0}".format(number))) for number in range(1, 30)))
     subjects = [match.subject("x", "13.2-RELEASE", "", [("abc", "9"), ("zzz", "1")]) for _each in range(20)]
     asked: List[str] = []
-    compare = match.version.compare
-    monkeypatch.setattr(match.version, "compare", lambda one, other: asked.append(one) or compare(one, other))
+
+    def compare(one: str, other: str) -> int:
+        asked.append(one)
+        return version.compare(one, other)
+
+    monkeypatch.setattr(match, "version", SimpleNamespace(compare=compare))
     matcher = match.Matcher(read(raw))
     found = [matcher.findings(each) for each in subjects]
     assert {len(each) for each in found} == {20} and len(asked) == 29
@@ -345,7 +351,9 @@ def test_packages_of_the_base_that_were_left_behind() -> None:
     assert found.doubts == ("its userland is 15.0-RELEASE-p9, and parts of it are older: FreeBSD-openssl 15.0p5",)
     found = match.subject("x", "15.0-RELEASE-p10", "15.0-RELEASE-p10", [("FreeBSD-kernel-generic", "15.0p9")])
     assert found.doubts == ("its kernel is 15.0-RELEASE-p10, and parts of it are older: FreeBSD-kernel-generic 15.0p9",)
-    assert not match.subject("x", "15.0-RELEASE-p9", "", [(name, "15.0p9") for name, _of in given]).doubts
+    assert not match.subject(
+        "x", "15.0-RELEASE-p9", "15.0-RELEASE-p9", [(name, "15.0p9") for name, _of in given]
+    ).doubts
 
 
 # exceptions

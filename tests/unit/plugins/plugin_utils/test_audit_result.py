@@ -239,6 +239,20 @@ def test_the_kernel_of_a_host_is_the_one_that_runs(tmp_path: Path) -> None:
     assert [len(each.open) for each in found.systems] == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("kernel", "untold", "rows"), [("", 0, 1), ("13.2-RELEASE-p4", 0, 1), ("13.2-RELEASE-p4", 1, 2)]
+)
+def test_a_row_says_nothing_less_than_the_host(tmp_path: Path, kernel: str, untold: int, rows: int) -> None:
+    """An image that does not say its kernel is in doubt, also for who asks for what is unknown."""
+    subject = match.subject("web-1.1", "13.2-RELEASE-p4", kernel, [("curl", "8.1.0")])
+    systems = [System(subject, build="b")]
+    said = runs(packages=["curl-8.1.0"], package_count=1 + untold)
+    _fleet_audit.add_hosts(systems, {"web-1": said})
+    found = audit(tmp_path, systems)
+    assert len(systems) == rows and systems[-1].hosts == ["web-1"]
+    assert bool(result.failing(found, ["unknown"])) == bool(untold or not kernel)
+
+
 # published images, and a build
 
 
