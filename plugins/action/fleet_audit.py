@@ -67,8 +67,7 @@ class ActionModule(ControllerAction):
             raise FleetError(
                 "audit_fail ({0}): {1}".format(", ".join(arguments["fail"]), why),
                 safe="nothing was changed; all was shown and written",
-                todo="build an image with newer packages (image_pkg_update=true), or write down in audit_ignore what "
-                "you live with, why and until when",
+                todo=result.advice(audit, arguments["fail"]),
                 **_fleet_audit.returned(audit),
             )
         return dict(_fleet_audit.returned(audit), changed=False, written=written)

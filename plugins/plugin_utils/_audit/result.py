@@ -389,6 +389,19 @@ def failing(audit_: Audit, fail: Sequence[str], missing: str = "") -> str:
     return "; ".join(why)
 
 
+def advice(audit_: Audit, fail: Sequence[str]) -> str:
+    """What to do where the play fails."""
+    counts = audit_.counts
+    if KNOWN in fail and counts["known"]:
+        return (
+            "build an image with newer packages (image_pkg_update=true), or write down in audit_ignore what you live "
+            "with, why and until when"
+        )
+    if END_OF_LIFE in fail and counts["end_of_life"]:
+        return "build an image of a release that has support ({0})".format(eol.SOURCE)
+    return "the lines below the table say what is not known, and why"
+
+
 def check_fail(fail: Sequence[str]) -> None:
     """Refuse what contradicts itself.
 

@@ -154,6 +154,10 @@ def test_nothing_compared_is_no_success(tmp_path: Path) -> None:
     unknown = System(match.Subject("odd", (), doubts=("it does not say where it comes from",)))
     found = audit(tmp_path, [unknown])
     assert "nothing could be compared" in result.failing(found, ["known"]) and not result.failing(found, ["none"])
+    assert "what is not known" in result.advice(found, ["known"])
+    old = audit(tmp_path, [system("web-1.0", "curl-8.1.0"), unknown])
+    assert "audit_ignore" in result.advice(old, ["known", "end_of_life"])
+    assert "has support" in result.advice(old, ["end_of_life", "unknown"])
     sound = audit(tmp_path, [system("new-1", "curl-9", release="15.1-RELEASE", kernel="15.1-RELEASE")])
     assert result.failing(sound, ["known"], "no index") == "what is published is not known: no index"
     assert not result.failing(sound, ["none"], "no index")
