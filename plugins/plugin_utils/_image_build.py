@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
     ufs,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs as supply
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import MASTER, Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import MASTER, Accounts, add_member
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Supplied, Written
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, read_folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import find as find_metalog
@@ -171,7 +171,7 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     accounts = Accounts()
     accounts.add(tree)
     accounts.add(overlays)
-    lines, privileged = packages.lay(tree, archives, accounts, scratch, warn)
+    lines, privileged, members = packages.lay(tree, archives, accounts, scratch, warn)
     locked = None
     inputs = laid.inputs
     if choice is not None:
@@ -182,6 +182,8 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
         tree.add_folder(folder)
     for path, line in lines:  # an overlay may have brought another master.passwd
         tree.append(path, line)
+    for group, user in members:
+        add_member(tree, group, user)
     origin = provenance.describe(tree, inputs, packages.packages_of(archives))
     provenance.write(tree, origin)
     extras = layout.Extras(
