@@ -22,11 +22,12 @@ from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple,
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import scripts
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, plain, printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import lua, scripts, standard
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import Script, Work
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import POST, PRE, Script, Work
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree, TreeError
 
 MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
@@ -68,6 +69,7 @@ class Archive:
     :param scripts: those that it would run when it is installed, in their order.
     :param accounts: whether it brings users and groups of the base system, that files of others may belong to.
     :param libraries: shared libraries that it brings.
+    :param prefix: of what its scripts name without a slash at the beginning.
     :param files: the files that it has, by their full paths, with their modes where it says them.
     :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
@@ -83,6 +85,7 @@ class Archive:
     libraries: Tuple[str, ...] = ()
     files: Mapping[str, Optional[int]] = field(default_factory=dict)
     unclear: bool = False
+    prefix: str = "/usr/local"
 
 
 class Laid(NamedTuple):
@@ -99,15 +102,21 @@ class Laid(NamedTuple):
 
 
 class NotRun(NamedTuple):
-    """A script of a package that was not run."""
+    """A script of a package that was not run, and why where there is more to say than that it is for a shell."""
 
     archive: Archive
     script: Script
+    why: str = ""
+
+    def place(self) -> Tuple[str, int]:
+        """For the order of messages: by package, and as they would have run."""
+        return self.archive.package.name, self.archive.scripts.index(self.script)
 
     def said(self) -> str:
         """It, for a message."""
-        return "the package {0} has a script that was not run ({1}); `pkg info -R -F {2}` shows it".format(
-            self.archive.package.name, self.script.shown(), self.archive.path
+        why = ": {0}".format(plain(self.why)) if self.why else ""
+        return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it".format(
+            self.archive.package.name, self.script.shown(), why, self.archive.path
         )
 
 
@@ -225,6 +234,7 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             accounts=_has_accounts(str(values["name"]), values.get("files") or {}),
             libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
             files=_files_of(values.get("files") or {}),
+            prefix=str(values.get("prefix") or "/usr/local"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
@@ -378,6 +388,8 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
     for each, work in works:
         lines += _new_accounts(each, work, accounts)
         members += work.members
+    for each in _in_order(ordered):
+        not_run += _run_lua(tree, each, PRE, say)
     for each in ordered:
         for kind, wanted, path in (("user", each.users, MASTER), ("group", each.groups, GROUP)):
             known = accounts.users if kind == "user" else accounts.groups
@@ -401,7 +413,9 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
                 "the package {0} has a manifest in UCL, which is not read here: what it needs, and its users and "
                 "groups, are not known".format(each.package.name)
             )
-    for missed in not_run:
+    for each in _in_order(ordered):
+        not_run += _run_lua(tree, each, POST, say)
+    for missed in sorted(not_run, key=NotRun.place):
         say(missed.said())
     return Laid(lines, privileged, members)
 
@@ -422,12 +436,58 @@ def _judged(archives: Sequence[Archive]) -> Tuple[List[Tuple[Archive, Work]], Li
     not_run: List[NotRun] = []
     for each in archives:
         for script in each.scripts:
+            if script.lua:
+                continue
             work = scripts.recognised(script)
             if work is None:
                 not_run.append(NotRun(each, script))
             else:
                 works.append((each, work))
     return works, not_run
+
+
+def _in_order(archives: Sequence[Archive]) -> List[Archive]:
+    """Packages after those that they need, as pkg(8) installs them; by name, apart from that."""
+    there = {each.package.name: each for each in archives}
+    found: Dict[str, Archive] = {}
+    begun = set()
+    waiting = sorted(there, reverse=True)
+    while waiting:
+        name = waiting[-1]
+        needs = [need for need in there[name].needs if need in there and need not in begun]
+        if name not in begun:
+            begun.add(name)
+            waiting += sorted(needs, reverse=True)
+        else:
+            found.setdefault(name, there[name])
+            waiting.pop()
+    return list(found.values())
+
+
+def _run_lua(tree: Tree, archive: Archive, kind: str, say: Say) -> List[NotRun]:
+    """Run the Lua scripts of a kind that a package has; those that could not be run.
+
+    What one has done when it fails is not kept.
+    """
+    not_run = []
+    dropped: List[str] = []
+    for script in archive.scripts:
+        if not script.lua or script.kind != kind:
+            continue
+        staging = Staging(tree)
+        if lua.is_there():
+            why = lua.run(script, archive.package.name, archive.prefix, staging)
+        else:
+            why = standard.run(script, archive.prefix, staging)
+        if why:
+            not_run.append(NotRun(archive, script, why))
+            continue
+        tree.nodes = staging.tree.nodes
+        dropped += ["/" + printable(path) for path in staging.changed() if path.startswith("var/")]
+        for text in staging.messages:
+            say("the package {0} says: {1}".format(archive.package.name, plain(text)))
+    _say_dropped(archive, dropped, say)
+    return not_run
 
 
 def _new_accounts(archive: Archive, work: Work, accounts: Accounts) -> Iterator[Tuple[str, str]]:
