@@ -155,6 +155,21 @@ options:
     type: bool
     default: false
     version_added: 1.1.0
+  pkg_scripts:
+    description:
+      - What becomes of scripts of packages that are not run - V(report) names each in a warning, V(refuse) ends the
+        build.
+    type: str
+    choices: [report, refuse]
+    default: report
+    version_added: 1.1.0
+  pkg_scripts_known:
+    description:
+      - Scripts that were looked at and need not run - their SHA-256, which the warning has, and why. One that a new
+        version of the package changes is told again.
+    type: dict
+    default: {}
+    version_added: 1.1.0
   base_files:
     description:
       - A folder with what every image of the collection has - C(root) is laid below all O(overlays), C(recovery) below

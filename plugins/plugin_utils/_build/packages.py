@@ -26,7 +26,14 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_o
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import lua, scripts, standard
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import POST, PRE, Script, Work
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import (
+    NO_ANSWERS,
+    POST,
+    PRE,
+    Answers,
+    Script,
+    Work,
+)
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree, TreeError
 
@@ -115,8 +122,9 @@ class NotRun(NamedTuple):
     def said(self) -> str:
         """It, for a message."""
         why = ": {0}".format(plain(self.why)) if self.why else ""
-        return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it".format(
-            self.archive.package.name, self.script.shown(), why, self.archive.path
+        digest = ", sha256 {0}".format(self.script.sha256) if self.script.text else ""
+        return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it{4}".format(
+            self.archive.package.name, self.script.shown(), why, self.archive.path, digest
         )
 
 
@@ -368,14 +376,22 @@ def fits(said: str, abi: str) -> bool:
     return not said or all(one in ("*", other) for one, other in zip(theirs, ours))
 
 
-def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say) -> Laid:
+def lay(
+    tree: Tree,
+    archives: Sequence[Archive],
+    accounts: Accounts,
+    scratch: str,
+    say: Say,
+    answers: Answers = NO_ANSWERS,
+) -> Laid:
     """Lay packages into a tree.
 
     :param accounts: numbers of the users and groups of the image; those that packages bring are added.
     :param scratch: a folder for their contents.
     :param say: told what is not done.
+    :param answers: what to do about scripts that were not run.
     :raises TreeError: when one cannot be read, belongs to nobody that the image knows, or has something in it that it
-        does not say.
+        does not say; where the answers refuse that, when one has a script that was not run.
     """
     lines: List[Tuple[str, str]] = []
     members: List[Tuple[str, str]] = []
@@ -415,9 +431,27 @@ def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: st
             )
     for each in _in_order(ordered):
         not_run += _run_lua(tree, each, POST, say)
-    for missed in sorted(not_run, key=NotRun.place):
-        say(missed.said())
+    _tell(sorted(not_run, key=NotRun.place), answers, say)
     return Laid(lines, privileged, members)
+
+
+def _tell(not_run: Sequence[NotRun], answers: Answers, say: Say) -> None:
+    """Say which scripts were not run, but for those that the owner knows.
+
+    :raises PackageError: when there are some, and they are refused.
+    """
+    unknown = [each for each in not_run if not each.script.text or each.script.sha256 not in answers.known]
+    if answers.refuse and unknown:
+        raise PackageError(
+            "scripts of packages were not run (image_pkg_scripts: refuse): {0}".format(
+                "; ".join(each.said() for each in unknown)
+            ),
+            safe=_SAFE,
+            todo="what such a script would do belongs into an overlay, or is not needed; then give its digest and the "
+            "reason in image_pkg_scripts_known, or say image_pkg_scripts=report",
+        )
+    for each in unknown:
+        say(each.said())
 
 
 def _say_dropped(archive: Archive, dropped: Sequence[str], say: Say) -> None:

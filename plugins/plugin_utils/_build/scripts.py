@@ -19,6 +19,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import plain
 
 PRE, INSTALL, POST = "pre-install", "install", "post-install"
@@ -54,6 +55,40 @@ class Script(NamedTuple):
         lines = (line.strip() for line in self.text.splitlines())
         first = next((line for line in lines if line and not line.startswith(mark)), "")
         return "{0}: {1}".format(about, plain(first)) if first else about
+
+
+#: what becomes of scripts that were not run
+REPORT, REFUSE = "report", "refuse"
+
+
+class Answers(NamedTuple):
+    """What the owner says of scripts that cannot be run.
+
+    ``refuse``: they end the build. ``known``: digests of those that were looked at, with the reason why they need not
+    run; a script that changes has another digest, and is asked for again.
+    """
+
+    refuse: bool = False
+    known: Mapping[str, str] = {}
+
+
+NO_ANSWERS = Answers()
+
+
+def answers(how: str, known: Mapping[Any, Any]) -> Answers:
+    """Answers as a definition has them.
+
+    :param how: :data:`REPORT` or :data:`REFUSE`.
+    :raises Refused: when a digest is none, or nobody says why.
+    """
+    found = {str(digest).lower(): str(why or "").strip() for digest, why in known.items()}
+    for digest, why in found.items():
+        if not re.fullmatch("[0-9a-f]{64}", digest) or not why:
+            raise Refused(
+                "image_pkg_scripts_known: {0} is no SHA-256 with a reason".format(plain(digest)),
+                todo="write SHA256: why it need not run; the build names the digest of a script",
+            )
+    return Answers(how == REFUSE, found)
 
 
 class User(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, Dict, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import packages, scripts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import Accounts, add_member
@@ -200,11 +201,13 @@ def system() -> Tree:
     return tree
 
 
-def laid(tree: Tree, tmp_path: Path, said: List[str], *paths: str) -> Laid:
+def laid(
+    tree: Tree, tmp_path: Path, said: List[str], *paths: str, answers: scripts.Answers = scripts.NO_ANSWERS
+) -> Laid:
     found = packages.expand([Supplied(path, os.path.basename(path), digest_file(path)) for path in paths])
     accounts = Accounts()
     accounts.add(tree)
-    return packages.lay(tree, [packages.read(each) for each in found], accounts, str(tmp_path), said.append)
+    return packages.lay(tree, [packages.read(each) for each in found], accounts, str(tmp_path), said.append, answers)
 
 
 def pre(name: str, text: str, **values: Any) -> Any:
@@ -260,3 +263,41 @@ def test_members_that_nobody_knows(tmp_path: Path) -> None:
         TreeError, match="nobody in the group video, as the package a wants it, belongs to the user nobody"
     ):
         laid(system(), tmp_path, [], make(tmp_path, pre("a", PW + member(who="nobody"))))
+
+
+def test_scripts_that_were_not_run(tmp_path: Path) -> None:
+    """Refused where that is wanted, but for those that somebody has looked at: until they change."""
+    scripts_of = {"post-install": "ln -sf gpg2 /usr/local/bin/gpg", "install": "texhash\n"}
+    path = make(tmp_path, manifest("a", scripts=scripts_of))
+    reported: List[str] = []
+    laid(system(), tmp_path, reported, path)
+    begin = "the package a has a script that was not run ({0}); `pkg info -R -F {1}` shows it, sha256 {2}"
+    digests = [Script("x", False, scripts_of[kind]).sha256 for kind in ("install", "post-install")]
+    assert reported == [
+        begin.format("install, sh: texhash", path, digests[0]),
+        begin.format("post-install, sh: ln -sf gpg2 /usr/local/bin/gpg", path, digests[1]),
+    ]
+    with pytest.raises(PackageError) as caught:
+        laid(system(), tmp_path, [], path, answers=scripts.answers("refuse", {}))
+    assert all(text in str(caught.value) for text in reported) and "image_pkg_scripts_known" in str(caught.value.todo)
+    known = {digest.upper(): "looked at" for digest in digests}
+    said: List[str] = []
+    laid(system(), tmp_path, said, path, answers=scripts.answers("refuse", known))
+    laid(system(), tmp_path, said, path, answers=scripts.answers("report", known))
+    assert said == []
+    other = make(tmp_path, manifest("a", scripts={"install": "texhash -v\n"}))
+    with pytest.raises(PackageError, match="texhash -v"):
+        laid(system(), tmp_path, [], other, answers=scripts.answers("refuse", known))
+
+
+def test_what_nobody_could_look_at_is_never_known() -> None:
+    empty = Script("install", False, "")
+    archive: Any = type("Archive", (), {"package": type("Package", (), {"name": "a"}), "path": "a.pkg"})
+    with pytest.raises(PackageError):
+        packages._tell([packages.NotRun(archive, empty)], scripts.Answers(True, {empty.sha256: "x"}), print)
+
+
+@pytest.mark.parametrize("known", [{"abc": "why"}, {"0" * 64: ""}, {"0" * 64: None}, {"g" * 64: "why"}])
+def test_answers_that_are_none(known: Dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="is no SHA-256 with a reason"):
+        scripts.answers("report", known)
