@@ -185,7 +185,7 @@ def test_scripts(site: Site) -> None:
     """What a package does in Lua is in the image; what nobody runs is said with its digest, or refused."""
     shell = "chmod 700 /var/log/nginx\n"
     write = "io.open('/usr/local/etc/nginx.conf', 'w'):write('worker_processes 1;')"
-    scripts = {"scripts": {"post-install": shell}, "lua_scripts": {"post-install": [write]}}
+    scripts: Dict[str, Any] = {"scripts": {"post-install": shell}, "lua_scripts": {"post-install": [write]}}
     site.made.add("nginx", version="2.0", origin="www/nginx", old="nginx", **scripts, **DEPS)
     site.publish()
     digest = hashlib.sha256(shell.encode()).hexdigest()

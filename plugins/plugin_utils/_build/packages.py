@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple,
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, plain, printable
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import lua, scripts, standard
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certificates, lua, scripts, standard
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import (
@@ -431,6 +431,8 @@ def lay(
             )
     for each in _in_order(ordered):
         not_run += _run_lua(tree, each, POST, say)
+    if any(work.certificates for _archive, work in works):
+        certificates.rehash(tree, say)
     _tell(sorted(not_run, key=NotRun.place), answers, say)
     return Laid(lines, privileged, members)
 

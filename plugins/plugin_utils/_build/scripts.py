@@ -119,13 +119,15 @@ class Home(NamedTuple):
 class Work:
     """What is to be done instead of running a shell script; nothing at all for many.
 
-    ``members``: users that become members of a group, each with the group before it.
+    ``members``: users that become members of a group, each with the group before it. ``certificates``: those for TLS
+    get their names, see ``certificates.py``.
     """
 
     groups: Tuple[Group, ...] = ()
     users: Tuple[User, ...] = ()
     members: Tuple[Tuple[str, str], ...] = ()
     homes: Tuple[Home, ...] = ()
+    certificates: bool = False
 
 
 def of(values: Mapping[str, Any]) -> Tuple[Script, ...]:
@@ -182,6 +184,14 @@ indexinfo \$\{{PKG_ROOTDIR\}}\$\{{file%/\*\}}""".format(path=_PATH),
 \*\) kmoddir="{path}" ;;
 esac
 /usr/sbin/kldxref \$\{{PKG_ROOTDIR\}}\$\{{kmoddir\}}""".format(path=_PATH),
+    # of the base system (release/packages/ucl): the early hook makes the databases of users, and what reads login.conf
+    # and services reads the texts; /tmp is the image's own
+    "base": r"""(?:pwd_mkdb -i -p -d +\$\{PKG_ROOTDIR\}/etc \$\{PKG_ROOTDIR\}/etc/master\.passwd"""
+    r"""|services_mkdb +(?:-[bl] +)?-q -o \$\{PKG_ROOTDIR\}/var/db/services\.db \$\{PKG_ROOTDIR\}/(?:etc/services)?"""
+    r"""|cap_mkdb +(?:-[bl] +)?\$\{PKG_ROOTDIR\}/etc/login\.conf"""
+    r"""|chmod 1777 \$\{PKG_ROOTDIR\}/tmp)""",
+    "certctl": r"""(?:/usr/sbin/certctl -D\$\{PKG_ROOTDIR\}/ \$\{PKG_METALOG:\+-U -M \$PKG_METALOG\} rehash"""
+    r"""|\[ -x /usr/sbin/certctl \] && env DESTDIR=\$\{PKG_ROOTDIR\} \\\n/usr/sbin/certctl rehash)""",
     "pw": r"""if \[ -n "\$\{PKG_ROOTDIR\}" \] && \[ "\$\{PKG_ROOTDIR\}" != "/" \]; then
 PW="/usr/sbin/pw -R \$\{PKG_ROOTDIR\}"
 else
@@ -241,10 +251,17 @@ def recognised(script: Script) -> Optional[Work]:
         if more is None:
             return None
         work = Work(
-            work.groups + more.groups, work.users + more.users, work.members + more.members, work.homes + more.homes
+            work.groups + more.groups,
+            work.users + more.users,
+            work.members + more.members,
+            work.homes + more.homes,
+            work.certificates or more.certificates,
         )
         at = found.end()
-    if script.kind != PRE and work != Work():  # after the files nobody could own them any more
+    if script.kind != PRE and work not in (
+        Work(),
+        Work(certificates=True),
+    ):  # after the files nobody could own them any more
         return None
     return work
 
@@ -268,7 +285,7 @@ def _work(found: re.Match[str]) -> Optional[Work]:
         return _home(found["same"], found["folder_user"], found["folder_group"]) if same else None
     if found["is_old_folder"]:
         return _home(found["old"], found["old_user"], found["old_group"])
-    return Work()
+    return Work(certificates=found["is_certctl"] is not None)
 
 
 def _home(path: str, user: str, group: str) -> Optional[Work]:

@@ -43,6 +43,16 @@ KLD = """case "/boot/modules" in
   /usr/sbin/kldxref ${PKG_ROOTDIR}${kmoddir}
 """
 
+#: of FreeBSD-runtime, FreeBSD-utilities and FreeBSD-caroot
+BASE = """    pwd_mkdb -i -p -d  ${PKG_ROOTDIR}/etc ${PKG_ROOTDIR}/etc/master.passwd
+    services_mkdb  -l -q -o ${PKG_ROOTDIR}/var/db/services.db ${PKG_ROOTDIR}/
+    cap_mkdb  -l ${PKG_ROOTDIR}/etc/login.conf
+"""
+CERTCTL = "/usr/sbin/certctl -D${PKG_ROOTDIR}/ ${PKG_METALOG:+-U -M $PKG_METALOG} rehash"
+CERTCTL_13 = """\t[ -x /usr/sbin/certctl ] && env DESTDIR=${PKG_ROOTDIR} \\
+\t    /usr/sbin/certctl rehash
+"""
+
 PW = """if [ -n "${PKG_ROOTDIR}" ] && [ "${PKG_ROOTDIR}" != "/" ]; then
   PW="/usr/sbin/pw -R ${PKG_ROOTDIR}"
 else
@@ -105,9 +115,15 @@ def recognised(text: str, kind: str = "pre-install") -> Any:
     return scripts.recognised(Script(kind, False, text))
 
 
-@pytest.mark.parametrize("text", [LDCONFIG, INFO, KLD, LDCONFIG + INFO + INFO, LDCONFIG.rstrip()])
+@pytest.mark.parametrize("text", [LDCONFIG, INFO, KLD, BASE, LDCONFIG + INFO + INFO, LDCONFIG.rstrip()])
 def test_forms_with_nothing_to_do(text: str) -> None:
     assert recognised(text, "post-install") == Work()
+
+
+@pytest.mark.parametrize("text", [CERTCTL, CERTCTL_13])
+def test_certificates(text: str) -> None:
+    assert recognised(text, "post-install") == Work(certificates=True)
+    assert recognised(text.replace("rehash", "list"), "post-install") is None
 
 
 def test_users_and_groups() -> None:
