@@ -25,7 +25,7 @@ UNTRUSTED = ("usr/share/certs/untrusted", "usr/local/share/certs/untrusted", "et
 
 CERTS, BUNDLE = "etc/ssl/certs", "etc/ssl/cert.pem"
 
-_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END")
+_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END")
 
 #: strings that are compared by their letters, with the code that they are in
 _STRINGS = {12: "utf-8", 19: "ascii", 20: "latin-1", 22: "ascii", 26: "ascii", 28: "utf-32-be", 30: "utf-16-be"}

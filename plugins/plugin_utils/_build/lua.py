@@ -52,7 +52,7 @@ def run(script: Script, name: str, prefix: str, staging: Staging, deadline: floa
     :returns: why it failed; empty when it is done.
     """
     request = {
-        "path": sys.path,
+        "path": [each for each in sys.path if each],  # the empty one is the folder where it runs
         "script": latin(script.text),
         "args": _arguments(script.text),
         "name": latin(name),

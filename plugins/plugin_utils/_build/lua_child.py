@@ -260,8 +260,11 @@ def main() -> None:
     """Run what the first line of standard input says."""
     request = json.loads(sys.stdin.readline())
     sys.path[:] = request["path"]
-    from lupa import lua54  # noqa: PLC0415 - the path is known now only
-
+    try:
+        from lupa import lua54  # noqa: PLC0415 - the path is known now only
+    except ImportError as error:
+        send(["failed", "lupa has no Lua 5.4: {0}".format(error)])
+        return
     limit()
     runtime = lua54.LuaRuntime(
         encoding="latin-1",

@@ -519,7 +519,11 @@ def _run_lua(tree: Tree, archive: Archive, kind: str, say: Say) -> List[NotRun]:
             not_run.append(NotRun(archive, script, why))
             continue
         tree.nodes = staging.tree.nodes
-        dropped += ["/" + printable(path) for path in staging.changed() if path.startswith("var/")]
+        dropped += [
+            "/" + printable(path)
+            for path in staging.changed()
+            if path.startswith("var/") and path in staging.tree and staging.tree.get(path).kind != DIR
+        ]
         for text in staging.messages:
             say("the package {0} says: {1}".format(archive.package.name, plain(text)))
     _say_dropped(archive, dropped, say)

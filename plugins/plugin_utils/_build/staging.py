@@ -64,7 +64,7 @@ class Staging:
         self.tree.nodes = dict(tree.nodes)
         self.refused = ""
         self.messages: List[str] = []
-        self._changed: Dict[str, None] = {}
+        self._before = tree.nodes
         self._written = self._said = 0
         self._calls: Dict[str, Callable[..., Sequence[Any]]] = {
             "stat": self._stat,
@@ -100,7 +100,8 @@ class Staging:
 
     def changed(self) -> List[str]:
         """The paths that were changed."""
-        return sorted(self._changed)
+        now, before = self.tree.nodes, self._before
+        return sorted(path for path in {**before, **now} if now.get(path) is not before.get(path))
 
     # paths
 
@@ -128,7 +129,6 @@ class Staging:
             raise Refusal("it wants to change /{0}, which no script may".format(plain(path)))
         if node is not None and node.kind == FILE and node.mode & _SET_ID:
             raise Refusal("it wants to change /{0}, which runs as somebody else".format(plain(path)))
-        self._changed[path] = None
         return path
 
     @staticmethod
@@ -192,6 +192,8 @@ class Staging:
         path = self._mine(text, False)
         if path in self.tree:
             return None, latin("{0}: File exists".format(_path_of(aim))), _EEXIST
+        if not self._is(path.rpartition("/")[0], DIR):
+            return None, latin("{0}: No such file or directory".format(_path_of(aim))), _ENOENT
         self.tree.link(path, _path_of(aim))
         return (True,)
 
@@ -202,10 +204,13 @@ class Staging:
             return None, "Is a directory", _EISDIR
         if kind == "r":
             return (self._file(path).decode("latin-1"),) if there else (None, "No such file or directory", _ENOENT)
+        self._mine(text, True)
+        if not self._is(path.rpartition("/")[0], DIR):
+            return None, "No such file or directory", _ENOENT
         if kind == "w" or not there:
             self._write(text, "")
             return ("",)
-        return (self._file(self._mine(text, True)).decode("latin-1"),)
+        return (self._file(path).decode("latin-1"),)
 
     def _write(self, text: str, data: str) -> Sequence[Any]:
         path = self._mine(text, True)

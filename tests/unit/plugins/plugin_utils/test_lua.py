@@ -160,6 +160,7 @@ def test_calls() -> None:
         assert(select("#", pcall(io.open, "/etc/shells", "rw")) == 2)
         assert(os.remove("/usr/local/etc/b") and os.remove("/none") and not os.remove("/usr/local/etc"))
         assert(os.rename("/usr/local/etc/a", "/usr/local/etc/c") and not os.rename("/none", "/etc/x"))
+        assert(not io.open("/usr/local/none/x", "w") and not pkg.symlink("a", "/usr/local/none/x"))
         assert(load("return 5")() == 5)
         pkg.print_msg("hello") print("a", 1)
         """,
@@ -285,6 +286,14 @@ def test_the_process_has_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run(system(), "")[0] == "it calls other, which is nothing"
 
 
+@real
+def test_a_lupa_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lupa").mkdir()
+    (tmp_path / "lupa" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "lupa has no Lua 5.4: cannot import name 'lua54'" in run(system(), "")[0]
+
+
 def install(tree: Tree, tmp_path: Path, *paths: str) -> List[str]:
     said: List[str] = []
     found = packages.expand([Supplied(path, os.path.basename(path), digest_file(path)) for path in paths])
@@ -316,7 +325,7 @@ def test_packages(tmp_path: Path) -> None:
     assert tree.get("usr/local/etc/order").content() == b"zlib app" and "usr/local/etc/half" not in tree
     assert tree.get("etc/shells").content() == b"/bin/sh\n/usr/local/bin/bash\n"
     assert said[:2] == ["the package app says: before", "the package app says: see ?[2J the manual"]
-    assert "the package app has below /var is not on the image" in said[2] and "/var/db/app" in said[2]
+    assert "the package app has below /var is not on the image" in said[2] and "host's own: /var/db/app;" in said[2]
     assert len(said) == 4 and said[3].startswith(
         "the package app has a script that was not run (post-install, Lua: io.open('/usr/local/etc/half'"
     )
