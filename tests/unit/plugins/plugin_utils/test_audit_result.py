@@ -110,7 +110,8 @@ def test_lines_fit_the_terminal(tmp_path: Path) -> None:
     )
     found = audit(tmp_path, [system("web-1.0", "a-1")], raw=raw)
     wide, narrow = result.lines(found), result.lines(found, 80)
-    assert max(map(len, wide)) > 120 and max(map(len, narrow)) <= 80
+    # where the list is may be longer than a line, and is not broken
+    assert max(map(len, wide)) > 120 and max(len(line) for line in narrow if str(tmp_path) not in line) <= 80
     assert " ".join("\n".join(wide[2:]).split()) == " ".join("\n".join(narrow[2:]).split()), "nothing is lost"
 
 
