@@ -21,6 +21,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -107,6 +108,9 @@ COMING = 60
 #: How many files of a sample may be gone whatever it has: what is cleared at a start (cleanvar and cleartmp of rc.d),
 #: and what newsyslog(8) has turned over
 SOME_GONE = 2
+
+#: bytes of what the restored host says of its files, of which it is asked for 2000 at most
+MOST_SAID = 4 << 20
 
 #: bytes of a file of settings in a set
 _MOST = 1 << 20
@@ -558,6 +562,8 @@ class Machines:
         folder, until = self.folder(name), self._clock() + int(state["seconds"])
         with open(os.path.join(folder, POOL), "xb") as file:
             file.truncate(int(state["disk"]))
+        # what the host had in its memory is in that of QEMU, and nothing takes a core of that away with the disks
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         groups = _groups(str(state["accel"]))
         who: Dict[str, Any] = {"user": USER, "group": pwd.getpwnam(USER).pw_gid, "extra_groups": groups}
         console, its_console = socket.socketpair()
@@ -680,7 +686,9 @@ class Machines:
             wrong += [verify.Wrong("", printable(str(each))[:300]) for each in _texts(said.get("problems"))]
             with self._drawn(name, sample.seed_of(str(said.get("seed") or "")), look) as (chosen, drawn, _seed):
                 wanted = verify.asked(drawn.members, look)
-                rows = digests_of({"begun": 0, "files": unpacked(str(said.get("packed") or ""))}, wanted).files
+                rows = digests_of(
+                    {"begun": 0, "files": unpacked(str(said.get("packed") or ""), MOST_SAID)}, wanted
+                ).files
                 for member, row in zip(drawn.members, rows):
                     if "sha256" in row:
                         files, size = files + 1, size + member.info.st_size

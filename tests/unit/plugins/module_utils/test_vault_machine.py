@@ -483,13 +483,13 @@ class TestLife:
         assert child and not os.path.exists("/proc/" + child)
 
     def test_it_runs_as_nobody(self, room: Room) -> None:
-        room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; sleep 60"
+        room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; ulimit -c; sleep 60"
         room.made()
         room.machines.start("web-1", Wish())
         until = time.monotonic() + 10
-        while len(room.machines.console("web-1")) < 3 and time.monotonic() < until:
+        while len(room.machines.console("web-1")) < 4 and time.monotonic() < until:
             time.sleep(0.05)
-        assert room.machines.console("web-1") == ["65534", "65534", "CapEff:\t0000000000000000"]
+        assert room.machines.console("web-1") == ["65534", "65534", "CapEff:\t0000000000000000", "0"]
         room._stop("web-1")
 
     def test_it_ends_when_its_time_is_over(self, room: Room) -> None:
@@ -755,6 +755,13 @@ class TestJudging:
         said = self.said(room, room.pair.host)
         with pytest.raises(FleetError, match="is not what"):
             room.machines.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
+        assert room.machine.verified == []
+
+    def test_what_it_says_of_its_files_is_not_unpacked_without_end(self, room: Room) -> None:
+        """A few hundred kilobytes that would be gigabytes here, where root unpacks them."""
+        said = self.said(room, room.pair.host)
+        with pytest.raises(Refused, match="lost something"):
+            room.machines.end("web-1", dict(said, packed=packed([" " * (machine.MOST_SAID + 1)])), self.LOOK)
         assert room.machine.verified == []
 
     @pytest.mark.parametrize("text", ["", "[]", "nonsense", "[" * 100000])
