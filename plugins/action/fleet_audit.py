@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, ClassVar, Dict, List
+from typing import Any, ClassVar, Dict, List, Tuple
 
 from ansible.utils.display import Display
 
@@ -57,39 +57,43 @@ class ActionModule(ControllerAction):
         site = paths_of(self, self._vars)
         order = look.order_of(arguments, lambda given: found_input(site, given, os.path.isfile))
         now = time.time()
-        systems = self._systems(arguments)
+        systems, missing = self._systems(arguments)
         audit = _fleet_audit.run(systems, order, now, lambda text: display.display("  {0}".format(text)))
         for line in result.lines(audit, display.columns if display.columns > NO_TERMINAL else 0):
             display.display(line)
         written = self._write(arguments, systems, audit, now)
-        why = result.failing(audit, arguments["fail"])
+        why = result.failing(audit, arguments["fail"], missing)
         if why:
             raise FleetError(
                 "audit_fail ({0}): {1}".format(", ".join(arguments["fail"]), why),
                 safe="nothing was changed; all was shown and written",
-                todo="build an image with newer packages (image_pkg_update=true), or write down in audit_ignore what "
-                "you live with, why and until when",
+                todo=result.advice(audit, arguments["fail"]),
                 **_fleet_audit.returned(audit),
             )
         return dict(_fleet_audit.returned(audit), changed=False, written=written)
 
-    def _systems(self, arguments: Dict[str, Any]) -> List[System]:
-        """What is to be audited.
+    def _systems(self, arguments: Dict[str, Any]) -> Tuple[List[System], str]:
+        """What is to be audited, and why what is published is not, where it could not be had.
 
         :raises FleetError: when it is images alone, and they cannot be had.
         """
         systems: List[System] = []
+        missing = ""
         if arguments["repository"]:
+            where = arguments["repository"]
+            if "://" not in where:  # as a build takes image_output
+                where = os.path.abspath(os.path.expanduser(where))
             try:
-                systems = _fleet_audit.published(arguments["repository"])
+                systems = _fleet_audit.published(where)
             except FleetError as error:
                 if not arguments["hosts"]:
                     raise
-                systems = [_fleet_audit.unknown("(published images)", error.what)]
+                missing = error.what
+                systems = [_fleet_audit.unknown("(published images)", missing)]
         if arguments["hosts"]:
             results = {name: self.known_of(name).get(arguments["result"]) for name in arguments["hosts"]}
             _fleet_audit.add_hosts(systems, results)
-        return systems
+        return systems, missing
 
     @staticmethod
     def _write(arguments: Dict[str, Any], systems: List[System], audit: result.Audit, now: float) -> List[str]:

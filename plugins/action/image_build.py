@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import scripts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, UNLISTED
@@ -48,6 +49,8 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "pkg_signature_trust": {"type": "str", "default": FREEBSD_FOLDER},
     "pkg_lock": {"type": "str"},
     "pkg_update": {"type": "bool", "default": False},
+    "pkg_scripts": {"type": "str", "choices": [scripts.REPORT, scripts.REFUSE], "default": scripts.REPORT},
+    "pkg_scripts_known": {"type": "dict", "default": {}},
     "base_files": {"type": "path"},
     "overlays": {"type": "list", "elements": "path", "default": []},
     "recovery": {"type": "list", "elements": "path", "default": []},
@@ -131,6 +134,7 @@ class ActionModule(ControllerAction):
             unlisted=arguments["metalog_unlisted"],
             packages=arguments["packages"],
             wish=wish,
+            scripts=scripts.answers(arguments["pkg_scripts"], arguments["pkg_scripts_known"]),
             settings=_settings(arguments),
             secrets=arguments["allow_secrets"],
             overlays=[str(each) for each in arguments["overlays"]],

@@ -41,6 +41,7 @@ options:
     description:
       - On what the task fails, after all was shown and written - V(known) holes that nobody accepted, a release past
         its V(end_of_life), or systems of which something is V(unknown); V(none) for nothing.
+      - Unless it is V(none), the task fails as well when O(repository) cannot be read, or no system says what is in it.
     type: list
     elements: str
     choices: [none, known, end_of_life, unknown]

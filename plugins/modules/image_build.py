@@ -99,8 +99,10 @@ options:
         and C(sha256). All that they depend on must be among them.
       - Owners are found by their names, in C(etc/master.passwd) and C(etc/group) of the image. Users and groups that a
         package brings with all they need are added.
-      - Scripts of packages are not run; a line says which have some. Packages with zstd need the Python package
-        zstandard.
+      - Lua scripts of packages are run, with the Python package lupa, in a process that sees nothing but the image;
+        users, groups and homes that shell scripts of the ports tree make are made. Any other script is named in a
+        warning.
+      - Packages with zstd need the Python package zstandard.
     type: list
     elements: raw
     default: []
@@ -152,6 +154,21 @@ options:
       - Choose again, from what repositories have now, and say what that changes.
     type: bool
     default: false
+    version_added: 1.1.0
+  pkg_scripts:
+    description:
+      - What becomes of scripts of packages that are not run - V(report) names each in a warning, V(refuse) ends the
+        build.
+    type: str
+    choices: [report, refuse]
+    default: report
+    version_added: 1.1.0
+  pkg_scripts_known:
+    description:
+      - Scripts that were looked at and need not run - their SHA-256, which the warning has, and why. One that a new
+        version of the package changes is told again.
+    type: dict
+    default: {}
     version_added: 1.1.0
   base_files:
     description:

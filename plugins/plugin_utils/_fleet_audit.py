@@ -118,7 +118,9 @@ def add_hosts(systems: List[System], results: Mapping[str, object]) -> None:
 
 
 def _is_same(one: Subject, other: Subject) -> bool:
-    return (one.title, set(one.things), bool(one.doubts)) == (other.title, set(other.things), bool(other.doubts))
+    """Whether what a host runs is that image, so that its row says nothing less than the host's own would."""
+    same = (one.title, set(one.things)) == (other.title, set(other.things))
+    return same and (bool(one.doubts) or not other.doubts)
 
 
 def run(systems: Sequence[System], order: look.Order, now: float, say: Say) -> Audit:

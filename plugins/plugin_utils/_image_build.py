@@ -26,11 +26,12 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
     ufs,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs as supply
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import MASTER, Accounts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import MASTER, Accounts, add_member
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Supplied, Written
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, read_folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import find as find_metalog
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import Archive
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import NO_ANSWERS, Answers
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import choose, lock
@@ -58,6 +59,7 @@ class Definition:
 
     :param sources: folders and archives, paths or URLs, that the system is made of; ``packages`` likewise.
     :param wish: packages that come from repositories.
+    :param scripts: what becomes of scripts of packages that cannot be run.
     :param metalog: path of the METALOG of the folders; by default each one's own, where it has one.
     :param unlisted: what becomes of files that a METALOG does not name, one of :data:`UNLISTED`.
     :param secrets: files that may hold a password or a private key.
@@ -80,6 +82,7 @@ class Definition:
     unlisted: str = REFUSE
     packages: Sequence[Written] = ()
     wish: Wish = NO_WISH
+    scripts: Answers = NO_ANSWERS
     settings: Settings = NOTHING
     secrets: Sequence[str] = ()
 
@@ -172,7 +175,7 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     accounts = Accounts()
     accounts.add(tree)
     accounts.add(overlays)
-    lines, privileged = packages.lay(tree, archives, accounts, scratch, warn)
+    lines, privileged, members = packages.lay(tree, archives, accounts, scratch, warn, definition.scripts)
     locked = None
     inputs = laid.inputs
     if choice is not None:
@@ -183,6 +186,8 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
         tree.add_folder(folder)
     for path, line in lines:  # an overlay may have brought another master.passwd
         tree.append(path, line)
+    for group, user in members:
+        add_member(tree, group, user)
     origin = provenance.describe(tree, inputs, packages.packages_of(archives))
     provenance.write(tree, origin)
     extras = layout.Extras(

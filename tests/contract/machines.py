@@ -277,16 +277,10 @@ class GuestMachine(Machine):
         return self._do(self._MOUNTED + 'cat "/mnt/$2" 2> /dev/null; umount /mnt', dataset, FILE)
 
     def fill(self, dataset: str) -> None:
-<<<<<<< HEAD
-        """With what cannot be compressed: compression is on by default since 2.2."""
-        script = "dd if=/dev/urandom of=/mnt/ballast bs={0} 2> /dev/null; sync; ".format(MIB)
-        again = "dd if=/dev/urandom of=/mnt/rest bs=4096 2> /dev/null; sync; umount /mnt"
-=======
         """With noise: zeros take no room where compression is on, which is the default since OpenZFS 2.2."""
         script = "dd if=/dev/urandom of=/tmp/noise bs={0} count=1 2> /dev/null; ".format(MIB)
         script += "while cat /tmp/noise 2> /dev/null; do :; done > /mnt/ballast; sync; "
         again = "while dd if=/tmp/noise bs=4096 2> /dev/null; do :; done > /mnt/rest; sync; umount /mnt"
->>>>>>> 609bf1440c605623310326a8cc42abf8f08a7291
         self._do(self._MOUNTED + script + again, dataset)
 
 

@@ -150,6 +150,12 @@ def test_hosts_that_are_down(site: Site) -> None:
     assert "2 systems: 1 known, 1 past the end of life, 1 not known" in said(done)
     done = site.play(audit_fail="unknown")
     assert done.returncode != 0 and "1 system of which not everything is known" in said(done)
+    done = site.play("--limit", "web-1", audit_repository="")
+    assert done.returncode != 0 and "nothing could be compared" in said(done)
+    done = site.play("--limit", "web-1", audit_repository="nowhere")
+    assert done.returncode != 0 and "what is published is not known: there is no file" in said(done)
+    done = site.play(audit_fail="none", audit_hosts="false", audit_repository="published")
+    assert done.returncode == 0 and "1 system: 1 known" in said(done), "a folder as image_output may name it"
     done = site.play(audit_fail="none", audit_hosts="false")
     assert done.returncode == 0 and "(not known)" not in said(done) and "1 system: 1 known" in said(done)
     done = site.play("--limit", "web-1", audit_fail="none", audit_repository="")

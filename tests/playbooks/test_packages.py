@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import lzma
 import os
@@ -178,3 +179,25 @@ def test_several_repositories(site: Site) -> None:
     done = site.play(image_pkg_repository=places)
     assert done.returncode == 0, said(done)
     assert versions(site.origin(10)) == ["nginx-1.2_3,1", "pcre2-0.1"]
+
+
+def test_scripts(site: Site) -> None:
+    """What a package does in Lua is in the image; what nobody runs is said with its digest, or refused."""
+    shell = "chmod 700 /var/log/nginx\n"
+    write = "io.open('/usr/local/etc/nginx.conf', 'w'):write('worker_processes 1;')"
+    scripts: Dict[str, Any] = {"scripts": {"post-install": shell}, "lua_scripts": {"post-install": [write]}}
+    site.made.add("nginx", version="2.0", origin="www/nginx", old="nginx", **scripts, **DEPS)
+    site.publish()
+    digest = hashlib.sha256(shell.encode()).hexdigest()
+    done = site.play(image_pkg_scripts="refuse")
+    assert done.returncode != 0 and "(post-install, sh: chmod 700 /var/log/nginx)" in said(done), said(done)
+    assert digest in said(done) and not (site.folder / "published").exists()
+    done = site.play(image_pkg_scripts="refuse", image_pkg_scripts_known={digest: "the host has its own /var/log"})
+    assert done.returncode == 0 and "not run" not in said(done), said(done)
+    (pack,) = (site.folder / "published").glob("*.pack")
+    with lzma.open(pack) as file:
+        content = file.read()
+    image = Ufs(lambda offset, length: content[offset : offset + length])
+    assert image.read("etc/local/nginx.conf") == b"worker_processes 1;"
+    done = site.play()
+    assert done.returncode == 0 and "changed=0" in done.stdout and digest in said(done), said(done)

@@ -56,7 +56,7 @@ def vuln(number: int, *affected: str, topic: str = "", cves: Sequence[str] = (),
         number,
         escape(topic or "thing -- hole {0}".format(number)),
         "".join(affected),
-        "".join("      <cvename>{0}</cvename>\n".format(each) for each in cves),
+        "".join("      <cvename>{0}</cvename>\n".format(escape(each)) for each in cves),
         entered,
     )
 

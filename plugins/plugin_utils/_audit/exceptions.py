@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
@@ -103,26 +103,43 @@ def parse(entries: Sequence[object]) -> Tuple[Accepted, ...]:
     return tuple(_parse(each) for each in entries)
 
 
-def _own_names(advisory: Advisory) -> List[str]:
-    """The names of an entry as a whole: ``SA-26:18.x`` in the list is what people call ``FreeBSD-SA-26:18.x``."""
-    notices = [each.lower() for each in advisory.notices]
-    return [advisory.vid.lower(), *notices, *("freebsd-" + each for each in notices)]
+def _notice_names(notice: str) -> List[str]:
+    """The names of a notice: ``SA-26:18.x`` in the list is what people call ``FreeBSD-SA-26:18.x``."""
+    name = notice.lower()
+    return [name, "freebsd-" + name]
 
 
 def _known_as(advisory: Advisory) -> List[str]:
-    return [*_own_names(advisory), *(each.lower() for each in advisory.cves)]
+    notices = [name for each in advisory.notices for name in _notice_names(each)]
+    return [advisory.vid.lower(), *notices, *(each.lower() for each in advisory.cves)]
+
+
+def _together(names: Sequence[Sequence[str]], given: Mapping[str, Accepted]) -> Optional[Accepted]:
+    """What exceptions say together that only count where each of some holes has one.
+
+    :param names: of each of them, what it may be called.
+    """
+    found: List[Accepted] = []
+    for those in names:
+        each = next((given[name] for name in those if name in given), None)
+        if each is None:  # one CVE of five says nothing of the other four
+            return None
+        found.append(each)
+    if not found:
+        return None
+    why = {each.justification for each in found}
+    return replace(
+        min(found, key=lambda each: each.until),
+        reason="; ".join(dict.fromkeys(each.reason for each in found)),
+        justification=found[0].justification if len(why) == 1 else "",  # that of one is none of the others
+    )
 
 
 def _covering(advisory: Advisory, given: Mapping[str, Accepted]) -> Optional[Accepted]:
-    """The exception that an entry has as a whole: by its own name, or by all of its CVEs."""
-    for name in _own_names(advisory):
-        if name in given:
-            return given[name]
-    those = [given.get(each.lower()) for each in advisory.cves]
-    found = [each for each in those if each is not None]
-    if not found or len(found) < len(those):  # one CVE of five says nothing of the other four
-        return None
-    return min(found, key=lambda each: each.until)
+    """The exception that an entry has as a whole: by its UUID, by all of its notices, or by all of its CVEs."""
+    whole = given.get(advisory.vid.lower())
+    notices = [_notice_names(each) for each in advisory.notices]
+    return whole or _together(notices, given) or _together([[each.lower()] for each in advisory.cves], given)
 
 
 def sort(findings: Sequence[Finding], exceptions: Sequence[Accepted], today: datetime.date) -> Sorted:

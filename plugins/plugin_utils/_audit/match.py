@@ -14,12 +14,13 @@ What cannot be compared is never taken for sound: it is a doubt, or a finding th
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, plain
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of, plain
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.vuxml import (
     MAX_WORD,
     Advisory,
@@ -42,7 +43,7 @@ _RELEASE = re.compile(r"([0-9]{1,4}\.[0-9]{1,4})-RELEASE(?:-p([0-9]{1,6}))?\Z")
 #: the version of a package of the base (pkgbase; ``Makefile.inc1``): 15.0, 15.0p9
 _PKGBASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}(?:p[0-9]{1,6})?\Z")
 
-_MAGIC = re.compile(r"[*?\[]")
+_MAGIC = re.compile(r"[*?\[\\]")
 
 
 class Thing(NamedTuple):
@@ -65,7 +66,6 @@ class Subject:
     :param things: what is in it, and can be compared.
     :param release: of the userland, and ``kernel`` likewise, as they say it themselves; empty where they do not.
     :param doubts: what could not be audited, and why.
-    :param notes: what else there is to say.
     """
 
     title: str
@@ -74,7 +74,6 @@ class Subject:
     kernel: str = ""
     packages: int = 0
     doubts: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,20 @@ class Finding:
     advisory: Advisory
     fixed: str = ""
     doubt: str = ""
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _pattern(name: str) -> str:
+    """A pattern as fnmatch(3) reads it, for Python: there ``[^`` is ``[!``, and a backslash takes what is special from
+    the next character. Source: ``lib/libc/gen/fnmatch.c`` of FreeBSD.
+    """
+    given = re.sub(r"\\(.)", lambda each: "[{0}]".format(each[1]) if each[1] in "*?[" else each[1], name)
+    return given.replace("[^", "[!")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is what an entry calls it, which may be a pattern."""
+    return name == pattern or bool(_MAGIC.search(pattern) and fnmatch.fnmatchcase(name, _pattern(pattern)))
 
 
 def base_version(release: str) -> str:
@@ -116,6 +129,19 @@ def _is_base_package(name: str, of: str) -> bool:
     return name.startswith("FreeBSD-") and bool(_PKGBASE.match(of))
 
 
+def _behind(release: str, kernel: str, base: Sequence[Tuple[str, str]]) -> Iterator[str]:
+    """Packages of the base that are older than the system says it is. An upgrade brings all of them to one patch level,
+    so these lack what came in between, and :data:`BASE` does not say which of them an entry means.
+    """
+    for kind, said in ((USERLAND, release), (KERNEL, kernel)):
+        compared = base_version(said)
+        those = [each for each in base if each[0].startswith("FreeBSD-kernel") == (kind == KERNEL)]
+        old = [each for each in those if compared and version.compare(each[1].replace("p", "_"), compared) < 0]
+        if old:
+            names = first_of(["{0} {1}".format(*each) for each in old], 3)
+            yield "its {0} is {1}, and parts of it are older: {2}".format(kind, plain(said), plain(names))
+
+
 def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str, str]]) -> Subject:
     """A system.
 
@@ -123,21 +149,23 @@ def subject(title: str, release: str, kernel: str, packages: Iterable[Tuple[str,
     :param packages: names and versions.
     """
     doubts: List[str] = []
-    notes: List[str] = []
     things: List[Thing] = list(_base(USERLAND, release, doubts))
     if not kernel and release:
-        kernel = release
-        notes.append("it does not say which kernel it has: taken to be that of {0}".format(plain(release)))
+        kernel = release  # userland and kernel come from two archives, so it may be an older one
+        doubts.append("it does not say which kernel it has: taken to be that of {0}".format(plain(release)))
     things += _base(KERNEL, kernel, doubts)
     given = list(packages)
+    base: List[Tuple[str, str]] = []
     for name, of in given:
         if _is_base_package(name, of):  # its holes have the names of BASE
+            base.append((name, of))
             continue
         if not name or not of or len(name) > MAX_WORD or len(of) > MAX_WORD:
             doubts.append("a package has no usable name and version: {0} {1}".format(plain(name), plain(of))[:200])
             continue
         things.append(Thing(PACKAGE, name, of, of))
-    return Subject(title, tuple(things), release, kernel, len(given), tuple(doubts), tuple(notes))
+    doubts += _behind(release, kernel, base)
+    return Subject(title, tuple(things), release, kernel, len(given), tuple(doubts))
 
 
 def subject_of(title: str, origin: Origin) -> Subject:
@@ -156,7 +184,7 @@ def wanted(subjects: Sequence[Subject]) -> Callable[[str], bool]:
         if not _MAGIC.search(name):
             return name in names
         if name not in known:
-            known[name] = any(fnmatch.fnmatchcase(each, name) for each in names)
+            known[name] = any(fits(each, name) for each in names)
         return known[name]
 
     return is_wanted
@@ -174,7 +202,7 @@ def contains(span: Range, of: str) -> bool:
 
 
 def _names(affected: Affected, name: str) -> bool:
-    return any(name == each or (_MAGIC.search(each) and fnmatch.fnmatchcase(name, each)) for each in affected.names)
+    return any(fits(name, each) for each in affected.names)
 
 
 def _finding(advisory: Advisory, affected: Affected, thing: Thing) -> Iterator[Finding]:
@@ -194,6 +222,9 @@ class Matcher:
     def __init__(self, database: Database) -> None:
         self._exact: Dict[str, List[Tuple[Advisory, Affected]]] = {}
         self._patterns: List[Tuple[Advisory, Affected]] = []
+        # a fleet has the same packages many times over, and each costs a look at every pattern
+        self._named: Dict[str, List[Tuple[Advisory, Affected]]] = {}
+        self._known: Dict[Thing, List[Finding]] = {}
         for advisory in database.advisories:
             for affected in advisory.affected:
                 if any(_MAGIC.search(name) for name in affected.names):
@@ -204,17 +235,27 @@ class Matcher:
 
     def findings(self, of: Subject) -> List[Finding]:
         """The known holes of a system: each entry once for each of its things, in the order of these."""
-        found: Dict[Tuple[Thing, int], Finding] = {}
-        for thing in of.things:
-            those = self._exact.get(thing.name, []) + [each for each in self._patterns if _names(each[1], thing.name)]
-            for advisory, affected in those:
+        return [finding for thing in dict.fromkeys(of.things) for finding in self._of(thing)]
+
+    def _naming(self, name: str) -> List[Tuple[Advisory, Affected]]:
+        """What names something, by its own name or by a pattern."""
+        if name not in self._named:
+            patterns = [each for each in self._patterns if _names(each[1], name)]
+            self._named[name] = self._exact.get(name, []) + patterns
+        return self._named[name]
+
+    def _of(self, thing: Thing) -> List[Finding]:
+        if thing not in self._known:
+            found: Dict[int, Finding] = {}
+            for advisory, affected in self._naming(thing.name):
                 if affected.system and thing.kind == PACKAGE:  # a package that is called as the system
                     continue
                 for each in _finding(advisory, affected, thing):
-                    before = found.get((thing, id(advisory)))
+                    before = found.get(id(advisory))
                     if before is None or (before.doubt and not each.doubt):
-                        found[thing, id(advisory)] = each
-        return list(found.values())
+                        found[id(advisory)] = each
+            self._known[thing] = list(found.values())
+        return self._known[thing]
 
 
 def summary(findings: Sequence[Finding]) -> str:

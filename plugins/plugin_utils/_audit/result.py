@@ -193,7 +193,6 @@ def _system(each: Audited) -> Dict[str, Any]:
         "known": len(each.open),
         "accepted": len(each.accepted),
         "unknown": list(each.subject.doubts),
-        "notes": list(each.subject.notes),
         "findings": entries(each),
     }
 
@@ -332,7 +331,7 @@ def _said(audit_: Audit) -> List[str]:
     """What there is to say of systems besides their rows; what is the same of several is said once."""
     groups: Dict[str, List[str]] = {}
     for each in audit_.systems:
-        texts = [*each.subject.doubts, *each.subject.notes]
+        texts = list(each.subject.doubts)
         if each.subject.release:
             texts += filter(None, [audit_.table.words(each.support, audit_.today)])
         for text in texts:
@@ -367,10 +366,18 @@ def totals(audit_: Audit) -> str:
     return "{0}: {1}".format(counted(counts["systems"], "system"), ", ".join(parts))
 
 
-def failing(audit_: Audit, fail: Sequence[str]) -> str:
-    """Why the play fails although all was shown and written; empty where it does not."""
+def failing(audit_: Audit, fail: Sequence[str], missing: str = "") -> str:
+    """Why the play fails although all was shown and written; empty where it does not.
+
+    :param missing: why what is published is not known, where that was asked for and could not be had.
+    """
     counts = audit_.counts
     why = []
+    if fail and NONE not in fail:  # who asks only for known holes asks for some to be looked for
+        if missing:
+            why.append("what is published is not known: {0}".format(missing))
+        if not any(each.subject.things for each in audit_.systems):
+            why.append("nothing could be compared, as no system says what is in it")
     if KNOWN in fail and counts["known"]:
         holes = {finding.advisory for each in audit_.systems for finding in each.open}
         having = sum(bool(each.open) for each in audit_.systems)
@@ -380,6 +387,19 @@ def failing(audit_: Audit, fail: Sequence[str]) -> str:
     if UNTOLD in fail and counts["unknown"]:
         why.append("{0} of which not everything is known".format(counted(counts["unknown"], "system")))
     return "; ".join(why)
+
+
+def advice(audit_: Audit, fail: Sequence[str]) -> str:
+    """What to do where the play fails."""
+    counts = audit_.counts
+    if KNOWN in fail and counts["known"]:
+        return (
+            "build an image with newer packages (image_pkg_update=true), or write down in audit_ignore what you live "
+            "with, why and until when"
+        )
+    if END_OF_LIFE in fail and counts["end_of_life"]:
+        return "build an image of a release that has support ({0})".format(eol.SOURCE)
+    return "the lines below the table say what is not known, and why"
 
 
 def check_fail(fail: Sequence[str]) -> None:

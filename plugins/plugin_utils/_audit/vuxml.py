@@ -210,6 +210,8 @@ class _Reader:
         space, _blank, name = tag.rpartition(" ")
         self._path.append(name if space == NAMESPACE else "")
         path = tuple(self._path)
+        if self._text is not None and path[-2] in ("name", "cvename", "freebsdsa"):  # half a name would match nothing
+            raise BadVuxml("there is an element in a {0}".format(path[-2]))
         if len(path) > MAX_DEPTH:
             raise BadVuxml("elements are nested more than {0} deep".format(MAX_DEPTH))
         if path[:1] != ("vuxml",):

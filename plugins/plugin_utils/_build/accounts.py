@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Dict, Iterable, Iterator, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import FILE, Tree, TreeError
@@ -103,3 +103,17 @@ def with_password(text: str, user: str, hashed: str) -> Optional[str]:
         if words[0] == user and len(words) == 10:
             lines[number], found = ":".join([user, hashed] + words[2:]), True
     return "\n".join(lines) + "\n" if found else None
+
+
+def add_member(tree: Tree, group: str, user: str) -> None:
+    """Make a user a member of a group of a tree, as ``pw groupmod -m`` does."""
+    lines, before = [], lines_of(tree, GROUP)
+    for line in before:
+        words = line.split(":")
+        if words[0] == group and len(words) == 4:
+            members = [each for each in words[3].split(",") if each]
+            words[3] = ",".join(members if user in members else [*members, user])
+        lines.append(":".join(words))
+    if lines != before:
+        data = ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+        tree.put(GROUP, replace(tree.get(GROUP), data=data, source=None, group=None))

@@ -5,9 +5,9 @@
 """Laying FreeBSD packages into a tree without pkg(8), which runs on FreeBSD only.
 
 A package is a tar archive, compressed with zstd or xz: ``+COMPACT_MANIFEST``, ``+MANIFEST`` (JSON) and then the files,
-with absolute paths. What its scripts would do cannot be done here, and is said. Source: pkg-create(8);
-``libpkg/pkg_manifest.c`` of freebsd/pkg: ``users`` and ``groups`` are names, or names with a line of passwd(5) or
-group(5); scripts are called ``pre-install``, ``install``, ``post-install``.
+with absolute paths. What its scripts would do is done where it is known, and said where it is not. Source:
+pkg-create(8); ``libpkg/pkg_manifest.c`` of freebsd/pkg: ``users`` and ``groups`` are names, or names with a line of
+passwd(5) or group(5).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import tarfile
 import urllib.parse
 from dataclasses import dataclass, field, replace
@@ -23,10 +22,20 @@ from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple,
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, plain, printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certificates, lua, scripts, standard
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import (
+    NO_ANSWERS,
+    POST,
+    PRE,
+    Answers,
+    Script,
+    Work,
+)
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree, TreeError
 
 MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
 
@@ -48,9 +57,6 @@ MAX_TIME = 1 << 40
 #: the most of what stands before a member of an archive: a long name, attributes
 MAX_EXTENSION = 1 << 20
 
-#: scripts that pkg(8) runs when it installs
-SCRIPTS = ("pre-install", "install", "post-install")
-
 #: how much of what is below /var a message names
 NAMED = 6
 
@@ -67,9 +73,10 @@ class Archive:
 
     :param needs: names of the packages that it depends on.
     :param users: a line of passwd(5) for each user that it needs; empty where it only names it. ``groups`` likewise.
-    :param scripts: the kinds of scripts that it would run when it is installed.
+    :param scripts: those that it would run when it is installed, in their order.
     :param accounts: whether it brings users and groups of the base system, that files of others may belong to.
     :param libraries: shared libraries that it brings.
+    :param prefix: of what its scripts name without a slash at the beginning.
     :param files: the files that it has, by their full paths, with their modes where it says them.
     :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
@@ -80,11 +87,12 @@ class Archive:
     needs: Tuple[str, ...]
     users: Tuple[Tuple[str, str], ...]
     groups: Tuple[Tuple[str, str], ...]
-    scripts: Tuple[str, ...]
+    scripts: Tuple[Script, ...]
     accounts: bool = False
     libraries: Tuple[str, ...] = ()
     files: Mapping[str, Optional[int]] = field(default_factory=dict)
     unclear: bool = False
+    prefix: str = "/usr/local"
 
 
 class Laid(NamedTuple):
@@ -92,11 +100,32 @@ class Laid(NamedTuple):
 
     ``lines``: those of users and groups that they bring, with the path of the file that each has to be added to when it
     is the last one of its name in the tree. ``privileged``: by package, its files that run as somebody else
-    (set-user-ID and set-group-ID), with their modes.
+    (set-user-ID and set-group-ID), with their modes. ``members``: users that belong into a group, after its name.
     """
 
     lines: List[Tuple[str, str]]
     privileged: Dict[str, List[str]]
+    members: List[Tuple[str, str]]
+
+
+class NotRun(NamedTuple):
+    """A script of a package that was not run, and why where there is more to say than that it is for a shell."""
+
+    archive: Archive
+    script: Script
+    why: str = ""
+
+    def place(self) -> Tuple[str, int]:
+        """For the order of messages: by package, and as they would have run."""
+        return self.archive.package.name, self.archive.scripts.index(self.script)
+
+    def said(self) -> str:
+        """It, for a message."""
+        why = ": {0}".format(plain(self.why)) if self.why else ""
+        digest = ", sha256 {0}".format(self.script.sha256) if self.script.text else ""
+        return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it{4}".format(
+            self.archive.package.name, self.script.shown(), why, self.archive.path, digest
+        )
 
 
 class _Member(tarfile.TarInfo):
@@ -194,8 +223,6 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
     """
     try:
         values = json.loads(text)
-        lua = values.get("lua_scripts") or {}
-        scripts = [name for name in SCRIPTS if (values.get("scripts") or {}).get(name) or lua.get(name)]
         return Archive(
             path=path,
             package=Package(
@@ -211,10 +238,11 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             needs=tuple(sorted(str(name) for name in values.get("deps") or {})),
             users=_lines(values.get("users")),
             groups=_lines(values.get("groups")),
-            scripts=tuple(scripts),
+            scripts=scripts.of(values),
             accounts=_has_accounts(str(values["name"]), values.get("files") or {}),
             libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
             files=_files_of(values.get("files") or {}),
+            prefix=str(values.get("prefix") or "/usr/local"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
@@ -234,12 +262,6 @@ def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
 def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:
     """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``)."""
     return name.startswith("FreeBSD-") or any("/" + path in files for path in (MASTER, GROUP))
-
-
-def _scripts_in(text: str) -> Tuple[str, ...]:
-    """The kinds of scripts in a manifest in UCL, as far as that can be seen."""
-    found = re.findall(r"^\s*\"?({0})\"?\s*[=:{{<]".format("|".join(SCRIPTS)), text, re.MULTILINE)
-    return tuple(name for name in SCRIPTS if name in found)
 
 
 def read(supplied: Supplied) -> Archive:
@@ -262,7 +284,7 @@ def read(supplied: Supplied) -> Archive:
                 return parse_manifest(text, supplied.path, supplied.sha256)
             else:
                 said = parse_manifest(compact, supplied.path, supplied.sha256)
-                return replace(said, scripts=_scripts_in(text), unclear=True)
+                return replace(said, scripts=scripts.in_ucl(text), unclear=True)
     raise PackageError("{0} is no package: it has no {1}".format(supplied.path, MANIFEST), safe=_SAFE)
 
 
@@ -354,55 +376,202 @@ def fits(said: str, abi: str) -> bool:
     return not said or all(one in ("*", other) for one, other in zip(theirs, ours))
 
 
-def lay(tree: Tree, archives: Sequence[Archive], accounts: Accounts, scratch: str, say: Say) -> Laid:
+def lay(
+    tree: Tree,
+    archives: Sequence[Archive],
+    accounts: Accounts,
+    scratch: str,
+    say: Say,
+    answers: Answers = NO_ANSWERS,
+) -> Laid:
     """Lay packages into a tree.
 
     :param accounts: numbers of the users and groups of the image; those that packages bring are added.
     :param scratch: a folder for their contents.
     :param say: told what is not done.
+    :param answers: what to do about scripts that were not run.
     :raises TreeError: when one cannot be read, belongs to nobody that the image knows, or has something in it that it
-        does not say.
+        does not say; where the answers refuse that, when one has a script that was not run.
     """
-    lines = []
+    lines: List[Tuple[str, str]] = []
+    members: List[Tuple[str, str]] = []
     privileged: Dict[str, List[str]] = {}
     for each in archives:
         if each.accounts:  # also for those before it in the alphabet
             accounts.add(_accounts_in(each))
-    for each in sorted(archives, key=lambda each: each.package.name):
+    ordered = sorted(archives, key=lambda each: each.package.name)
+    works, not_run = _judged(ordered)
+    for each, work in works:
+        lines += _new_accounts(each, work, accounts)
+        members += work.members
+    for each in _in_order(ordered):
+        not_run += _run_lua(tree, each, PRE, say)
+    for each in ordered:
         for kind, wanted, path in (("user", each.users, MASTER), ("group", each.groups, GROUP)):
             known = accounts.users if kind == "user" else accounts.groups
             for name, line in wanted:
                 if name not in known and _is_line(line, name):
+                    _add_account(each, known, kind, name, int(line.split(":")[2]))
                     lines.append((path, _full(line) + "\n"))
-                    known[name] = int(line.split(":")[2])
                 elif name not in known:
                     say(
                         "the package {0} needs the {1} {2}, which the image does not have".format(
                             each.package.name, kind, name
                         )
                     )
-        dropped, special = _lay(tree, each, accounts, scratch)
+        dropped = [text for other, work in works if other is each for text in _homes(tree, each, work, accounts)]
+        below, special = _lay(tree, each, accounts, scratch)
         if special:
             privileged[each.package.name] = special
-        if dropped:
-            say(
-                "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service "
-                "that needs it has to make it, or deploy_files, or a dataset".format(
-                    each.package.name, first_of(dropped, NAMED)
-                )
-            )
+        _say_dropped(each, dropped + below, say)
         if each.unclear:
             say(
                 "the package {0} has a manifest in UCL, which is not read here: what it needs, and its users and "
                 "groups, are not known".format(each.package.name)
             )
-        if each.scripts:
-            say(
-                "the package {0} has scripts that were not run ({1}); `pkg info -R -F {2}` shows them".format(
-                    each.package.name, ", ".join(each.scripts), each.path
-                )
+    for each in _in_order(ordered):
+        not_run += _run_lua(tree, each, POST, say)
+    if any(work.certificates for _archive, work in works):
+        certificates.rehash(tree, say)
+    _tell(sorted(not_run, key=NotRun.place), answers, say)
+    return Laid(lines, privileged, members)
+
+
+def _tell(not_run: Sequence[NotRun], answers: Answers, say: Say) -> None:
+    """Say which scripts were not run, but for those that the owner knows.
+
+    :raises PackageError: when there are some, and they are refused.
+    """
+    unknown = [each for each in not_run if not each.script.text or each.script.sha256 not in answers.known]
+    if answers.refuse and unknown:
+        raise PackageError(
+            "scripts of packages were not run (image_pkg_scripts: refuse): {0}".format(
+                "; ".join(each.said() for each in unknown)
+            ),
+            safe=_SAFE,
+            todo="what such a script would do belongs into an overlay, or is not needed; then give its digest and the "
+            "reason in image_pkg_scripts_known, or say image_pkg_scripts=report",
+        )
+    for each in unknown:
+        say(each.said())
+
+
+def _say_dropped(archive: Archive, dropped: Sequence[str], say: Say) -> None:
+    if dropped:
+        say(
+            "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service "
+            "that needs it has to make it, or deploy_files, or a dataset".format(
+                archive.package.name, first_of(dropped, NAMED)
             )
-    return Laid(lines, privileged)
+        )
+
+
+def _judged(archives: Sequence[Archive]) -> Tuple[List[Tuple[Archive, Work]], List[NotRun]]:
+    """What shell scripts of known forms do, and the scripts that are of none."""
+    works: List[Tuple[Archive, Work]] = []
+    not_run: List[NotRun] = []
+    for each in archives:
+        for script in each.scripts:
+            if script.lua:
+                continue
+            work = scripts.recognised(script)
+            if work is None:
+                not_run.append(NotRun(each, script))
+            else:
+                works.append((each, work))
+    return works, not_run
+
+
+def _in_order(archives: Sequence[Archive]) -> List[Archive]:
+    """Packages after those that they need, as pkg(8) installs them; by name, apart from that."""
+    there = {each.package.name: each for each in archives}
+    found: Dict[str, Archive] = {}
+    begun = set()
+    waiting = sorted(there, reverse=True)
+    while waiting:
+        name = waiting[-1]
+        needs = [need for need in there[name].needs if need in there and need not in begun]
+        if name not in begun:
+            begun.add(name)
+            waiting += sorted(needs, reverse=True)
+        else:
+            found.setdefault(name, there[name])
+            waiting.pop()
+    return list(found.values())
+
+
+def _run_lua(tree: Tree, archive: Archive, kind: str, say: Say) -> List[NotRun]:
+    """Run the Lua scripts of a kind that a package has; those that could not be run.
+
+    What one has done when it fails is not kept.
+    """
+    not_run = []
+    dropped: List[str] = []
+    for script in archive.scripts:
+        if not script.lua or script.kind != kind:
+            continue
+        staging = Staging(tree)
+        if lua.is_there():
+            why = lua.run(script, archive.package.name, archive.prefix, staging)
+        else:
+            why = standard.run(script, archive.prefix, staging)
+        if why:
+            not_run.append(NotRun(archive, script, why))
+            continue
+        tree.nodes = staging.tree.nodes
+        dropped += [
+            "/" + printable(path)
+            for path in staging.changed()
+            if path.startswith("var/") and path in staging.tree and staging.tree.get(path).kind != DIR
+        ]
+        for text in staging.messages:
+            say("the package {0} says: {1}".format(archive.package.name, plain(text)))
+    _say_dropped(archive, dropped, say)
+    return not_run
+
+
+def _new_accounts(archive: Archive, work: Work, accounts: Accounts) -> Iterator[Tuple[str, str]]:
+    """The lines of users and groups that a script makes and that nobody has made yet; pw(8) is not asked, likewise."""
+    for group in work.groups:
+        if group.name not in accounts.groups:
+            _add_account(archive, accounts.groups, "group", group.name, group.number)
+            yield GROUP, group.line + "\n"
+    for user in work.users:
+        if user.name not in accounts.users:
+            _add_account(archive, accounts.users, "user", user.name, user.number)
+            yield MASTER, user.line + "\n"
+    for name, member in work.members:
+        what = "{0} in the group {1}, as the package {2} wants it,".format(member, name, archive.package.name)
+        accounts.gid(name, what)
+        accounts.uid(member, what)
+
+
+def _add_account(archive: Archive, known: Dict[str, int], kind: str, name: str, number: int) -> None:
+    """Take up the number of a new user or group.
+
+    :raises PackageError: when another one has it: whatever belongs to one would belong to the other.
+    """
+    other = next((other for other, taken in sorted(known.items()) if taken == number), None)
+    if other is not None:
+        raise PackageError(
+            "the package {0} makes the {1} {2} with the number {3}, which {4} has".format(
+                archive.package.name, kind, printable(name), number, printable(other)
+            ),
+            safe=_SAFE,
+            todo="give one of them another number in {0}, by an overlay".format(MASTER if kind == "user" else GROUP),
+        )
+    known[name] = number
+
+
+def _homes(tree: Tree, archive: Archive, work: Work, accounts: Accounts) -> Iterator[str]:
+    """Make the folders of users as install(1) would, but for those that are there; those below /var are told."""
+    for home in work.homes:
+        what = "{0} of the package {1}".format(home.path, archive.package.name)
+        node = Node(DIR, 0o755, uid=accounts.uid(home.user, what), gid=accounts.gid(home.group, what))
+        if home.path.startswith("/var/"):
+            yield "{0} (0755 {1}:{2})".format(home.path, home.user, home.group)
+        elif tree.follow(home.path) is None:
+            tree.put(home.path, node)
 
 
 def _is_line(line: str, name: str) -> bool:

@@ -142,9 +142,16 @@ class Tree:
     def follow(self, path: str) -> Optional[Node]:
         """What a path leads to in the running system, with all links followed; ``None`` where they lead nowhere."""
         try:
-            return self.nodes.get("/".join(self._walk(path.split("/"), path)))
+            return self.nodes.get(self.real(path))
         except TreeError:
             return None
+
+    def real(self, path: str) -> str:
+        """The path with all symbolic links followed, also at its end; there need not be anything.
+
+        :raises TreeError: when they lead nowhere.
+        """
+        return "/".join(self._walk(path.split("/"), path))
 
     def _walk(self, names: List[str], path: str) -> List[str]:
         """The names of the directories that *names* lead through; *path* is for the error."""

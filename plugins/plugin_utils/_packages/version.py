@@ -76,19 +76,26 @@ def _blocks(version: str) -> List[List[Part]]:
     return [list(_parts(block)) for block in version.split("+")]
 
 
+@functools.lru_cache(maxsize=1 << 16)  # an audit has the same ones in its hands all the time
+def _read(text: str) -> Tuple[int, List[List[Part]], int]:
+    """Epoch, parts and revision."""
+    version, revision, epoch = _split(text)
+    return epoch, _blocks(version), revision
+
+
 def _order(one: object, other: object) -> int:
     return (one > other) - (one < other)  # type: ignore[operator]
 
 
 def compare(one: str, other: str) -> int:
     """-1, 0 or 1, as *one* is lower than *other*, equal to it, or higher."""
-    version, revision, epoch = _split(one)
-    version_2, revision_2, epoch_2 = _split(other)
+    epoch, blocks, revision = _read(one)
+    epoch_2, blocks_2, revision_2 = _read(other)
     if epoch != epoch_2:
         return _order(epoch, epoch_2)
     block: List[Part]
     block_2: List[Part]
-    for block, block_2 in itertools.zip_longest(_blocks(version), _blocks(version_2), fillvalue=[]):
+    for block, block_2 in itertools.zip_longest(blocks, blocks_2, fillvalue=[]):
         for part, part_2 in itertools.zip_longest(block, block_2, fillvalue=NOTHING):
             if part != part_2:
                 return _order(part, part_2)

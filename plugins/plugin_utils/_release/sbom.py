@@ -131,15 +131,17 @@ def _collection(origin: Origin) -> Any:
 
 def _analysis(finding: Finding, accepted: Optional[Accepted]) -> Any:
     """What is known of a hole. One that nobody has looked into is in triage: that a version has it does not say that
-    the image can be attacked by it.
+    the image can be attacked by it. So is one that somebody lives with and does not say why it does no harm: to accept
+    a hole is not to be without it, and a scanner would hide it.
     """
     if accepted is None:
         return VulnerabilityAnalysis(state=ImpactAnalysisState.IN_TRIAGE, detail=finding.doubt or None)
     why = accepted.justification
+    detail = "{0} (until {1})".format(accepted.reason, accepted.until)
+    if not why:
+        return VulnerabilityAnalysis(state=ImpactAnalysisState.IN_TRIAGE, detail="accepted: " + detail)
     return VulnerabilityAnalysis(
-        state=ImpactAnalysisState.NOT_AFFECTED,
-        justification=ImpactAnalysisJustification(why) if why else None,
-        detail="{0} (until {1})".format(accepted.reason, accepted.until),
+        state=ImpactAnalysisState.NOT_AFFECTED, justification=ImpactAnalysisJustification(why), detail=detail
     )
 
 

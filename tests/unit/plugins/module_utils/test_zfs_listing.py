@@ -10,7 +10,8 @@ from typing import Callable, List, Optional, Sequence
 
 import pytest
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import CommandError, Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import CommandError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import MADE_BY, Zfs
 from ansible_collections.nanozfs.fleet.tests.unit.agent import Reply
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost

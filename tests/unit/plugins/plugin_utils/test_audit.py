@@ -14,6 +14,7 @@ import lzma
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 import pytest
@@ -22,6 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refus
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Origin, Package
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import eol, exceptions, match, vuxml
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.vuxml import BadVuxml, Database
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import version
 from ansible_collections.nanozfs.fleet.tests.unit.vuxmls import HEAD, TAIL, document, package, vuln
 
 TODAY = datetime.date(2026, 11, 30)
@@ -246,7 +248,7 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert [each.name for each in subject.things] == ["c"] and subject.packages == 4
     assert len([each for each in subject.doubts if "no usable name and version" in each]) == 3
     assert any("userland is 14.3-STABLE" in each for each in subject.doubts)
-    assert any("taken to be that of 14.3-STABLE" in each for each in subject.notes)
+    assert any("taken to be that of 14.3-STABLE" in each for each in subject.doubts)
     assert match.subject("x", "", "", []).doubts == (
         "it does not say which FreeBSD its userland is",
         "it does not say which FreeBSD its kernel is",
@@ -300,6 +302,60 @@ def test_summary() -> None:
     assert match.summary(found[:1]) == "1 known hole in the kernel" and match.summary([]) == "no known holes"
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern", "fits"),
+    [
+        ("py311-x", "py3[^0-9]*", False),
+        ("pya-x", "py[^0-9]*", True),
+        ("py3-x", "py[!0-9]*", False),
+        ("gtk+", "gtk\\+", True),
+        ("a*", "a\\*", True),
+        ("ab", "a\\*", False),
+        ("Curl", "curl*", False),
+        ("a[1]", "a[1]", True),
+    ],
+)
+def test_patterns_are_those_of_fnmatch(name: str, pattern: str, fits: bool) -> None:
+    raw = document(vuln(1, package([pattern], "lt 2")))
+    subject = match.subject("x", "13.2-RELEASE", "", [(name, "1")])
+    assert bool(match.Matcher(read(raw, match.wanted([subject]))).findings(subject)) is fits
+
+
+def test_a_package_of_many_systems_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = document(*(vuln(number, package(["a*"], "lt {0}".format(number))) for number in range(1, 30)))
+    subjects = [match.subject("x", "13.2-RELEASE", "", [("abc", "9"), ("zzz", "1")]) for _each in range(20)]
+    asked: List[str] = []
+
+    def compare(one: str, other: str) -> int:
+        asked.append(one)
+        return version.compare(one, other)
+
+    monkeypatch.setattr(match, "version", SimpleNamespace(compare=compare))
+    matcher = match.Matcher(read(raw))
+    found = [matcher.findings(each) for each in subjects]
+    assert {len(each) for each in found} == {20} and len(asked) == 29
+
+
+@pytest.mark.parametrize("word", ["name", "cvename", "freebsdsa"])
+def test_half_a_name_is_none(word: str) -> None:
+    text = HOLED.decode().replace("<cvename>CVE-2026-2<", "<freebsdsa>SA-26:18.x</freebsdsa><cvename>CVE-2026-2<")
+    assert read(text.encode())
+    with pytest.raises(vuxml.BadVuxml, match="there is an element in a " + word):
+        read(text.replace("</{0}>".format(word), "<b/></{0}>".format(word), 1).encode())
+
+
+def test_packages_of_the_base_that_were_left_behind() -> None:
+    """One package at the newest patch level does not vouch for the others."""
+    given = [("FreeBSD-runtime", "15.0p9"), ("FreeBSD-openssl", "15.0p5"), ("FreeBSD-kernel-generic", "15.0p7")]
+    found = match.subject("x", "15.0-RELEASE-p9", "15.0-RELEASE-p7", given)
+    assert found.doubts == ("its userland is 15.0-RELEASE-p9, and parts of it are older: FreeBSD-openssl 15.0p5",)
+    found = match.subject("x", "15.0-RELEASE-p10", "15.0-RELEASE-p10", [("FreeBSD-kernel-generic", "15.0p9")])
+    assert found.doubts == ("its kernel is 15.0-RELEASE-p10, and parts of it are older: FreeBSD-kernel-generic 15.0p9",)
+    assert not match.subject(
+        "x", "15.0-RELEASE-p9", "15.0-RELEASE-p9", [(name, "15.0p9") for name, _of in given]
+    ).doubts
+
+
 # exceptions
 
 
@@ -338,6 +394,28 @@ def test_exceptions() -> None:
 def test_an_advisory_of_freebsd(name: str) -> None:
     text = HOLED.decode().replace("<cvename>CVE-2026-2<", "<freebsdsa>SA-26:18.x</freebsdsa><cvename>CVE-2026-2<")
     assert sorted_out(text.encode(), [name + " 2027-06-30 x"])["accepted"] == [2]
+
+
+def test_a_notice_of_several_says_nothing_of_the_others() -> None:
+    notices = "<freebsdsa>SA-26:18.x</freebsdsa><freebsdsa>SA-26:19.y</freebsdsa><cvename>CVE-2026-2<"
+    raw = HOLED.decode().replace("<cvename>CVE-2026-2<", notices).encode()
+    given = ["SA-26:18.x 2027-06-30 no x here"]
+    assert sorted_out(raw, given)["accepted"] == []
+    assert sorted_out(raw, [*given, "FreeBSD-SA-26:19.y 2027-06-30 no y here"])["accepted"] == [2]
+
+
+@pytest.mark.parametrize(("other", "justification"), [("", ""), ("code_not_reachable", "code_not_reachable")])
+def test_a_justification_is_of_all_or_of_none(other: str, justification: str) -> None:
+    """What is true of one CVE of an entry is not said of the other one."""
+    given = exceptions.parse(
+        [
+            {"id": "CVE-2026-2", "until": "2027-01-01", "reason": "not built", "justification": "code_not_reachable"},
+            {"id": "CVE-2026-3", "until": "2027-06-30", "reason": "no time", "justification": other},
+        ]
+    )
+    found = match.Matcher(read(HOLED)).findings(match.subject("x", "13.2-RELEASE", "", [("a", "1")]))
+    ((_finding, why),) = exceptions.sort(found, given, TODAY).accepted
+    assert (why.until.isoformat(), why.reason, why.justification) == ("2027-01-01", "not built; no time", justification)
 
 
 def test_exceptions_end() -> None:

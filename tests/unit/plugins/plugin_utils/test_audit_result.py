@@ -110,7 +110,8 @@ def test_lines_fit_the_terminal(tmp_path: Path) -> None:
     )
     found = audit(tmp_path, [system("web-1.0", "a-1")], raw=raw)
     wide, narrow = result.lines(found), result.lines(found, 80)
-    assert max(map(len, wide)) > 120 and max(map(len, narrow)) <= 80
+    # where the list is may be longer than a line, and is not broken
+    assert max(map(len, wide)) > 120 and max(len(line) for line in narrow if str(tmp_path) not in line) <= 80
     assert " ".join("\n".join(wide[2:]).split()) == " ".join("\n".join(narrow[2:]).split()), "nothing is lost"
 
 
@@ -147,6 +148,20 @@ def test_counts_and_exit(tmp_path: Path) -> None:
     result.check_fail(["none"])
     sound = audit(tmp_path, [system("new-1", "curl-9", release="15.1-RELEASE", kernel="15.1-RELEASE")])
     assert not any(result.failing(sound, [each]) for each in result.FAIL)
+
+
+def test_nothing_compared_is_no_success(tmp_path: Path) -> None:
+    """Where everything is unknown, or what is published is, no known holes are no reason to be content."""
+    unknown = System(match.Subject("odd", (), doubts=("it does not say where it comes from",)))
+    found = audit(tmp_path, [unknown])
+    assert "nothing could be compared" in result.failing(found, ["known"]) and not result.failing(found, ["none"])
+    assert "what is not known" in result.advice(found, ["known"])
+    old = audit(tmp_path, [system("web-1.0", "curl-8.1.0"), unknown])
+    assert "audit_ignore" in result.advice(old, ["known", "end_of_life"])
+    assert "has support" in result.advice(old, ["end_of_life", "unknown"])
+    sound = audit(tmp_path, [system("new-1", "curl-9", release="15.1-RELEASE", kernel="15.1-RELEASE")])
+    assert result.failing(sound, ["known"], "no index") == "what is published is not known: no index"
+    assert not result.failing(sound, ["none"], "no index")
 
 
 def test_document(tmp_path: Path) -> None:
@@ -227,6 +242,20 @@ def test_the_kernel_of_a_host_is_the_one_that_runs(tmp_path: Path) -> None:
     _fleet_audit.add_hosts(systems, {"web-1": runs(), "web-2": patched})
     found = audit(tmp_path, systems)
     assert [len(each.open) for each in found.systems] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "untold", "rows"), [("", 0, 1), ("13.2-RELEASE-p4", 0, 1), ("13.2-RELEASE-p4", 1, 2)]
+)
+def test_a_row_says_nothing_less_than_the_host(tmp_path: Path, kernel: str, untold: int, rows: int) -> None:
+    """An image that does not say its kernel is in doubt, also for who asks for what is unknown."""
+    subject = match.subject("web-1.1", "13.2-RELEASE-p4", kernel, [("curl", "8.1.0")])
+    systems = [System(subject, build="b")]
+    said = runs(packages=["curl-8.1.0"], package_count=1 + untold)
+    _fleet_audit.add_hosts(systems, {"web-1": said})
+    found = audit(tmp_path, systems)
+    assert len(systems) == rows and systems[-1].hosts == ["web-1"]
+    assert bool(result.failing(found, ["unknown"])) == bool(untold or not kernel)
 
 
 # published images, and a build
@@ -336,6 +365,14 @@ def test_vex_of_now(images: Images, tmp_path: Path) -> None:
     refs = {each["id"]: each["affects"][0]["ref"] for each in vex["vulnerabilities"]}
     assert refs["CVE-2026-2"] == link + "package:curl"
     assert refs["00000003-b996-11f1-ad2b-40b034429ecf"] == link + "system"
+
+
+def test_accepted_is_not_unaffected(tmp_path: Path) -> None:
+    """Who lives with a hole and does not say why it does no harm tells no scanner that it is none."""
+    found = audit(tmp_path, [system("x", "curl-8.1.0")], "CVE-2023-38545 2027-06-30 no time before the holidays")
+    said = json.loads(sbom.vex(("x", "1"), "0" * 64, found.systems[0], NOW))["vulnerabilities"]
+    (analysis,) = [each["analysis"] for each in said if each["id"] == "CVE-2023-38545"]
+    assert analysis == {"state": "in_triage", "detail": "accepted: no time before the holidays (until 2027-06-30)"}
 
 
 def test_vex_needs_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

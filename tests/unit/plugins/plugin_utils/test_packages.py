@@ -23,6 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import packag
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import PackageError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import Script
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import ABI, make, manifest
 
@@ -82,7 +83,9 @@ def test_scripts_are_said_and_not_run(tmp_path: Path) -> None:
         "a", scripts={"post-install": "touch%20x", "post-deinstall": "x"}, lua_scripts={"pre-install": ["x"]}
     )
     _archives, said = lay(system(), tmp_path, make(tmp_path, values))
-    assert len(said) == 1 and "the package a has scripts that were not run (pre-install, post-install)" in said[0]
+    begin = "the package a has a script that was not run "
+    assert [text.startswith(begin) for text in said] == [True, True]
+    assert "(pre-install, Lua: x)" in said[0] and "(post-install, sh: touch x)" in said[1]
 
 
 def test_users_and_groups(tmp_path: Path) -> None:
@@ -168,11 +171,13 @@ def test_a_manifest_in_ucl(tmp_path: Path) -> None:
     )
     tree = system()
     (archive,), said = lay(tree, tmp_path, path)
-    assert (archive.package.name, archive.package.version, archive.scripts) == ("tool", "1.0.1", ("post-install",))
-    assert tree.get("usr/local/bin/tool").content() == b"x"
-    assert (
-        len(said) == 2 and "has a manifest in UCL" in said[0] and "scripts that were not run (post-install)" in said[1]
+    assert (archive.package.name, archive.package.version, archive.scripts) == (
+        "tool",
+        "1.0.1",
+        (Script("post-install", False, ""),),
     )
+    assert tree.get("usr/local/bin/tool").content() == b"x"
+    assert len(said) == 2 and "has a manifest in UCL" in said[0] and "was not run (post-install, sh)" in said[1]
 
 
 def test_accounts_of_the_base_system_that_come_with_others(tmp_path: Path) -> None:
