@@ -595,7 +595,7 @@ class TestLife:
         room.made()
         path = room.machine.places.machine("web-1")
         state.write_json(path, {"v": 1, "seconds": 60, "disk": MIB, "accel": "tcg"})
-        write = machine.write_json
+        write = state.write_json
 
         def full(where: str, value: Any) -> None:
             if "ended" in value:
