@@ -78,6 +78,11 @@ problems:
   type: list
   elements: str
   sample: ["it calls itself 'recovery', and was 'web-1'"]
+checks:
+  description: How many services, ports and commands were tried.
+  returned: success
+  type: int
+  sample: 2
 hostname:
   description: What the host calls itself.
   returned: success
@@ -135,7 +140,8 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     order = digests.wanted(json.dumps(unpacked(params["packed"]) if params["packed"] else _NONE))
     expected = arrived.Expected(params["hostname"], params["hostid"], params["pool"])
     found = arrived.look(runner, expected, checks, order, TOP)
-    return dict(found, changed=False, packed=packed(found.pop("files")))
+    tried = len(checks.services) + len(checks.ports) + len(checks.commands)
+    return dict(found, changed=False, checks=tried, packed=packed(found.pop("files")))
 
 
 def main() -> None:

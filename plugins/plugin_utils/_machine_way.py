@@ -18,8 +18,12 @@ from typing import Any, Dict, List, Mapping
 from ansible import constants
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Execute
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.install import is_key
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.send import HERE
+
+#: the variables that lead to the copy while they are set
+LEADING = ("ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port", "ansible_ssh_common_args")
 
 _SAFE = "nothing was sent to the copy, and nothing to the host"
 
@@ -27,6 +31,24 @@ _SAFE = "nothing was sent to the copy, and nothing to the host"
 def alias(name: str, port: int) -> str:
     """What the copy of a host is called: a name that nobody has, and that no connection that is kept is to."""
     return "{0}.{1}.invalid".format(re.sub(r"[^a-z0-9-]", "-", name.lower()), port)
+
+
+def refuse_fixed(name: str, extra: Mapping[str, Any]) -> None:
+    """Refuse to go to a copy where the command line says where the host is: that counts more than all that is set here,
+    and what is for the copy would go to the host.
+
+    :param extra: what ``--extra-vars`` says.
+    :raises Refused: with what is there.
+    """
+    fixed = [each for each in LEADING if each in extra]
+    if fixed:
+        raise Refused(
+            "{0} of {1} is given by --extra-vars, so its copy could not be reached instead of it".format(
+                ", ".join(fixed), name
+            ),
+            safe=_SAFE,
+            todo="put it into the inventory",
+        )
 
 
 def known_hosts(name: str, port: int, key: str) -> str:
@@ -83,6 +105,31 @@ def way_of(name: str, port: int, vault: Mapping[str, Any], called: str, known: s
     ]
     arguments = " ".join("-o {0}".format(shlex.quote(each)) for each in options)
     return {"host": alias(name, port), "port": port, "arguments": arguments}
+
+
+def see_way(execute: Execute, name: str, options: Mapping[str, Any], way: Mapping[str, Any]) -> None:
+    """See that ssh goes the way to a copy. Of two settings it takes the first (ssh_config(5)), and Ansible puts its
+    ``ssh_args`` before all others, so that a ``ProxyCommand`` in these would lead to the host itself.
+
+    :param options: of the connection, as the plugin ssh has them.
+    :param way: as :func:`way_of` says it.
+    :raises Refused: when it does not.
+    """
+    ours = shlex.split(way["arguments"])
+    argv = [str(options.get("ssh_executable") or "ssh"), "-G", *shlex.split(str(options.get("ssh_args") or ""))]
+    argv += [*ours, *shlex.split(str(options.get("ssh_extra_args") or "")), "-p", str(way["port"]), way["host"]]
+    rc, out, err = execute(argv, None)
+    command = next(each for each in ours if each.startswith("ProxyCommand=")).partition("=")[2]
+    said = [line.partition(" ")[2] for line in out.splitlines() if line.startswith("proxycommand ")]
+    if rc != 0 or said != [command]:
+        raise Refused(
+            "ssh would not go to the copy of {0} through the backup host, but {1}".format(
+                name, "by {0}".format(said[0]) if said else err.strip()[:200] or "by a way of its own (ProxyJump)"
+            ),
+            safe=_SAFE,
+            todo="have what leads to the host in ansible_ssh_common_args, and not in ansible_ssh_args or ssh_args of "
+            "ansible.cfg",
+        )
 
 
 def back_of(name: str, variables: Mapping[str, Any]) -> Dict[str, Any]:

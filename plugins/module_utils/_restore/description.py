@@ -35,6 +35,9 @@ ROOT = "nanozfs"
 #: characters of a text that is shown
 _SHOWN = 200
 
+#: bytes of a description in JSON, with six for a character that is not ASCII; a backup host reads 64 MiB of one
+LARGEST = 6 * (64 << 20)
+
 _PROPERTY = re.compile(r"[a-z0-9:._-]{1,256}\Z")
 _SET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}\Z")
 
@@ -148,14 +151,19 @@ def packed(value: Any) -> str:
     return base64.b64encode(zlib.compress(json.dumps(value).encode("ascii"))).decode("ascii")
 
 
-def unpacked(text: str) -> Any:
+def unpacked(text: str, most: int = LARGEST) -> Any:
     """The opposite of :func:`packed`.
 
-    :raises Refused: when it is none.
+    :param most: bytes that it may be unpacked; a little that was packed can be without end.
+    :raises Refused: when it is none, or more.
     """
     try:
-        return json.loads(zlib.decompress(base64.b64decode(text.encode("ascii"), validate=True)).decode("ascii"))
-    except (ValueError, zlib.error):
+        unpacking = zlib.decompressobj()
+        data = unpacking.decompress(base64.b64decode(text.encode("ascii"), validate=True), most + 1)
+        if len(data) > most or not unpacking.eof:
+            raise ValueError("its length")
+        return json.loads(data.decode("ascii"))
+    except (ValueError, RecursionError, zlib.error):
         raise _refuse("it has lost something on its way")
 
 

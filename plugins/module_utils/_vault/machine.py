@@ -21,6 +21,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -60,6 +61,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import 
     write_json,
     write_known,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.when import DAY
 
 #: before the name of a host: a folder below the root of all sets, with the disks of its machine
 FOLDER = ".machine-"
@@ -99,6 +101,16 @@ _LINES, _TAIL = 12, 64 << 10
 
 #: how long its keeper has to end it (seconds)
 GRACE = 30
+
+#: and to begin: a Python on a machine that has much else to do
+COMING = 60
+
+#: How many files of a sample may be gone whatever it has: what is cleared at a start (cleanvar and cleartmp of rc.d),
+#: and what newsyslog(8) has turned over
+SOME_GONE = 2
+
+#: bytes of what the restored host says of its files, of which it is asked for 2000 at most
+MOST_SAID = 4 << 20
 
 #: bytes of a file of settings in a set
 _MOST = 1 << 20
@@ -358,7 +370,8 @@ class Machines:
         for other in sorted(self._fleet.hosts):
             with contextlib.suppress(OSError):
                 age = self._vault.now() - os.lstat(self.folder(other)).st_mtime
-                if other != name and (self._is_kept(other) or (age < BRINGING and not self._state(other))):
+                coming = self._is_coming(other) or (age < BRINGING and not self._state(other))
+                if other != name and (coming or self._is_kept(other)):
                     found.append(other)
         return found
 
@@ -451,11 +464,13 @@ class Machines:
 
         :raises FleetError: when it does not end.
         """
+        asked = 0  # once: a second signal would end it while it takes the disks away
         for _turn in range(GRACE * 4):
             if not self._is_kept(name):
                 break
             keeper = self._state(name).get("keeper")
-            if isinstance(keeper, int) and keeper > 1:
+            if isinstance(keeper, int) and keeper > 1 and keeper != asked and self._is_keeper(keeper, name):
+                asked = keeper
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(keeper, signal.SIGTERM)
             self._sleep(0.25)
@@ -466,6 +481,11 @@ class Machines:
                 todo="see that process: {0}".format(self._state(name).get("keeper")),
             )
         self.clear(name)
+
+    def _is_keeper(self, pid: int, name: str) -> bool:
+        """Whether a process is one that looks after a machine; another one may have got the number of one that was."""
+        rc, out, _err = self._run(["ps", "-p", str(pid), "-o", "args="], None, 60, {})
+        return rc not in (0, 1) or out.split()[-3:] == ["machine", "keep", name]
 
     def clear(self, name: str) -> None:
         """Take away what a machine that nobody looks after has left."""
@@ -482,14 +502,27 @@ class Machines:
 
     def reap(self) -> None:
         """The same of all: a keeper may have been killed, or this machine restarted."""
-        for name in sorted(self._fleet.hosts):
+        # a host may have left the fleet since, and what is there of it are its secrets
+        try:
+            found = sorted(each[len(FOLDER) :] for each in os.listdir(self._fleet.root) if each.startswith(FOLDER))
+        except OSError:
+            return
+        for name in filter(None, found):
             try:
                 age = self._vault.now() - os.lstat(self.folder(name)).st_mtime
             except OSError:
                 continue
             # a medium that is being brought belongs to a machine that is yet to be started
-            if (self._state(name) or age > BRINGING) and not self._is_kept(name):
+            if not self._is_coming(name) and (self._state(name) or age > BRINGING) and not self._is_kept(name):
                 self.clear(name)
+
+    def _is_coming(self, name: str) -> bool:
+        """Whether a machine was started a moment ago, and who looks after it is about to do so."""
+        state = self._state(name)
+        began = state.get("began")
+        if not isinstance(began, int) or "keeper" in state:
+            return False
+        return abs(self._vault.now() - began) < COMING
 
     # looking after one
 
@@ -498,22 +531,29 @@ class Machines:
 
         :param argv: the command, from the descriptors of its disks and of its console; QEMU's by default.
         """
-        with locked(self._lock(name)) as free:
-            if not free:
-                return "somebody else looks after it"
-            state = dict(self._state(name), keeper=os.getpid())
-            write_json(self._places.machine(name), state)
-            why = ""
-            try:
-                why = self._kept(name, state, argv)
-            except (OSError, KeyError, FleetError) as error:
-                why = "it cannot be run: {0}".format(error)
-            except SystemExit:
-                why = "it was ended"
-            finally:
-                write_json(self._places.machine(name), dict(state, ended=int(self._vault.now()), why=why))
-                if os.path.lexists(self.folder(name)):
-                    self._vault.command(["rm", "-rf", "--", self.folder(name)])
+        self._host(name)
+        for _turn in range(20):  # who only looks whether it is kept has the lock for a moment
+            with locked(self._lock(name)) as free:
+                if free:
+                    return self._to_its_end(name, argv)
+            time.sleep(0.05)
+        return "somebody else looks after it"
+
+    def _to_its_end(self, name: str, argv: Optional[Callable[[Sequence[int], int], List[str]]]) -> str:
+        state = dict(self._state(name), keeper=os.getpid())
+        write_json(self._places.machine(name), state)
+        why = ""
+        try:
+            why = self._kept(name, state, argv)
+        except (OSError, KeyError, FleetError) as error:
+            why = "it cannot be run: {0}".format(error)
+        except SystemExit:
+            why = "it was ended"
+        finally:
+            # the disks have all that the host has: they go first, and whatever becomes of the record
+            if os.path.lexists(self.folder(name)):
+                self._vault.command(["rm", "-rf", "--", self.folder(name)])
+            write_json(self._places.machine(name), dict(state, ended=int(self._vault.now()), why=why))
         return why
 
     def _kept(
@@ -522,6 +562,8 @@ class Machines:
         folder, until = self.folder(name), self._clock() + int(state["seconds"])
         with open(os.path.join(folder, POOL), "xb") as file:
             file.truncate(int(state["disk"]))
+        # what the host had in its memory is in that of QEMU, and nothing takes a core of that away with the disks
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         groups = _groups(str(state["accel"]))
         who: Dict[str, Any] = {"user": USER, "group": pwd.getpwnam(USER).pw_gid, "extra_groups": groups}
         console, its_console = socket.socketpair()
@@ -608,8 +650,8 @@ class Machines:
         """Take the machine away, and keep how it went.
 
         :param said: by the controller: ``restored`` (the host was put in place there), ``failed`` (what has failed
-            after all), ``problems`` (what the restored host is not), and with ``seed`` what it says of its files
-            (``packed``).
+            after all), ``silent`` (why the restored host could not be asked), ``checks`` (how much of it was tried),
+            ``problems`` (what it is not), and with ``seed`` what it says of its files (``packed``).
         :raises FleetError: when nothing was verified.
         """
         host, state = self._host(name), self._state(name)
@@ -618,6 +660,10 @@ class Machines:
         took = int(self._vault.now()) - int(state.get("began") or 0)
         ended = printable(str(state.get("why") or ""))
         self.stop(name)
+        if said.get("restored") and not failed and not said.get("packed"):
+            silent = printable(" ".join(str(said.get("silent") or "").split()))[:500]
+            failed = "it was not to be asked after it came back: {0}".format(silent or "it does not answer")
+            console = "; ".join(self.console(name)) if state else ""
         if failed and ended:
             failed = "{0} ({1})".format(ended, failed)  # what the controller says of it is that it is silent
         if failed and not said.get("restored"):
@@ -631,7 +677,7 @@ class Machines:
                 else "see that it is there",
             )
         wrong: List[verify.Wrong] = []
-        files = size = changed = 0
+        files = size = changed = gone = unread = 0
         chosen = send.choose(self._fleet, name, str(state.get("set")))
         if failed:
             words = "it did not come up as itself: {0}; its console: {1}".format(failed, console or "nothing")
@@ -640,17 +686,28 @@ class Machines:
             wrong += [verify.Wrong("", printable(str(each))[:300]) for each in _texts(said.get("problems"))]
             with self._drawn(name, sample.seed_of(str(said.get("seed") or "")), look) as (chosen, drawn, _seed):
                 wanted = verify.asked(drawn.members, look)
-                rows = digests_of({"begun": 0, "files": unpacked(str(said.get("packed") or ""))}, wanted).files
+                rows = digests_of(
+                    {"begun": 0, "files": unpacked(str(said.get("packed") or ""), MOST_SAID)}, wanted
+                ).files
                 for member, row in zip(drawn.members, rows):
-                    if "sha256" not in row:
-                        changed += 1
-                        continue
-                    files, size = files + 1, size + member.info.st_size
-                    why = verify.differs(os.path.join(chosen.path, member.path), row, _NEVER)
+                    if "sha256" in row:
+                        files, size = files + 1, size + member.info.st_size
+                        why = verify.differs(os.path.join(chosen.path, member.path), row, _NEVER)
+                    elif row["kind"] == digests.GONE:
+                        gone, why = gone + 1, ""
+                    elif row.get("large"):
+                        unread, why = unread + 1, ""
+                    else:
+                        why = _not_restored(member, row, int(state.get("began") or 0))
+                        changed += not why
                     if why:
                         wrong.append(verify.Wrong(printable("/" + member.path)[: verify.LONGEST], why))
             if not files:
                 wrong.append(verify.Wrong("", "none of its files is as it was backed up"))
+            elif gone > SOME_GONE and gone * 10 > files + changed + gone:
+                words = "{0} of {1} are not there".format(gone, counted(files + changed + gone, "file"))
+                wrong.append(verify.Wrong("", words))
+            changed += gone
         found = verify.Verified(
             name,
             chosen.pull.id,
@@ -660,7 +717,7 @@ class Machines:
             files,
             size,
             changed,
-            0,
+            unread,
             len(wrong),
             tuple(wrong[: verify.KEPT]),
         )
@@ -669,10 +726,27 @@ class Machines:
         untold = told(lambda: self._vault.gate(host).verified(verify.for_host(found, HOST)))
         notes = [*filter(None, (known.broken, untold))]
         version = printable(str(said.get("version") or ""))[:80]
+        if not failed and str(said.get("checks") or 0) == "0":  # a number may be a text where it comes from a template
+            notes.append("no service, port or command of it was tried, as none is named (upgrade_services and so on)")
         words = said_of(found, chosen, version, took, notes)
         outcome = Outcome(name, found.result, words, verified=found.as_dict())
         self._vault.log(outcome)
         return outcome
+
+
+def _not_restored(member: sample.Member, row: Mapping[str, Any], began: int) -> str:
+    """Why a file that is not that of the set cannot have changed since the copy came up; empty where it can have.
+
+    What was written there has a time of then. That its clock may be hours from this one is the host's affair
+    (adjkerntz(8)), so a day is let pass.
+
+    :param began: when the machine was started (seconds since the epoch).
+    """
+    if row.get("problem"):
+        return "it cannot be read there: {0}".format(printable(str(row["problem"]))[:200])
+    if digests.same_time(row["mtime"], member.info.st_mtime_ns):
+        return "it has its time, and is something else"
+    return "it has an earlier time than the copy" if row["mtime"] < (began - DAY) * 10**9 else ""
 
 
 def said_of(found: verify.Verified, chosen: sets.Set, version: str, took: int, notes: Sequence[str]) -> str:

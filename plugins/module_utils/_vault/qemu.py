@@ -236,9 +236,13 @@ def copy_argv(copy: Copy, drives: Sequence[int], console: int) -> List[str]:
 def clean(raw: bytes) -> str:
     """What a terminal would show of a line: without escape sequences, and with what was overwritten gone."""
     text = raw.decode("utf-8", "replace")
-    while "\b" in text:
-        text = re.sub("[^\b]\b|^\b", "", text)  # no raw string: the backspace itself is meant
-    return _UNWANTED.sub("", text.rstrip("\r").rpartition("\r")[2])
+    shown: List[str] = []
+    for each in text:  # in one go: a guest could have thousands of them one after the other
+        if each != "\b":
+            shown.append(each)
+        elif shown:
+            shown.pop()
+    return _UNWANTED.sub("", "".join(shown).rstrip("\r").rpartition("\r")[2])
 
 
 def last_lines(raw: bytes, most: int, longest: int = 200) -> List[str]:

@@ -330,7 +330,8 @@ class Vault:
         notes += more
         untold = self._tell(host, pull, keep, arrived)
         notes += [untold] if untold else []
-        write_known(state, known.after(pull, int(started)))
+        # read again: a night is long, and a look or a virtual machine may have been written down meanwhile
+        write_known(state, self.known(host).after(pull, int(started)))
         return Outcome(host.name, pull.result, said(pull, tree.resumed, notes), pull)
 
     def _free_stamp(self, host: Host, started: float) -> str:

@@ -154,7 +154,7 @@ def describe(tree: str) -> Any:
         if len(data) > _MOST:
             raise ValueError("it is too large")
         return json.loads(data.decode("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FleetError(
             "{0} cannot be read: {1}".format(path, error),
             safe=_SAFE,

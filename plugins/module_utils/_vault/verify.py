@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -45,6 +46,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import 
 
 #: how many files, of how many bytes together, and for each of them how many are drawn, as some will have changed
 FILES, BYTES, DRAWN = 100, 1 << 30, 4
+
+#: For how long a run of the schedule begins to look at hosts (seconds); it comes again after a quarter of an hour
+LOOKING = 900
 
 #: before the name of a host: a folder below the root of all sets, whose file system can have all that a host's can
 SCRATCH = ".verify-"
@@ -144,10 +148,14 @@ class Verifier:
     """A backup host that looks into what it has.
 
     :param stream: how rsync is run here.
+    :param steady: seconds since some moment, whatever becomes of the time of day.
     """
 
-    def __init__(self, vault: Vault, stream: send.Stream = send.stream) -> None:
+    def __init__(
+        self, vault: Vault, stream: send.Stream = send.stream, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._vault = vault
+        self._steady = steady
         self._fleet = vault.fleet
         self._stream = stream
 
@@ -187,11 +195,15 @@ class Verifier:
     def run_due(self, names: Sequence[str], says: Callable[[Outcome], None]) -> List[Outcome]:
         """Look at the hosts that are due, as a schedule does it; each is tried once a day at most.
 
+        No more are begun after :data:`LOOKING`: the schedule pulls nothing while this one is at it, and has the others
+        looked at the next time.
+
         :param names: see :meth:`due`.
         """
         outcomes: List[Outcome] = []
+        until = self._steady() + LOOKING
         for name in self.due(names):
-            if execute.stopped():
+            if execute.stopped() or self._steady() > until:
                 break
             state = self._vault.places.host_state(name)
             known = self._vault.known(self._fleet.hosts[name])

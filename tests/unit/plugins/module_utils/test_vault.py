@@ -521,6 +521,24 @@ def test_a_bad_set_is_never_taken_for_a_good_one(
         assert not [name for name in os.listdir(folder) if name in (".sync", "20261201T223000Z")]
 
 
+def test_what_was_found_while_a_host_was_pulled_is_kept(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull takes hours; a virtual machine with the host fails meanwhile, and is not forgotten by it."""
+    machine = Machine(str(tmp_path), web_1={})
+    night(machine)
+    machine.now += DAY
+    path, tell = machine.places.host_state("web-1"), Vault._tell
+
+    def meanwhile(vault: Vault, *arguments: Any) -> str:
+        state.write_known(path, replace(state.read_known(path), machine={"result": FAILED, "at": 5}, looked=6))
+        return tell(vault, *arguments)
+
+    monkeypatch.setattr(Vault, "_tell", meanwhile)
+    (outcome,) = night(machine)
+    known = state.read_known(path)
+    assert outcome.result == OK and known.good is not None and known.good.begun == NOW + DAY
+    assert known.machine == {"result": FAILED, "at": 5} and known.looked == 6
+
+
 def test_a_key_that_changed_stops_that_host_and_no_other(tmp_path: Any) -> None:
     machine = Machine(str(tmp_path), web_1={}, web_2={})
     machine.gate["web-1"] = (255, "Host key verification failed.")

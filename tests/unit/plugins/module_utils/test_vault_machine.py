@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,9 @@ from ansible_collections.nanozfs.fleet.tests.lab import emulator
 from ansible_collections.nanozfs.fleet.tests.unit.plugins.module_utils.test_vault_verify import Pair
 
 MIB = 1 << 20
+
+#: the fixture has one of its own, which needs no process
+STOP = Machines.stop
 UUID = "b1f9ad35-f6f2-4806-9990-0528205a4193"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"
 
@@ -227,6 +231,12 @@ class TestStandIn:
             del argv[at : at + (1 if option in ("-nodefaults",) else 2)]
             with pytest.raises(emulator.Refusal, match=option + " is missing"):
                 emulator.ordered(argv)
+
+
+def test_a_console_of_backspaces_is_read_in_no_time() -> None:
+    began = time.monotonic()
+    assert qemu.clean(b"ab\bc\b\b\bd\re\bf") == "f" and qemu.clean(b"x" * 32000 + b"\b" * 31999) == "x"
+    assert time.monotonic() - began < 2
 
 
 class Room:
@@ -473,13 +483,13 @@ class TestLife:
         assert child and not os.path.exists("/proc/" + child)
 
     def test_it_runs_as_nobody(self, room: Room) -> None:
-        room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; sleep 60"
+        room.script = "id -u; id -G; cat /proc/self/status | grep CapEff; ulimit -c; sleep 60"
         room.made()
         room.machines.start("web-1", Wish())
         until = time.monotonic() + 10
-        while len(room.machines.console("web-1")) < 3 and time.monotonic() < until:
+        while len(room.machines.console("web-1")) < 4 and time.monotonic() < until:
             time.sleep(0.05)
-        assert room.machines.console("web-1") == ["65534", "65534", "CapEff:\t0000000000000000"]
+        assert room.machines.console("web-1") == ["65534", "65534", "CapEff:\t0000000000000000", "0"]
         room._stop("web-1")
 
     def test_it_ends_when_its_time_is_over(self, room: Room) -> None:
@@ -517,6 +527,84 @@ class TestLife:
         room.made()
         state.write_json(room.machine.places.machine("web-1"), {"v": 1, "keeper": 4000000})
         room.machines.reap()
+        assert not os.path.exists(room.folder)
+
+    def test_what_a_host_has_left_that_is_in_the_fleet_no_more_goes_as_well(self, room: Room) -> None:
+        left = os.path.join(room.machine.root, ".machine-web-9")
+        os.mkdir(left)
+        state.write_json(room.machine.places.machine("web-9"), {"v": 1, "keeper": 4000000})
+        room.machines.reap()
+        assert not os.path.exists(left)
+
+    def test_a_machine_that_was_started_a_moment_ago_is_not_taken_for_one_that_was_left(self, room: Room) -> None:
+        """Who looks after it is a Python that is yet to begin; meanwhile the schedule comes."""
+        room.made()
+        began = int(room.machine.now)
+        state.write_json(room.machine.places.machine("web-1"), {"v": 1, "began": began})
+        room.machines.reap()
+        assert os.path.exists(room.folder)
+        room.machine.told["hosts"]["web-2"] = dict(room.machine.told["hosts"]["web-1"])
+        assert room.machines._others("web-2") == ["web-1"]
+        room.machine.now += machine.COMING + 1
+        assert room.machines._others("web-2") == []
+        room.machines.reap()
+        assert not os.path.exists(room.folder)
+
+    def test_who_only_looks_is_not_taken_for_who_looks_after_it(self, room: Room) -> None:
+        """A look has the lock for a moment, and the machine would never begin."""
+        room.script = "exit 0"
+        room.made()
+        state.write_json(
+            room.machine.places.machine("web-1"), {"v": 1, "seconds": 60, "disk": MIB, "accel": "tcg", "began": 1}
+        )
+        held, free = threading.Event(), threading.Event()
+
+        def looks() -> None:
+            with state.locked(room.machines._lock("web-1")):
+                held.set()
+                free.wait(0.2)
+
+        thread = threading.Thread(target=looks)
+        thread.start()
+        held.wait(10)
+        assert room.machines.keep("web-1", room.command) == "it switched itself off"
+        thread.join(10)
+
+    @pytest.mark.parametrize(
+        ("args", "signals"), [("python3 -I x machine keep web-1", 1), ("/usr/sbin/sshd -D", 0), ("x keep web-11", 0)]
+    )
+    def test_it_is_asked_to_end_once_and_nobody_else_is(
+        self, room: Room, monkeypatch: pytest.MonkeyPatch, args: str, signals: int
+    ) -> None:
+        """A second signal would end it while it takes the disks away; and its number may be another one's by now."""
+        sent: List[Tuple[int, int]] = []
+        monkeypatch.setattr(os, "kill", lambda *to: sent.append(to))
+
+        def run(argv: Sequence[str], *rest: Any) -> Tuple[int, str, str]:
+            return (0, args + "\n", "") if argv[0] == "ps" else room.run(argv, *rest)
+
+        machines = Machines(room.pair.vault, room.begin, run, lambda _seconds: None, room.clock)
+        state.write_json(room.machine.places.machine("web-1"), {"v": 1, "keeper": 4242})
+        with state.locked(machines._lock("web-1")) as free, pytest.raises(FleetError, match="does not end"):
+            assert free
+            STOP(machines, "web-1")
+        assert sent == [(4242, signal.SIGTERM)] * signals
+
+    def test_the_disks_go_even_where_nothing_can_be_written(self, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+        room.script = "exit 0"
+        room.made()
+        path = room.machine.places.machine("web-1")
+        state.write_json(path, {"v": 1, "seconds": 60, "disk": MIB, "accel": "tcg"})
+        write = state.write_json
+
+        def full(where: str, value: Any) -> None:
+            if "ended" in value:
+                raise FleetError("No space left on device")
+            write(where, value)
+
+        monkeypatch.setattr(machine, "write_json", full)
+        with pytest.raises(FleetError, match="No space"):
+            room.machines.keep("web-1", room.command)
         assert not os.path.exists(room.folder)
 
     def test_a_medium_that_is_being_brought_stays(self, room: Room) -> None:
@@ -588,8 +676,52 @@ class TestJudging:
 
     def test_files_that_the_host_has_written_to_since_are_counted(self, room: Room) -> None:
         room.pair.write(b"bulk", b"another")
+        os.utime(os.path.join(room.pair.host, "bulk"))
         outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == OK and "1 changed since it started" in outcome.says
+
+    @pytest.mark.parametrize(
+        ("mtime", "why"), [(1e9, "it has its time, and is something else"), (1e9 - 99, "it has an earlier time")]
+    )
+    def test_a_file_that_was_restored_as_another_one_has_not_changed_since(
+        self, room: Room, mtime: float, why: str
+    ) -> None:
+        room.pair.write(b"bulk", b"another")
+        os.utime(os.path.join(room.pair.host, "bulk"), (mtime, mtime))
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        assert outcome.result == FAILED and "'/bulk' (" + why in outcome.says
+
+    def test_a_file_that_the_copy_cannot_read_fails_it(self, room: Room) -> None:
+        said = self.said(room, room.pair.host)
+        rows = unpacked(said["packed"])
+        del rows[0]["sha256"]
+        rows[0]["problem"] = "Input/output error"
+        outcome = room.machines.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
+        assert outcome.result == FAILED and "it cannot be read there: Input/output error" in outcome.says
+
+    @pytest.mark.parametrize(("gone", "result"), [(2, OK), (3, FAILED)])
+    def test_a_dataset_that_did_not_come_back_fails_it(self, room: Room, gone: int, result: str) -> None:
+        """Something is cleared at each start; more than that is missing, however much else is there."""
+        folder = os.path.join(room.pair.host, "var", "db")
+        for name in sorted(os.listdir(os.fsencode(folder)))[:gone]:
+            os.unlink(os.path.join(os.fsencode(folder), name))
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        assert outcome.result == result and ("3 of 13 files are not there" in outcome.says) == (result == FAILED)
+
+    def test_one_that_cannot_be_asked_after_it_was_restored_fails(self, room: Room) -> None:
+        """What is unreachable is no failure of a task in which that is ignored, and nothing was said of it."""
+        said = self.said(room, room.pair.host, packed="", silent="ssh: Connection timed out\x1b[31m")
+        outcome = room.machines.end("web-1", said, self.LOOK)
+        assert outcome.result == FAILED and "it was not to be asked after it came back: ssh: Conn" in outcome.says
+        known = room.pair.vault.known(room.machine.fleet.hosts["web-1"])
+        assert known.machine is not None and known.machine["result"] == FAILED
+        assert room.machine.verified[0][1]["result"] == FAILED
+
+    @pytest.mark.parametrize("checks", [0, "0", 2])
+    def test_that_nothing_of_it_was_tried_is_said(self, room: Room, checks: int) -> None:
+        outcome = room.machines.end("web-1", self.said(room, room.pair.host, checks=checks), self.LOOK)
+        assert outcome.result == OK
+        assert ("no service, port or command of it was tried" in outcome.says) == (checks != 2)
 
     def test_a_host_with_none_of_its_files_fails(self, room: Room, tmp_path: Any) -> None:
         (tmp_path / "empty").mkdir()
@@ -623,6 +755,13 @@ class TestJudging:
         said = self.said(room, room.pair.host)
         with pytest.raises(FleetError, match="is not what"):
             room.machines.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
+        assert room.machine.verified == []
+
+    def test_what_it_says_of_its_files_is_not_unpacked_without_end(self, room: Room) -> None:
+        """A few hundred kilobytes that would be gigabytes here, where root unpacks them."""
+        said = self.said(room, room.pair.host)
+        with pytest.raises(Refused, match="lost something"):
+            room.machines.end("web-1", dict(said, packed=packed([" " * (machine.MOST_SAID + 1)])), self.LOOK)
         assert room.machine.verified == []
 
     @pytest.mark.parametrize("text", ["", "[]", "nonsense", "[" * 100000])

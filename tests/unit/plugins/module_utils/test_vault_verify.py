@@ -691,6 +691,26 @@ def test_a_look_in_vain_comes_again_the_next_day(night: Night) -> None:
     assert night.passes(days=0.02) == (0, 0) and night.passes(days=0.98) == (1, 1)
 
 
+def test_a_fleet_that_was_never_looked_into_holds_up_no_pull(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schedule comes every quarter of an hour, and pulls nothing while it is still at it."""
+    night = Night(pair, monkeypatch)
+    pulled = night.known()
+    for number in range(2, 8):
+        night.machine.told["hosts"]["web-{0}".format(number)] = dict(night.machine.told["hosts"]["web-1"])
+        state.write_known(night.machine.places.host_state("web-{0}".format(number)), pulled)
+    night.result, moment = FAILED, [0.0]
+
+    def steady() -> float:
+        moment[0] += 200  # a look takes that long
+        return moment[0]
+
+    told: List[Outcome] = []
+    Verifier(pair.vault, steady=steady).run_due([], told.append)
+    assert night.looked == ["web-1", "web-2", "web-3", "web-4"]
+    Verifier(pair.vault, steady=steady).run_due([], told.append)
+    assert night.looked[4:] == ["web-5", "web-6", "web-7"], "the others have their turn, and nobody twice"
+
+
 def test_a_clock_that_was_wrong_holds_up_nothing(night: Night) -> None:
     night.keep(verified={"at": int(night.machine.now) + 900 * DAY}, looked=int(night.machine.now) + 900 * DAY)
     assert night.passes() == (1, 0)

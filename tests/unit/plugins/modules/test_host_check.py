@@ -38,6 +38,7 @@ def test_another_one(pooled: ModuleHost) -> None:
 
 def test_what_it_is_for_is_tried(pooled: ModuleHost) -> None:
     found = look(pooled, ports=[1], commands=["false x"])["problems"]
+    assert look(pooled, ports=[1], commands=["false x"])["checks"] == 2 and look(pooled)["checks"] == 0
     assert len(found) == 2 and found[0].startswith("port: ") and found[1].startswith("failed: false x")
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _machine_way as way
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6MDEyMzQ1"
 
@@ -76,3 +77,41 @@ def test_the_way_back_is_that_of_before() -> None:
     assert way.back_of("web-1", {}) == {"host": "web-1", "port": 22, "arguments": ""}
     variables = {"ansible_ssh_host": "192.0.2.11", "ansible_ssh_port": "2200", "ansible_ssh_common_args": "-v"}
     assert way.back_of("web-1", variables) == {"host": "192.0.2.11", "port": 2200, "arguments": "-v"}
+
+
+@pytest.mark.parametrize("name", way.LEADING)
+def test_what_the_command_line_fixes_would_lead_to_the_host_itself(name: str) -> None:
+    with pytest.raises(Refused, match=name + " of web-1 is given by --extra-vars"):
+        way.refuse_fixed("web-1", {name: "192.0.2.11", "backup_verify_machine": True})
+    way.refuse_fixed("web-1", {"backup_verify_machine": True})
+
+
+@needs_ssh
+@pytest.mark.parametrize(
+    ("ssh_args", "good"),
+    [
+        ("-C -o ControlMaster=auto -o ControlPersist=60s", True),
+        ("", True),
+        ("-o ProxyCommand='ssh bastion -W 192.0.2.11:22'", False),
+        ("-J bastion", False),
+        ("-o NoSuchSetting=x", False),
+    ],
+)
+def test_a_way_that_ansible_puts_first_is_not_taken(ssh_args: str, good: bool) -> None:
+    """Of two settings ssh takes the first, and that one leads to the host itself."""
+    found = way.way_of("web-1", 40022, {"ansible_ssh_common_args": "-o ProxyCommand='x %h'"}, "vault", "/tmp/k")
+    options = {"ssh_args": "-F none " + ssh_args, "ssh_extra_args": "-o ProxyCommand=late"}
+    if good:
+        way.see_way(local_execute, "web-1", options, found)
+        return
+    with pytest.raises(Refused, match="would not go to the copy of web-1"):
+        way.see_way(local_execute, "web-1", options, found)
+
+
+def test_all_that_the_role_sets_is_known_to_lead_there() -> None:
+    """Facts count less than --extra-vars, whichever of them it is."""
+    path = os.path.join(os.path.dirname(__file__), *[os.pardir] * 4, "roles", "backup", "tasks", "machine.yml")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    set_there = {line.split(":")[0].strip() for line in lines if " ansible_" in line and ".way." in line}
+    assert set_there == set(way.LEADING)
