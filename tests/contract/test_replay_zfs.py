@@ -119,7 +119,6 @@ ZFS_15 = ZFS.on(
         "278": [busy("/tank/data"), "zfs unmount tank/data", idle],
     },
     excluded={
-        "143-unicode": "a byte that is no text was recorded as a question mark",
         "209-list-j": _JSON,
         "21[0-7]-*": _JSON,
         "219-version-j": _JSON,

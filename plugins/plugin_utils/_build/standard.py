@@ -39,19 +39,23 @@ end
 )
 
 _SHELL = re.compile(
-    r"""shell_path = pkg\.prefixed_path\("(?P<path>[^"\\\n]+)"\)
-shell = assert\(io\.open\("/etc/shells", "r\+"\)\)
-while true do
-line = shell:read\(\)
-if line == nil then break end
-if line == shell_path then
--- the shell path is already in the shell file
-shell:close\(\)
-return
-end
-end
-assert\(shell:write\(shell_path \.\. "\\n"\)\)
-assert\(shell:close\(\)\)"""
+    "\n".join(
+        (
+            r'shell_path = pkg\.prefixed_path\("(?P<path>[^"\\\n]+)"\)',
+            r'shell = assert\(io\.open\("/etc/shells", "r\+"\)\)',
+            "while true do",
+            r"line = shell:read\(\)",
+            "if line == nil then break end",
+            "if line == shell_path then",
+            "-- the shell path is already in the shell file",
+            r"shell:close\(\)",
+            "return",
+            "end",
+            "end",
+            r'assert\(shell:write\(shell_path \.\. "\\n"\)\)',
+            r"assert\(shell:close\(\)\)",
+        )
+    )
 )
 
 _SHELLS = "/etc/shells"
