@@ -35,6 +35,9 @@ MAX_FILE = 8 << 20
 MAX_WRITTEN = 32 << 20
 MAX_SAID = 16 << 10
 
+#: the longest path, without the NUL at its end, and name of a file (PATH_MAX, NAME_MAX in sys/sys/syslimits.h; bytes)
+MAX_PATH, MAX_NAME = 1023, 255
+
 _KINDS = {DIR: "dir", FILE: "reg", LINK: "lnk"}
 _ENOENT, _EEXIST, _EINVAL, _ENOTEMPTY, _EISDIR = 2, 17, 22, 66, 21  # sys/sys/errno.h
 _SET_ID = 0o6000
@@ -51,6 +54,16 @@ def latin(text: str) -> str:
 
 def _path_of(text: str) -> str:
     return text.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+def _check_length(text: str) -> None:
+    """See that a path can be one.
+
+    :param text: its bytes as letters of Latin 1.
+    :raises Refusal: when it, or a name in it, is longer than the system takes.
+    """
+    if len(text) > MAX_PATH or max(map(len, text.split("/"))) > MAX_NAME:
+        raise Refusal("{0} is longer than a path can be".format(plain(_path_of(text))))
 
 
 class Staging:
@@ -108,15 +121,19 @@ class Staging:
     def _place(self, text: str, follow: bool) -> str:
         """A path of the tree, with links among its parents followed, and at its end where ``follow`` says so.
 
-        :raises Refusal: for one that leads out of the tree.
+        :raises Refusal: for one that leads out of the tree, or is longer than any, here or where links lead to.
         """
+        _check_length(text)  # first: the time to follow a path grows with the square of its length
         path = _path_of(text)
         if "\0" in path or ".." in path.split("/"):
             raise Refusal("{0} leads out of the image".format(plain(path)))
         if follow:
-            return self.tree.real(path)
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        return self.tree.resolve("/".join(parts)) if parts else ""
+            path = self.tree.real(path)
+        else:
+            parts = [part for part in path.split("/") if part not in ("", ".")]
+            path = self.tree.resolve("/".join(parts)) if parts else ""
+        _check_length(latin(path))
+        return path
 
     def _mine(self, text: str, follow: bool) -> str:
         """A path that may be changed.
@@ -190,6 +207,9 @@ class Staging:
 
     def _symlink(self, aim: str, text: str) -> Sequence[Any]:
         path = self._mine(text, False)
+        _check_length(aim)
+        if not aim or "\0" in aim:
+            raise Refusal("it wants the link /{0} to lead to {1!r}, which is no path".format(plain(path), plain(aim)))
         if path in self.tree:
             return None, latin("{0}: File exists".format(_path_of(aim))), _EEXIST
         if not self._is(path.rpartition("/")[0], DIR):

@@ -188,6 +188,16 @@ HOSTILE: Dict[str, Tuple[str, str]] = {
     "parent": ("io.open('/usr/local/../../etc/passwd')", "leads out of the image"),
     "parent of root": ("pkg.copy('../../../etc/passwd', '/etc/x')", "leads out of the image"),
     "nul": ("io.open('/etc/x\\0', 'w')", "leads out of the image"),
+    "long path": ("io.open(('a/'):rep(1000000))", "is longer than a path can be"),
+    "long name": ("io.open('/etc/' .. ('x'):rep(256), 'w')", "is longer than a path can be"),
+    "long path by links": (
+        "for n = 1, 9 do pkg.symlink('/usr/local/l' .. n - 1 .. ('/a'):rep(200), '/usr/local/l' .. n) end "
+        "pkg.copy('/etc/shells', '/usr/local/l9/x')",
+        "is longer than a path can be",
+    ),
+    "link to a long path": ("pkg.symlink(('a/'):rep(1000000), '/etc/x')", "is longer than a path can be"),
+    "link to NUL": ("pkg.symlink('a\\0b', '/etc/x')", "which is no path"),
+    "link to nothing": ("pkg.symlink('', '/etc/x')", "which is no path"),
     "link out": ("io.open('/usr/local/etc/out/loader.conf', 'w')", "change /boot/loader.conf, which no script may"),
     "link made for it": (
         "pkg.symlink('/boot', '/usr/local/x') pkg.copy('/etc/shells', '/usr/local/x/nanozfs')",
