@@ -29,10 +29,11 @@ MAX_COMPUTING = 8
 #: what a script sees. Handles of files hold the whole content: they are read at once, and written when they are closed
 BOOT = r"""
 local call, script, args, name, prefix = ...
-local error, getmetatable, load, next, pcall, select, setmetatable, tostring, type =
-  error, getmetatable, load, next, pcall, select, setmetatable, tostring, type
+local error, getmetatable, load, next, pairs, pcall, rawget, select, setmetatable, tostring, type =
+  error, getmetatable, load, next, pairs, pcall, rawget, select, setmetatable, tostring, type
 local find, gmatch, gsub, match, sub = string.find, string.gmatch, string.gsub, string.match, string.sub
-local concat, pack, unpack, tonumber, floor = table.concat, table.pack, table.unpack, tonumber, math.floor
+local concat, pack, sort, unpack, tonumber, floor =
+  table.concat, table.pack, table.sort, table.unpack, tonumber, math.floor
 
 local function text(value)
   if type(value) == "number" then return tostring(value) end
@@ -149,6 +150,26 @@ end
 for number = 1, #gone do _G[gone[number]] = nil end
 string.dump = nil
 math.randomseed(0) -- the same image twice
+-- likewise: Lua itself has another order in each process (luai_makeseed in lstate.c)
+local ranks = {number = 1, string = 2}
+local function before(one, other)
+  local first, second = ranks[type(one)] or 3, ranks[type(other)] or 3
+  if first ~= second then return first < second end
+  return first < 3 and one < other
+end
+_G.pairs = function(value)
+  local step, state, start = pairs(value)
+  if step ~= next then return step, state, start end
+  local keys, places = {}, {}
+  for key in next, state do keys[#keys + 1] = key end
+  sort(keys, before)
+  for place = 1, #keys do places[keys[place]] = place end
+  return function(_, last)
+    local place = last == nil and 0 or places[last]
+    repeat place = place + 1 until keys[place] == nil or rawget(state, keys[place]) ~= nil
+    if keys[place] ~= nil then return keys[place], rawget(state, keys[place]) end
+  end, state, nil
+end
 _G.load = function(chunk, title, _, ...) return load(chunk, title, "t", ...) end
 
 local function say(...)

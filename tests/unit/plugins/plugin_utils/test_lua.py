@@ -174,6 +174,32 @@ def test_calls() -> None:
     assert "usr/local/etc/b" not in staging.tree and "usr/local/etc/a" not in staging.tree
 
 
+@real
+def test_pairs_have_one_order() -> None:
+    """Lua's own is another one in each process, and the same image would not be made twice."""
+    why, staging = run(
+        system(),
+        """
+        local many, words = {[true] = 0, [1.5] = 0, [3] = 0, [1] = 0, [2] = 0}, {}
+        for n = 1, 30 do many["k" .. n % 10 .. n] = n end
+        for key, value in pairs(many) do
+          words[#words + 1] = tostring(key)
+          assert(many[key] == value)
+          many[key], many.k010 = nil, nil
+        end
+        assert(next(many) == nil)
+        print(table.concat(words, " "))
+        for key, value in pairs(setmetatable({}, {__pairs = function() return ipairs({"own"}) end})) do print(value) end
+        local step, state, first = pairs({"x"})
+        assert(step(state, first) == 1 and step(state, 1) == nil and not pcall(pairs, nil))
+        for _ in pairs({}) do error("nothing is in it") end
+        """,
+    )
+    keys = sorted("k{0}{1}".format(n % 10, n) for n in range(1, 31))
+    keys.remove("k010")
+    assert why == "" and staging.messages == [" ".join(["1", "1.5", "2", "3", *keys, "true"]), "own"]
+
+
 HOSTILE: Dict[str, Tuple[str, str]] = {
     "loop": ("while true do end", "not done in 1 seconds"),
     "loop that catches": ("while true do pcall(string.rep, 'x', 1 << 40) end", "not done in 1 seconds"),
