@@ -226,7 +226,7 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
         return Archive(
             path=path,
             package=Package(
-                name=str(values["name"]),
+                name=_word(values["name"]),
                 version=str(values["version"]),
                 origin=str(values.get("origin", "")),
                 licenses=tuple(sorted(str(each) for each in values.get("licenses") or ())),
@@ -242,10 +242,20 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             accounts=_has_accounts(str(values["name"]), values.get("files") or {}),
             libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
             files=_files_of(values.get("files") or {}),
-            prefix=str(values.get("prefix") or "/usr/local"),
+            prefix=_word(values.get("prefix") or "/usr/local"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
+
+
+def _word(value: Any) -> str:
+    """What a script gets to see as bytes.
+
+    :raises ValueError: when it has half of a letter, as JSON may.
+    """
+    text = str(value)
+    text.encode("utf-8", "surrogateescape")
+    return text
 
 
 def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:

@@ -136,6 +136,7 @@ def of(values: Mapping[str, Any]) -> Tuple[Script, ...]:
     Those for shells are written as in an address (``pkg_manifest.c``: url_decode), those in Lua are not.
 
     :raises TypeError: when one is no text.
+    :raises ValueError: when one is a text that has no bytes.
     """
     shell: Mapping[str, Any] = values.get("scripts") or {}
     lua: Mapping[str, Any] = values.get("lua_scripts") or {}
@@ -144,19 +145,23 @@ def of(values: Mapping[str, Any]) -> Tuple[Script, ...]:
         for text in lua.get(kind) or [] if kind != INSTALL else []:
             found.append(Script(kind, True, _text(text)))
         if shell.get(kind):
-            found.append(Script(kind, False, urllib.parse.unquote(_text(shell[kind]))))
+            found.append(Script(kind, False, urllib.parse.unquote(_text(shell[kind]), errors="surrogateescape")))
     return tuple(found)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a script is no text")
+    value.encode("utf-8", "surrogateescape")  # JSON may have half of a letter
     return value
 
 
 def in_ucl(text: str) -> Tuple[Script, ...]:
-    """The kinds of scripts in a manifest in UCL, as far as that can be seen; what they are cannot."""
-    found = re.findall(r"^\s*\"?({0})\"?\s*[=:{{<]".format("|".join(KINDS)), text, re.MULTILINE)
+    """The kinds of scripts in a manifest in UCL, as far as that can be seen; what they are cannot.
+
+    Those in Lua are a list, which UCL writes without a sign before it (``ucl_emitter.c``); all may be on one line.
+    """
+    found = re.findall(r"(?:^|[{{;,])\s*\"?({0})\"?\s*[=:{{<\[\"']".format("|".join(KINDS)), text, re.MULTILINE)
     return tuple(Script(name, False, "") for name in KINDS if name in found)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List
@@ -202,6 +203,40 @@ def test_order_and_encoding() -> None:
     for odd in odds:
         with pytest.raises(TypeError):
             scripts.of(odd)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lua_scripts": {"post-install": ["print('\ud800')"]}},
+        {"scripts": {"install": "echo \ud800"}},
+        {"prefix": "/usr/\ud800"},
+        {"name": "\ud800"},
+    ],
+)
+def test_half_of_a_letter(values: Dict[str, Any]) -> None:
+    """JSON may have one, and no script can be made of it."""
+    with pytest.raises(PackageError, match="no usable"):
+        packages.parse_manifest(json.dumps({**manifest("a"), **values}), "a.pkg", "0")
+
+
+def test_other_bytes_are_another_script() -> None:
+    """Who knows one does not know the other."""
+    one, other = (scripts.of({"scripts": {"install": "rm " + byte}})[0] for byte in ("%FE", "%FF"))
+    assert one.sha256 != other.sha256 and one.shown() == "install, sh: rm ?"
+
+
+@pytest.mark.parametrize(
+    "text, kinds",
+    [
+        ('lua_scripts {\n    post-install [\n        "x",\n    ]\n}\n', ["post-install"]),
+        ('scripts { "install": "x", post-install = "y"; }', ["install", "post-install"]),
+        ("scripts {pre-install <<EOD\nx\nEOD\n}", ["pre-install"]),
+        ('scripts {\n    deinstall = "x";\n    post-deinstall <<EOD\nx\nEOD\n}\ndesc = "to install it";', []),
+    ],
+)
+def test_scripts_in_ucl(text: str, kinds: List[str]) -> None:
+    assert [script.kind for script in scripts.in_ucl(text)] == kinds
 
 
 def test_first_lines_are_harmless() -> None:
