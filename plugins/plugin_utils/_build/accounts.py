@@ -54,7 +54,7 @@ def entries(lines: Iterable[str]) -> Iterator[List[str]]:
 
 
 def _numbers(lines: Iterable[str]) -> Dict[str, int]:
-    return {words[0]: int(words[2]) for words in entries(lines) if len(words) > 2 and words[2].isdigit()}
+    return {words[0]: int(words[2]) for words in entries(lines) if len(words) > 2 and words[2].isdecimal()}
 
 
 @dataclass

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tarfile
 import urllib.parse
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certif
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import (
+    MAX_NUMBER,
     NO_ANSWERS,
     POST,
     PRE,
@@ -420,7 +422,7 @@ def lay(
         for kind, wanted, path in (("user", each.users, MASTER), ("group", each.groups, GROUP)):
             known = accounts.users if kind == "user" else accounts.groups
             for name, line in wanted:
-                if name not in known and _is_line(line, name):
+                if name not in known and _is_line(line, name, kind):
                     _add_account(each, known, kind, name, int(line.split(":")[2]))
                     lines.append((path, _full(line) + "\n"))
                 elif name not in known:
@@ -584,10 +586,16 @@ def _homes(tree: Tree, archive: Archive, work: Work, accounts: Accounts) -> Iter
             tree.put(home.path, node)
 
 
-def _is_line(line: str, name: str) -> bool:
+def _is_line(line: str, name: str, kind: str) -> bool:
     """Whether a line is that of the user or group of this name, and one line."""
     words = line.split(":")
-    return len(words) in (4, 7, 10) and words[0] == name and words[2].isdigit() and line.isprintable()
+    numbers = words[2:4] if kind == "user" else words[2:3]
+    return (
+        len(words) in ((7, 10) if kind == "user" else (4,))
+        and words[0] == name
+        and all(re.fullmatch("[0-9]{1,10}", each) and int(each) < MAX_NUMBER for each in numbers)
+        and line.isprintable()
+    )
 
 
 def _full(line: str) -> str:

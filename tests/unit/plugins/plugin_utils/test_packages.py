@@ -110,12 +110,40 @@ def test_users_without_what_they_need(tmp_path: Path) -> None:
         lay(system(), tmp_path, path)
 
 
-@pytest.mark.parametrize("line", ["toor:*:0:0::0:0::/:/bin/sh", "redis:*:x:5::/:/bin/sh", "redis:*:5:5::\nx:/:/bin/sh"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "toor:*:0:0::0:0::/:/bin/sh",
+        "redis:*:x:5::/:/bin/sh",
+        "redis:*:\u00b2:5::/:/bin/sh",
+        "redis:*:\u0665:5::/:/bin/sh",
+        "redis:*:-5:5::/:/bin/sh",
+        "redis:*:4294967295:5::/:/bin/sh",
+        "redis:*:5:x::/:/bin/sh",
+        "redis:*:5:",
+        "redis:*:5:5::\nx:/:/bin/sh",
+    ],
+)
 def test_lines_that_are_none_of_the_user(tmp_path: Path, line: str) -> None:
     tree = system()
     _archives, said = lay(tree, tmp_path, make(tmp_path, manifest("redis", users={"redis": line})))
     assert said == ["the package redis needs the user redis, which the image does not have"]
     assert tree.get("etc/master.passwd") == system().get("etc/master.passwd")
+
+
+def test_a_number_that_is_none_in_the_image() -> None:
+    tree = system()
+    tree.append("etc/master.passwd", "redis:*:\u00b2:5::0:0::/:/bin/sh\n")
+    accounts = Accounts()
+    accounts.add(tree)
+    assert "redis" not in accounts.users and accounts.users["root"] == 0
+
+
+def test_lines_that_are_none_of_the_group(tmp_path: Path) -> None:
+    tree = system()
+    for line in ("redis:*:5:5::/:/bin/sh", "redis:*:\u00b2:"):
+        _archives, said = lay(tree, tmp_path, make(tmp_path, manifest("redis", groups={"redis": line})))
+        assert said == ["the package redis needs the group redis, which the image does not have"]
 
 
 @pytest.mark.parametrize("place, name", [("All", "a-1.pkg"), ("All/Hashed", "a-1~0123456789.pkg"), (".", "a-1.txz")])
