@@ -220,11 +220,15 @@ def _lines(values: Any) -> Tuple[Tuple[str, str], ...]:
 def parse_manifest(text: str, path: str, sha256: str) -> Archive:
     """What a ``+MANIFEST`` says.
 
+    :param text: bytes that are no UTF-8 are in it as ``surrogateescape`` has them.
     :param path: of the package.
     :raises PackageError: when it cannot be read.
     """
     try:
-        values = json.loads(text)
+        raw = json.loads(text, object_pairs_hook=_once)
+        # Lua scripts are not written as in an address, and may have any bytes; for the rest they are no letters
+        letters = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        values = raw if letters == text else json.loads(letters)
         return Archive(
             path=path,
             package=Package(
@@ -240,7 +244,7 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             needs=tuple(sorted(str(name) for name in values.get("deps") or {})),
             users=_lines(values.get("users")),
             groups=_lines(values.get("groups")),
-            scripts=scripts.of(values),
+            scripts=scripts.of(raw),
             accounts=_has_accounts(str(values["name"]), values.get("files") or {}),
             libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
             files=_files_of(values.get("files") or {}),
@@ -248,6 +252,17 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
+
+
+def _once(pairs: Sequence[Tuple[str, Any]]) -> Dict[str, Any]:
+    """An object of JSON.
+
+    :raises ValueError: when a name is there twice: pkg would not take the one that Python takes.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it says something twice")
+    return found
 
 
 def _word(value: Any) -> str:
@@ -267,7 +282,7 @@ def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
     found: Dict[str, Optional[int]] = {}
     for path, about in values.items():
         perm = about.get("perm") if isinstance(about, Mapping) else None
-        found[urllib.parse.unquote(path)] = int(str(perm), 8) & 0o7777 if perm else None
+        found[urllib.parse.unquote(path, errors="surrogateescape")] = int(str(perm), 8) & 0o7777 if perm else None
     return found
 
 
@@ -289,7 +304,7 @@ def read(supplied: Supplied) -> Archive:
             content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
             if content is None:
                 continue
-            text = _text_of(content, supplied.path).decode("utf-8", "replace")
+            text = _text_of(content, supplied.path).decode("utf-8", "surrogateescape")
             if member.name == COMPACT:
                 compact = text
             elif text.lstrip().startswith("{") or not compact:
@@ -666,7 +681,7 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tupl
                 about = " ({0:04o} {1}:{2})".format(
                     member.mode & 0o7777, member.uname or "root", member.gname or "wheel"
                 )
-                below[path] = "/" + path + (about if member.isdir() else "")
+                below[path] = "/" + printable(path) + (about if member.isdir() else "")
             if not member.name.startswith("+"):
                 _check_member(member, archive)
                 if member.isfile() and member.mode & 0o6000:

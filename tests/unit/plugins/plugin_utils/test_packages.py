@@ -208,6 +208,32 @@ def test_a_manifest_in_ucl(tmp_path: Path) -> None:
     assert len(said) == 2 and "has a manifest in UCL" in said[0] and "was not run (post-install, sh)" in said[1]
 
 
+def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
+    """Names of files, which pkg writes as in an address, and a script in Lua, which it writes as it is."""
+    name, script = "/usr/local/share/caf\udce9", "print('caf\udce9')"
+    values = manifest("a", comment="caf@", files={"/usr/local/share/caf%e9": "-"}, lua_scripts={"pre-install": ["@"]})
+    text = json.dumps(values).replace('"@"', '"{0}"'.format(script)).replace("@", "\udce9")
+    path = packed(
+        tmp_path,
+        "a",
+        ("+MANIFEST", text.encode("utf-8", "surrogateescape"), {}),
+        (name, b"x", {}),
+        ("/var/db/caf\udce9\x1b", b"", {"type": tarfile.DIRTYPE}),
+    )
+    tree = system()
+    (archive,), said = lay(tree, tmp_path, path)
+    assert archive.scripts == (Script("pre-install", True, script),) and name[1:] in tree
+    assert [each for each in said if "/var/db/caf?? (0644 root:wheel)" in each]
+
+
+@pytest.mark.parametrize("text", ['"scripts": {"install": "id"}', '"scripts": {"install": "id", "install": ""}'])
+def test_a_manifest_that_says_something_twice(text: str) -> None:
+    """Libucl keeps both; a script could hide from one of the readers."""
+    whole = json.dumps(manifest("a", scripts={}) if '""' not in text else manifest("a"))
+    with pytest.raises(PackageError, match="it says something twice"):
+        packages.parse_manifest(whole[:-1] + ", " + text + "}", "a.pkg", "0")
+
+
 def test_accounts_of_the_base_system_that_come_with_others(tmp_path: Path) -> None:
     """pkgbase: what belongs to them may come earlier in the alphabet."""
     passwd = b"root::0:0::0:0::/root:/bin/sh\nuucp:*:66:66::0:0::/:/nologin\n"
