@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from importlib.machinery import PathFinder
 from typing import IO, Any, List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
@@ -36,11 +37,12 @@ _ARGUMENTS = "-- args: "
 
 
 def is_there() -> bool:
-    """Whether this machine has a Lua."""
+    """Whether this machine has a Lua of the version that pkg has; older lupas have another one. Nothing is loaded."""
     try:
-        return importlib.util.find_spec("lupa") is not None
+        lupa = importlib.util.find_spec("lupa")
     except ValueError:  # what somebody has put in its place
         return False
+    return lupa is not None and PathFinder.find_spec("lupa.lua54", lupa.submodule_search_locations) is not None
 
 
 def run(script: Script, name: str, prefix: str, staging: Staging, deadline: float = DEADLINE) -> str:

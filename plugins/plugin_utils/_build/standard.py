@@ -17,7 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts impor
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging, latin
 
 #: for everything else
-WANTED = "it needs a Lua: install the Python package lupa where Ansible runs"
+WANTED = "it needs a Lua: install the Python package lupa, with Lua 5.4, where Ansible runs"
 
 _SAMPLE = re.compile(
     r"""(?:-- args: [^\n]*\n)?args = \{\}

@@ -328,6 +328,8 @@ def test_a_lupa_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "lupa" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "lupa has no Lua 5.4: cannot import name 'lua54'" in run(system(), "")[0]
+    monkeypatch.delitem(sys.modules, "lupa", raising=False)
+    assert not lua.is_there(), "so what can be done without one is done"
 
 
 def install(tree: Tree, tmp_path: Path, *paths: str) -> List[str]:
