@@ -135,14 +135,17 @@ def of(values: Mapping[str, Any]) -> Tuple[Script, ...]:
 
     Those for shells are written as in an address (``pkg_manifest.c``: url_decode), those in Lua are not.
 
-    :raises TypeError: when one is no text.
+    :raises TypeError: when one is no text, or those in Lua are no list.
     :raises ValueError: when one is a text that has no bytes.
     """
     shell: Mapping[str, Any] = values.get("scripts") or {}
     lua: Mapping[str, Any] = values.get("lua_scripts") or {}
     found: List[Script] = []
     for kind in KINDS:
-        for text in lua.get(kind) or [] if kind != INSTALL else []:
+        texts = lua.get(kind) or [] if kind != INSTALL else []
+        if not isinstance(texts, list):  # each letter of a text would be one
+            raise TypeError("scripts in Lua are no list")
+        for text in texts:
             found.append(Script(kind, True, _text(text)))
         if shell.get(kind):
             found.append(Script(kind, False, urllib.parse.unquote(_text(shell[kind]), errors="surrogateescape")))

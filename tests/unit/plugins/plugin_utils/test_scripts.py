@@ -199,7 +199,12 @@ def test_order_and_encoding() -> None:
         Script("post-install", False, "a\nb ${f%/*}"),
     )
     assert scripts.of({}) == ()
-    odds: List[Dict[str, Any]] = [{"scripts": {"install": 5}}, {"lua_scripts": {"pre-install": [{}]}}]
+    odds: List[Dict[str, Any]] = [
+        {"scripts": {"install": 5}},
+        {"lua_scripts": {"pre-install": [{}]}},
+        {"lua_scripts": {"pre-install": ";;"}},
+        {"lua_scripts": {"post-install": {"return": 1}}},
+    ]
     for odd in odds:
         with pytest.raises(TypeError):
             scripts.of(odd)
