@@ -79,7 +79,7 @@ def run(script: Script, name: str, prefix: str, staging: Staging, deadline: floa
         try:
             why = _answer(process.stdin, process.stdout, request, staging)
         except (OSError, ValueError, RecursionError):  # it is gone, or says what is no JSON
-            why = "it ended before it was done, as one does that wants too much memory"
+            why = "it ended before it was done, as one does that computes too long or wants too much memory"
         finally:
             timer.cancel()
             process.kill()

@@ -318,6 +318,8 @@ def test_the_process_has_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         child.write_text(code)
         monkeypatch.setattr(lua, "CHILD", str(child))
         assert "ended before it was done" in run(system(), "")[0]
+    child.write_text("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)")  # before the deadline (MAX_COMPUTING)
+    assert "computes too long" in run(system(), "")[0]
     child.write_text('print(\'["other"]\', flush=True); input(); input(); print(\'["failed", "x"]\')')
     assert run(system(), "")[0] == "it calls other, which is nothing"
 
