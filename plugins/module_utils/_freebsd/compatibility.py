@@ -109,5 +109,7 @@ def upgradable(features: Features) -> Tuple[str, ...]:
 
     :raises FleetError: when a set of the pool's cannot be read.
     """
+    if not features.disabled:
+        return ()
     may = allowed(features.compatibility)
     return tuple(each for each in features.disabled if may is None or each in may)

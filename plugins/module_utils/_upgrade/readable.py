@@ -54,11 +54,13 @@ def warnings(pool: str, features: Features, known: Sequence[System]) -> List[str
     :param known: all systems but the one that runs, which has the pool open.
     """
     found = []
+    later: Sequence[str] = ()
     try:
-        later: Sequence[str] = upgradable(features)
+        # what the sets of the pool say does not matter where everybody knows all that there is
+        if any(missing_features(system.features, features.disabled) for system in known):
+            later = upgradable(features)
     except FleetError as error:
         found.append("what `zpool upgrade {0}` would do cannot be told: {1}".format(pool, error.what))
-        later = ()
     for system in known:
         for names, words in (
             (features.active, "{0} cannot open the pool {1}: its ZFS does not know {2}, which the pool uses"),

@@ -97,6 +97,14 @@ class TestWarnings:
         (words,) = readable.warnings("tank", LIMITED._replace(compatibility="off"), self.OTHERS)
         assert words.startswith("`zpool upgrade tank` would lock nz-a (web-1.0) out") and "blake3" in words
 
+    def test_no_set_is_read_where_it_does_not_matter(self, sets: Any) -> None:
+        """As on a host whose pool has all that its ZFS knows, or whose slices are of one release."""
+        gone = {"compatibility": "gone"}
+        assert readable.warnings("tank", OLD._replace(**gone), self.OTHERS) == []
+        same = readable.systems({"nz-a": content("2.0", KNOWN_15)})[0]
+        assert readable.warnings("tank", LIMITED._replace(**gone), same) == []
+        assert compatibility.upgradable(OLD._replace(**gone)) == ()
+
     def test_a_set_that_is_not_there(self, sets: Any) -> None:
         (words,) = readable.warnings("tank", LIMITED._replace(compatibility="gone"), self.OTHERS)
         assert words.startswith("what `zpool upgrade tank` would do cannot be told")
