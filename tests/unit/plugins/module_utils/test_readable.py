@@ -99,11 +99,10 @@ class TestWarnings:
 
     def test_no_set_is_read_where_it_does_not_matter(self, sets: Any) -> None:
         """As on a host whose pool has all that its ZFS knows, or whose slices are of one release."""
-        gone = {"compatibility": "gone"}
-        assert readable.warnings("tank", OLD._replace(**gone), self.OTHERS) == []
+        assert readable.warnings("tank", OLD._replace(compatibility="gone"), self.OTHERS) == []
         same = readable.systems({"nz-a": content("2.0", KNOWN_15)})[0]
-        assert readable.warnings("tank", LIMITED._replace(**gone), same) == []
-        assert compatibility.upgradable(OLD._replace(**gone)) == ()
+        assert readable.warnings("tank", LIMITED._replace(compatibility="gone"), same) == []
+        assert compatibility.upgradable(OLD._replace(compatibility="gone")) == ()
 
     def test_a_set_that_is_not_there(self, sets: Any) -> None:
         (words,) = readable.warnings("tank", LIMITED._replace(compatibility="gone"), self.OTHERS)
