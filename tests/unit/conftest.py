@@ -177,15 +177,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 @pytest.fixture
-def release() -> str:
+def model_release() -> str:
     """The release of FreeBSD that the model machine runs; tests can be parametrized with others."""
     return FIRST_RELEASE
 
 
 @pytest.fixture
-def machine(tmp_path: Any, release: str) -> Machine:
+def machine(tmp_path: Any, model_release: str) -> Machine:
     """A model machine without disks."""
-    return Machine.create(str(tmp_path / "machine"), release=release)
+    return Machine.create(str(tmp_path / "machine"), release=model_release)
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ class TestMenu:
         assert lost.ran[-1] == ("shutdown", "-p", "now")
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("model_release", RELEASES)
 class TestPool:
     def test_no_disk(self, agent: AgentHost) -> None:
         agent.lose_pool("ada1", "ada2", "ada3")

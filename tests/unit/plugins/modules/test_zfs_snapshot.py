@@ -14,7 +14,10 @@ from ansible_collections.nanozfs.fleet.tests.model import pools
 from ansible_collections.nanozfs.fleet.tests.model.releases import RELEASES
 from ansible_collections.nanozfs.fleet.tests.unit.harness import MIB, ModuleHost
 
-pytestmark = pytest.mark.parametrize("release", RELEASES)
+pytestmark = [
+    pytest.mark.usefixtures("model_release"),  # also where no model is asked for: that makes it an argument
+    pytest.mark.parametrize("model_release", RELEASES),
+]
 
 ROOT = "tank/nanozfs"
 DAY = 86400
