@@ -31,6 +31,7 @@ HOSTS = ("web-2", "web-3")
 
 #: what the user puts into the example's files, by variable
 MINE: Dict[str, Any] = {
+    "image_arch": "amd64",  # which is told from the programs of real sets
     "image_size": 24 * MIB,
     "image_sources": [paths.WORLD, "shell"],
     "image_output": "/root/images",
