@@ -49,7 +49,7 @@ DIFFERENT: Dict[str, str] = {
     "deploy_pool_vdevs": "the disks of the guest",
     "deploy_reboot_timeout": "time: the lab is quick, emulation is slow",
     "image_abi": "what the test has of FreeBSD",
-    "image_arch": "what the lab has of FreeBSD has no program of it, from which that is told",
+    "image_arch": "what the test has of FreeBSD",
     "image_boot0": "the guest has a serial console only",
     "image_deltas": "time",
     "image_output": "where the test serves images from",

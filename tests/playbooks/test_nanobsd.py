@@ -52,6 +52,7 @@ class Site:
             "image_name": "web",
             "image_version": "1.0",
             "image_seq": 10,
+            "image_arch": "amd64",  # the stand-in has no program that tells it
             "image_size": 8 << 20,
             "image_source": self.path("src"),
             "image_obj": self.path("obj"),

@@ -184,7 +184,7 @@ def test_several_repositories(site: Site) -> None:
 def test_scripts(site: Site) -> None:
     """What a package does in Lua is in the image; what nobody runs is said with its digest, or refused."""
     shell = "chmod 700 /var/log/nginx\n"
-    write = "io.open('/usr/local/etc/nginx.conf', 'w'):write('worker_processes 1;')"
+    write = "io.open('/usr/local/nginx.conf', 'w'):write('worker_processes 1;')"
     scripts: Dict[str, Any] = {"scripts": {"post-install": shell}, "lua_scripts": {"post-install": [write]}}
     site.made.add("nginx", version="2.0", origin="www/nginx", old="nginx", **scripts, **DEPS)
     site.publish()
@@ -198,6 +198,6 @@ def test_scripts(site: Site) -> None:
     with lzma.open(pack) as file:
         content = file.read()
     image = Ufs(lambda offset, length: content[offset : offset + length])
-    assert image.read("etc/local/nginx.conf") == b"worker_processes 1;"
+    assert image.read("usr/local/nginx.conf") == b"worker_processes 1;"
     done = site.play()
     assert done.returncode == 0 and "changed=0" in done.stdout and digest in said(done), said(done)
