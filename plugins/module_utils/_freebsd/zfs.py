@@ -315,10 +315,11 @@ class Zfs:
             if found is not None:
                 return rows, found
         found = {}
-        for row in rows:
-            argv = ["zfs", "get", "-H", "-o", "value", keys[0], row[0]]
-            if not is_missing(self.runner.query(argv)):
-                found.update(self.table([], keys, [row[0]], row[0]))
+        for name in (row[0] for row in rows):
+            alone = self._at_once([], keys, [name], name)
+            if alone is None and not is_missing(self.runner.query(["zfs", "list", "-H", "-o", "name", name])):
+                alone = self.table([], keys, [name], name)
+            found.update(alone or {})
         return [row for row in rows if (row[0], keys[0]) in found], found
 
     def _at_once(
