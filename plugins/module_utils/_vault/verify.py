@@ -205,11 +205,20 @@ class Verifier:
         for name in self.due(names):
             if execute.stopped() or self._steady() > until:
                 break
-            state = self._vault.places.host_state(name)
-            known = self._vault.known(self._fleet.hosts[name])
-            write_known(state, replace(known, looked=int(self._vault.now())))
-            outcomes += self.run([name], Look(), says)
+            if self._noted(self._fleet.hosts[name]):
+                outcomes += self.run([name], Look(), says)
         return outcomes
+
+    def _noted(self, host: Host) -> bool:
+        """Write down that a host is being looked at; whether that could be.
+
+        Under its lock: a pull that somebody has begun writes down how it went, and must not find what was known before.
+        """
+        with locked(self._vault.host_lock(host)) as free:
+            if free:
+                state = self._vault.places.host_state(host.name)
+                write_known(state, replace(self._vault.known(host), looked=int(self._vault.now())))
+            return free
 
     def _guarded(self, host: Host, look: Look) -> Outcome:
         """One host; whatever goes wrong with it is not the end of the others. It is neither pulled meanwhile."""

@@ -711,6 +711,14 @@ def test_a_fleet_that_was_never_looked_into_holds_up_no_pull(pair: Pair, monkeyp
     assert night.looked[4:] == ["web-5", "web-6", "web-7"], "the others have their turn, and nobody twice"
 
 
+def test_a_host_that_is_being_pulled_is_left_to_that(night: Night) -> None:
+    """What the pull writes down at its end is not lost, and the look is not done for the day."""
+    vault = night.pair.vault
+    with state.locked(vault.host_lock(vault.fleet.hosts["web-1"])) as free:
+        assert free and night.passes() == (0, 0) and night.known().looked is None
+    assert night.passes(days=0.01) == (1, 0)
+
+
 def test_a_clock_that_was_wrong_holds_up_nothing(night: Night) -> None:
     night.keep(verified={"at": int(night.machine.now) + 900 * DAY}, looked=int(night.machine.now) + 900 * DAY)
     assert night.passes() == (1, 0)
