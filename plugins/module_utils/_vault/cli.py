@@ -30,6 +30,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     root,
     send,
     sets,
+    whole,
     zfssend,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import DIRVISH, RSNAPSHOT, SEND, Fleet, load
@@ -153,6 +154,7 @@ def _bounded(options: argparse.Namespace) -> Look:
 
 def _machine(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
     look, machines, name = _bounded(options), machine.Machines(vault), options.host
+    judge = whole.Judge(vault, machines)
     wish = machine.Wish(options.set, options.memory, options.cpus, options.accel, options.seconds, options.boot)
     if options.action == "keep":
         machines.keep(name)
@@ -160,7 +162,7 @@ def _machine(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
         vault.see([name], "no set was changed")
         machines.stop(name)
     elif options.action == "end":
-        outcome = machines.end(name, machine.wanted(sys.stdin.read()), look)
+        outcome = judge.end(name, whole.wanted(sys.stdin.read()), look)
         _say(out, outcome.line)
         return FINE if outcome.result == OK else SOME_FAILED
     else:
@@ -169,7 +171,7 @@ def _machine(vault: Vault, options: argparse.Namespace, out: TextIO) -> int:
             "make": lambda: machines.plan(name, wish, make=True),
             "start": lambda: machines.start(name, wish),
             "status": lambda: machines.status(name),
-            "ask": lambda: machines.ask(name, look),
+            "ask": lambda: judge.ask(name, look),
         }[options.action]()
         _say(out, json.dumps(said, sort_keys=True))
     return FINE

@@ -5,9 +5,9 @@
 """A virtual machine on the backup host, in which a whole host comes back from its backup.
 
 The controller restores it there as it would to bare metal; this is what the backup host does for that: it makes the
-machine, boots it from a medium of the fleet, says how it is reached, compares files of the restored host with the set
-that they are from, and takes the machine away. The machine runs as ``nobody``, with files that were opened for it, in a
-network that leads nowhere (:mod:`qemu`).
+machine, boots it from a medium of the fleet, says how it is reached, and takes the machine away; ``whole.py`` judges
+what came back. The machine runs as ``nobody``, with files that were opened for it, in a network that leads nowhere
+(:mod:`qemu`).
 
 A process of its own looks after each machine (``keep``). It ends with the machine, and the machine with it: when its
 time is over, when the reserve of the backup host would be touched, or when somebody asks for it. What one that was
@@ -17,7 +17,6 @@ killed has left is taken away by the next run of the program.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import re
@@ -27,41 +26,31 @@ import socket
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests
-from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.records import HOST
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import ENVIRONMENT
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import (
     Description,
-    packed,
     parse,
-    unpacked,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, printable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import (
     execute,
     qemu,
     root,
-    sample,
     send,
     sets,
-    verify,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.config import Host
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.gate import digests_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import Outcome, Vault, told
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.run import Vault
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import (
-    FAILED,
-    OK,
     locked,
     read_json,
     write_json,
-    write_known,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.when import DAY
 
 #: before the name of a host: a folder below the root of all sets, with the disks of its machine
 FOLDER = ".machine-"
@@ -105,22 +94,12 @@ GRACE = 30
 #: and to begin: a Python on a machine that has much else to do
 COMING = 60
 
-#: How many files of a sample may be gone whatever it has: what is cleared at a start (cleanvar and cleartmp of rc.d),
-#: and what newsyslog(8) has turned over
-SOME_GONE = 2
-
-#: bytes of what the restored host says of its files, of which it is asked for 2000 at most
-MOST_SAID = 4 << 20
-
 #: bytes of a file of settings in a set
 _MOST = 1 << 20
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-_SAFE = "nothing was verified, and no set was changed"
-
-#: later than anything
-_NEVER = 1 << 70
+SAFE = "nothing was verified, and no set was changed"
 
 
 class Spec(NamedTuple):
@@ -169,9 +148,9 @@ def check(wish: Wish) -> None:
         ("--boot", wish.boot, 10, MOST_SECONDS),
     ):
         if not least <= value <= most:
-            raise Refused("{0} is {1}, and must be between {2} and {3}".format(name, value, least, most), safe=_SAFE)
+            raise Refused("{0} is {1}, and must be between {2} and {3}".format(name, value, least, most), safe=SAFE)
     if wish.accel not in qemu.ACCELERATORS:
-        raise Refused("{0!r} is none of {1}".format(wish.accel, ", ".join(qemu.ACCELERATORS)), safe=_SAFE)
+        raise Refused("{0!r} is none of {1}".format(wish.accel, ", ".join(qemu.ACCELERATORS)), safe=SAFE)
 
 
 def _text_in(tree: str, folder: bytes, name: bytes) -> str:
@@ -209,7 +188,7 @@ def spec_of(host: Host, chosen: sets.Set) -> Spec:
     if arch not in ("", "amd64"):
         raise Refused(
             "{0} is {1}, and only amd64 comes up in a machine here".format(host.name, printable(arch)[:20]),
-            safe=_SAFE,
+            safe=SAFE,
             todo="verify a sample of its files, which needs no machine",
         )
     settings: Dict[str, str] = {}
@@ -249,8 +228,12 @@ class Machines:
         self._sleep = sleep
         self._clock = clock
 
-    def _host(self, name: str) -> Host:
-        self._vault.see([name], _SAFE)
+    def host(self, name: str) -> Host:
+        """A host of this backup host.
+
+        :raises Refused: for any other.
+        """
+        self._vault.see([name], SAFE)
         return self._fleet.hosts[name]
 
     def folder(self, name: str) -> str:
@@ -261,7 +244,7 @@ class Machines:
         """The lock of who looks after a machine."""
         return self._places.lock("machine-" + name)
 
-    def _state(self, name: str) -> Dict[str, Any]:
+    def state(self, name: str) -> Dict[str, Any]:
         """What is known of a machine."""
         try:
             said = read_json(self._places.machine(name))
@@ -286,7 +269,7 @@ class Machines:
         if found is None:
             raise Refused(
                 "{0} is not installed on this backup host".format(qemu.PROGRAM),
-                safe=_SAFE,
+                safe=SAFE,
                 todo="install it: on Debian the package qemu-system-x86, on FreeBSD qemu",
             )
         return found
@@ -298,7 +281,7 @@ class Machines:
         :raises FleetError: when there can be none.
         """
         check(wish)
-        host = self._host(name)
+        host = self.host(name)
         version = self._version()
         if self._is_kept(name):
             raise Refused(
@@ -312,7 +295,7 @@ class Machines:
         if make:
             self._make(name, spec.need, self._clock() + wish.seconds)
         else:
-            root.room_for(self._fleet, spec.need, _SAFE)
+            root.room_for(self._fleet, spec.need, SAFE)
         described = spec.described
         return {
             "set": chosen.pull.id,
@@ -353,27 +336,20 @@ class Machines:
                     self.clear(name)
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(self._places.machine(name))
-                    root.room_for(self._fleet, need, _SAFE)
+                    root.room_for(self._fleet, need, SAFE)
                     os.mkdir(self.folder(name), mode=0o700)
                     return
             if self._clock() > until:
                 raise Refused(
                     "the virtual machine of {0} is still there, and there is one at a time".format(others[0]),
-                    safe=_SAFE,
+                    safe=SAFE,
                     todo="wait for its end, or end it there: nanozfs-backup machine stop {0}".format(others[0]),
                 )
             self._sleep(TURN)
 
     def _others(self, name: str) -> List[str]:
         """The hosts whose machines are there, or are about to be."""
-        found = []
-        for other in sorted(self._fleet.hosts):
-            with contextlib.suppress(OSError):
-                age = self._vault.now() - os.lstat(self.folder(other)).st_mtime
-                coming = self._is_coming(other) or (age < BRINGING and not self._state(other))
-                if other != name and (coming or self._is_kept(other)):
-                    found.append(other)
-        return found
+        return [each for each in sorted(self._fleet.hosts) if each != name and self._is_there(each)]
 
     def start(self, name: str, wish: Wish) -> Dict[str, Any]:
         """Boot a machine whose medium is there, and wait until it can be logged in to.
@@ -382,7 +358,7 @@ class Machines:
         :raises FleetError: when it does not come up; nothing is left of it then.
         """
         check(wish)
-        host, began = self._host(name), self._vault.now()
+        host, began = self.host(name), self._vault.now()
         chosen = send.choose(self._fleet, name, wish.set)
         with self._vault.reading(chosen):
             spec = spec_of(host, chosen)
@@ -390,7 +366,7 @@ class Machines:
         if self._is_kept(name) or not os.path.isfile(medium):
             raise Refused(
                 "there is a machine already, or no medium at {0}".format(medium),
-                safe=_SAFE,
+                safe=SAFE,
                 todo="have backup_verify.yml do it, which brings the medium",
             )
         port = free_port()
@@ -428,7 +404,7 @@ class Machines:
             keys = [
                 line.split()[1:3] for line in out.splitlines() if not line.startswith("#") and len(line.split()) > 2
             ]
-            state, now = self._state(name), self._vault.now()
+            state, now = self.state(name), self._vault.now()
             if keys and not state.get("ended") and now - begun >= SETTLED:
                 return " ".join(keys[0])
             if state.get("ended") or now > until:
@@ -437,7 +413,7 @@ class Machines:
                     "the virtual machine did not come up: {0}. Its console: {1}".format(
                         printable(str(why)), "; ".join(self.console(name)) or "nothing"
                     ),
-                    safe=_SAFE,
+                    safe=SAFE,
                     todo="all of its console is in {0}; a machine that is slow needs more time "
                     "(backup_machine_boot_timeout)".format(self._places.console(name)),
                 )
@@ -454,8 +430,8 @@ class Machines:
 
     def status(self, name: str) -> Dict[str, Any]:
         """How a machine is."""
-        self._host(name)
-        state = self._state(name)
+        self.host(name)
+        state = self.state(name)
         found = {key: state.get(key) for key in ("set", "began", "seconds", "port", "ended", "why")}
         return dict(found, running=self._is_kept(name), console=self.console(name))
 
@@ -468,7 +444,7 @@ class Machines:
         for _turn in range(GRACE * 4):
             if not self._is_kept(name):
                 break
-            keeper = self._state(name).get("keeper")
+            keeper = self.state(name).get("keeper")
             if isinstance(keeper, int) and keeper > 1 and keeper != asked and self._is_keeper(keeper, name):
                 asked = keeper
                 with contextlib.suppress(ProcessLookupError):
@@ -478,7 +454,7 @@ class Machines:
             raise FleetError(
                 "who looks after the virtual machine of {0} does not end".format(name),
                 safe="no set was changed",
-                todo="see that process: {0}".format(self._state(name).get("keeper")),
+                todo="see that process: {0}".format(self.state(name).get("keeper")),
             )
         self.clear(name)
 
@@ -508,17 +484,22 @@ class Machines:
         except OSError:
             return
         for name in filter(None, found):
-            try:
-                age = self._vault.now() - os.lstat(self.folder(name)).st_mtime
-            except OSError:
-                continue
-            # a medium that is being brought belongs to a machine that is yet to be started
-            if not self._is_coming(name) and (self._state(name) or age > BRINGING) and not self._is_kept(name):
+            if not self._is_there(name):
                 self.clear(name)
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a machine is there, or about to be."""
+        try:
+            age = self._vault.now() - os.lstat(self.folder(name)).st_mtime
+        except OSError:
+            return False
+        # a medium that is being brought belongs to a machine that is yet to be started
+        brought = age < BRINGING and not self.state(name)
+        return brought or self._is_coming(name) or self._is_kept(name)
 
     def _is_coming(self, name: str) -> bool:
         """Whether a machine was started a moment ago, and who looks after it is about to do so."""
-        state = self._state(name)
+        state = self.state(name)
         began = state.get("began")
         if not isinstance(began, int) or "keeper" in state:
             return False
@@ -531,7 +512,7 @@ class Machines:
 
         :param argv: the command, from the descriptors of its disks and of its console; QEMU's by default.
         """
-        self._host(name)
+        self.host(name)
         for _turn in range(20):  # who only looks whether it is kept has the lock for a moment
             with locked(self._lock(name)) as free:
                 if free:
@@ -540,7 +521,7 @@ class Machines:
         return "somebody else looks after it"
 
     def _to_its_end(self, name: str, argv: Optional[Callable[[Sequence[int], int], List[str]]]) -> str:
-        state = dict(self._state(name), keeper=os.getpid())
+        state = dict(self.state(name), keeper=os.getpid())
         write_json(self._places.machine(name), state)
         why = ""
         try:
@@ -623,163 +604,10 @@ class Machines:
         if self._clock() > until:
             return "its time was over (backup_machine_timeout)"
         try:
-            root.room_for(self._fleet, 0, _SAFE)
+            root.room_for(self._fleet, 0, SAFE)
         except Refused as error:
             return "it took too much room: {0}".format(error.what)
         return ""
-
-    # judging what came back
-
-    def ask(self, name: str, look: verify.Look) -> Dict[str, Any]:
-        """Which files the restored host is to tell of.
-
-        :raises FleetError: when the set is gone.
-        """
-        self._host(name)
-        with self._drawn(name, sample.seed_of(look.seed), look) as (_chosen, drawn, seed):
-            return {"seed": seed, "packed": packed(verify.asked(drawn.members, look))}
-
-    @contextlib.contextmanager
-    def _drawn(self, name: str, seed: str, look: verify.Look) -> Iterator[Tuple[sets.Set, sample.Drawn, str]]:
-        chosen = send.choose(self._fleet, name, str(self._state(name).get("set")))
-        with self._vault.reading(chosen):
-            most = min(digests.MOST, verify.DRAWN * look.files + verify.DRAWN)
-            yield chosen, sample.draw(chosen.path, seed, most), seed
-
-    def end(self, name: str, said: Mapping[str, Any], look: verify.Look) -> Outcome:
-        """Take the machine away, and keep how it went.
-
-        :param said: by the controller: ``restored`` (the host was put in place there), ``failed`` (what has failed
-            after all), ``silent`` (why the restored host could not be asked), ``checks`` (how much of it was tried),
-            ``problems`` (what it is not), and with ``seed`` what it says of its files (``packed``).
-        :raises FleetError: when nothing was verified.
-        """
-        host, state = self._host(name), self._state(name)
-        failed = printable(" ".join(str(said.get("failed") or "").split()))[:500]
-        console = "; ".join(self.console(name)) if failed and state else ""  # or it would be that of an earlier one
-        took = int(self._vault.now()) - int(state.get("began") or 0)
-        ended = printable(str(state.get("why") or ""))
-        self.stop(name)
-        if said.get("restored") and not failed and not said.get("packed"):
-            silent = printable(" ".join(str(said.get("silent") or "").split()))[:500]
-            failed = "it was not to be asked after it came back: {0}".format(silent or "it does not answer")
-            console = "; ".join(self.console(name)) if state else ""
-        if failed and ended:
-            failed = "{0} ({1})".format(ended, failed)  # what the controller says of it is that it is silent
-        if failed and not said.get("restored"):
-            raise FleetError(
-                "the host could not be restored in a virtual machine: {0}{1}".format(
-                    failed, "; its console: " + console if console else ""
-                ),
-                safe=_SAFE,
-                todo="all of its console is in {0}".format(self._places.console(name))
-                if state
-                else "see that it is there",
-            )
-        wrong: List[verify.Wrong] = []
-        files = size = changed = gone = unread = 0
-        chosen = send.choose(self._fleet, name, str(state.get("set")))
-        if failed:
-            words = "it did not come up as itself: {0}; its console: {1}".format(failed, console or "nothing")
-            wrong.append(verify.Wrong("", words[: verify.LONGEST]))
-        else:
-            wrong += [verify.Wrong("", printable(str(each))[:300]) for each in _texts(said.get("problems"))]
-            with self._drawn(name, sample.seed_of(str(said.get("seed") or "")), look) as (chosen, drawn, _seed):
-                wanted = verify.asked(drawn.members, look)
-                rows = digests_of(
-                    {"begun": 0, "files": unpacked(str(said.get("packed") or ""), MOST_SAID)}, wanted
-                ).files
-                for member, row in zip(drawn.members, rows):
-                    if "sha256" in row:
-                        files, size = files + 1, size + member.info.st_size
-                        why = verify.differs(os.path.join(chosen.path, member.path), row, _NEVER)
-                    elif row["kind"] == digests.GONE:
-                        gone, why = gone + 1, ""
-                    elif row.get("large"):
-                        unread, why = unread + 1, ""
-                    else:
-                        why = _not_restored(member, row, int(state.get("began") or 0))
-                        changed += not why
-                    if why:
-                        wrong.append(verify.Wrong(printable("/" + member.path)[: verify.LONGEST], why))
-            if not files:
-                wrong.append(verify.Wrong("", "none of its files is as it was backed up"))
-            elif gone > SOME_GONE and gone * 10 > files + changed + gone:
-                words = "{0} of {1} are not there".format(gone, counted(files + changed + gone, "file"))
-                wrong.append(verify.Wrong("", words))
-            changed += gone
-        found = verify.Verified(
-            name,
-            chosen.pull.id,
-            int(self._vault.now()),
-            FAILED if wrong else OK,
-            str(said.get("seed") or ""),
-            files,
-            size,
-            changed,
-            unread,
-            len(wrong),
-            tuple(wrong[: verify.KEPT]),
-        )
-        known = self._vault.known(host)
-        write_known(self._places.host_state(name), replace(known, machine=found.as_dict()))
-        untold = told(lambda: self._vault.gate(host).verified(verify.for_host(found, HOST)))
-        notes = [*filter(None, (known.broken, untold))]
-        version = printable(str(said.get("version") or ""))[:80]
-        if not failed and str(said.get("checks") or 0) == "0":  # a number may be a text where it comes from a template
-            notes.append("no service, port or command of it was tried, as none is named (upgrade_services and so on)")
-        words = said_of(found, chosen, version, took, notes)
-        outcome = Outcome(name, found.result, words, verified=found.as_dict())
-        self._vault.log(outcome)
-        return outcome
-
-
-def _not_restored(member: sample.Member, row: Mapping[str, Any], began: int) -> str:
-    """Why a file that is not that of the set cannot have changed since the copy came up; empty where it can have.
-
-    What was written there has a time of then. That its clock may be hours from this one is the host's affair
-    (adjkerntz(8)), so a day is let pass.
-
-    :param began: when the machine was started (seconds since the epoch).
-    """
-    if row.get("problem"):
-        return "it cannot be read there: {0}".format(printable(str(row["problem"]))[:200])
-    if digests.same_time(row["mtime"], member.info.st_mtime_ns):
-        return "it has its time, and is something else"
-    return "it has an earlier time than the copy" if row["mtime"] < (began - DAY) * 10**9 else ""
-
-
-def said_of(found: verify.Verified, chosen: sets.Set, version: str, took: int, notes: Sequence[str]) -> str:
-    """How it went, in a line.
-
-    :param version: of the image that the restored host ran.
-    :param took: seconds, from the start of the machine to the end.
-    """
-    looked = (
-        "set {0} in a virtual machine with {1}, {2} restored, {3} compared, {4} changed since it started, {5} s".format(
-            found.set,
-            version or "an image that is not known",
-            root.shown_size(chosen.pull.bytes),
-            counted(found.files, "file"),
-            found.changed,
-            took,
-        )
-    )
-    more = "".join("; " + note for note in notes)
-    if found.result == OK:
-        return "verified as a whole host: it came up as itself and is healthy: {0}{1}".format(looked, more)
-    named = ["{0!r} ({1})".format(each.path[:200], each.why) if each.path else each.why for each in found.names]
-    rest = ", and {0} more".format(found.wrong - verify.NAMED) if found.wrong > verify.NAMED else ""
-    return (
-        "VERIFICATION FAILED, as a whole host: {0}{1}; {2}{3}. Safe now: the host and all sets are as they were. Next: "
-        "see why; the same is to be expected of a restore to bare metal".format(
-            ", ".join(named[: verify.NAMED]), rest, looked, more
-        )
-    )
-
-
-def _texts(value: Any) -> List[str]:
-    return [str(each) for each in value[:50]] if isinstance(value, list) else []
 
 
 def _groups(accel: str) -> List[int]:
@@ -789,7 +617,7 @@ def _groups(accel: str) -> List[int]:
     try:
         return [os.stat("/dev/kvm").st_gid]
     except OSError:
-        raise FleetError("there is no /dev/kvm on this backup host", safe=_SAFE, todo="use backup_machine_accel: tcg")
+        raise FleetError("there is no /dev/kvm on this backup host", safe=SAFE, todo="use backup_machine_accel: tcg")
 
 
 def _begin(argv: Sequence[str]) -> None:
@@ -836,17 +664,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((send.HERE, 0))
         return int(probe.getsockname()[1])
-
-
-def wanted(text: str) -> Mapping[str, Any]:
-    """What the controller says at the end.
-
-    :raises Refused: when it makes no sense.
-    """
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, Mapping):
-        raise Refused("what was said of the machine makes no sense", safe=_SAFE)
-    return said

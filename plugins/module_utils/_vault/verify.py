@@ -119,6 +119,18 @@ class Verified:
         return dict(asdict(self), v=1, names=[each._asdict() for each in self.names])
 
 
+def most_drawn(look: Look) -> int:
+    """How many files are drawn for a look, as some will have changed."""
+    return min(digests.MOST, DRAWN * look.files + DRAWN)
+
+
+def first_wrong(found: Verified) -> str:
+    """The first things that are wrong, for a message."""
+    named = ["{0!r} ({1})".format(each.path[:200], each.why) if each.path else each.why for each in found.names]
+    rest = ", and {0} more".format(found.wrong - NAMED) if found.wrong > NAMED else ""
+    return ", ".join(named[:NAMED]) + rest
+
+
 def said(found: Verified, notes: Sequence[str], method: str = RSNAPSHOT) -> str:
     """It in a line.
 
@@ -132,15 +144,13 @@ def said(found: Verified, notes: Sequence[str], method: str = RSNAPSHOT) -> str:
     looked += ", {0} unread".format(found.unread) if found.unread else ""
     if found.result == OK:
         return "verified: {0}{1}".format(looked, more)
-    named = ["{0!r} ({1})".format(each.path[:200], each.why) if each.path else each.why for each in found.names]
-    rest = ", and {0} more".format(found.wrong - NAMED) if found.wrong > NAMED else ""
     anew = "remove the files from the newest set"
     if method == SEND:  # in which nothing can be removed
         anew = "on the host, destroy the bookmarks of their datasets (`zfs list -t bookmark`)"
     return (
-        "VERIFICATION FAILED: not what the host had: {0}{1}; {2}. Safe now: no set was changed, and older ones may "
-        "share these files. Next: see what is wrong with the disks here; {4}, so that the next pull fetches them anew, "
-        "and verify that{3}".format(", ".join(named[:NAMED]), rest, looked, more, anew)
+        "VERIFICATION FAILED: not what the host had: {0}; {1}. Safe now: no set was changed, and older ones may "
+        "share these files. Next: see what is wrong with the disks here; {2}, so that the next pull fetches them anew, "
+        "and verify that{3}".format(first_wrong(found), looked, anew, more)
     )
 
 
@@ -252,7 +262,7 @@ class Verifier:
                 todo="see `nanozfs-backup status`; a set that is partial is no good one",
             )
         with self._vault.reading(chosen):
-            drawn = sample.draw(chosen.path, look.seed, min(digests.MOST, DRAWN * look.files + DRAWN))
+            drawn = sample.draw(chosen.path, look.seed, most_drawn(look))
             if look.check:
                 words = "would restore and compare {0} of set {1}, {2} at most, seed {3}"
                 number = counted(min(look.files, len(drawn.members)), "file")

@@ -23,7 +23,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import digests
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._restore.description import packed, unpacked
-from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import machine, qemu, send, state
+from ansible_collections.nanozfs.fleet.plugins.module_utils._vault import machine, qemu, send, state, whole
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.machine import Machines, Wish
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.state import FAILED, OK
 from ansible_collections.nanozfs.fleet.plugins.module_utils._vault.verify import Look
@@ -253,7 +253,7 @@ class Room:
         self.keepers.append(threading.Thread(target=self.machines.keep, args=(argv[-1], command)))
         self.keepers[-1].start()
         until = time.monotonic() + 10
-        while not self.machines._state("web-1").get("keeper") and time.monotonic() < until:
+        while not self.machines.state("web-1").get("keeper") and time.monotonic() < until:
             time.sleep(0.01)
 
     def command(self, disks: Sequence[int], console: int) -> List[str]:
@@ -263,6 +263,10 @@ class Room:
     @property
     def machines(self) -> Machines:
         return Machines(self.pair.vault, self.begin, self.run, lambda _seconds: None, self.clock)
+
+    @property
+    def judge(self) -> whole.Judge:
+        return whole.Judge(self.pair.vault, self.machines)
 
     @property
     def folder(self) -> str:
@@ -425,7 +429,7 @@ class TestLife:
         room.made()
         room.up_after = 0
         room.machines.start("web-1", Wish(memory=256))
-        argv = room.machines._argv("web-1", room.machines._state("web-1"))([], 0)
+        argv = room.machines._argv("web-1", room.machines.state("web-1"))([], 0)
         assert argv[:3] == ["setpriv", "--pdeathsig", "KILL"] and argv[3] == qemu.PROGRAM
         room._stop("web-1")
         script = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
@@ -597,18 +601,18 @@ class TestJudging:
 
     def said(self, room: Room, top: str, **more: Any) -> Dict[str, Any]:
         """What the controller hands on of a restored host that has its files in a folder."""
-        room.machines._state("web-1")
+        room.machines.state("web-1")
         state.write_json(
             room.machine.places.machine("web-1"),
             {"v": 1, "set": "20261130T220501Z", "began": int(room.machine.now) - 90},
         )
-        asked = room.machines.ask("web-1", self.LOOK)
+        asked = room.judge.ask("web-1", self.LOOK)
         rows = digests.look(top, digests.wanted(json.dumps(unpacked(asked["packed"]))))
         usual = {"restored": True, "problems": [], "packed": packed(rows), "seed": asked["seed"], "version": "1.0"}
         return {**usual, **more}
 
     def test_a_host_that_is_itself_is_verified(self, room: Room) -> None:
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == OK, outcome.says
         assert "it came up as itself and is healthy: set 20261130T220501Z in a virtual machine with 1.0" in outcome.says
         assert "90 s" in outcome.says and "13 files compared" in outcome.says
@@ -618,7 +622,7 @@ class TestJudging:
 
     def test_what_is_not_as_it_should_be_fails_it(self, room: Room) -> None:
         said = self.said(room, room.pair.host, problems=["not running: sshd\x1b[31m"])
-        outcome = room.machines.end("web-1", said, self.LOOK)
+        outcome = room.judge.end("web-1", said, self.LOOK)
         assert (
             outcome.result == FAILED and "VERIFICATION FAILED, as a whole host: not running: sshd?[31m" in outcome.says
         )
@@ -626,18 +630,18 @@ class TestJudging:
 
     def test_a_file_that_is_another_one_fails_it(self, room: Room) -> None:
         room.pair.rot("bulk")
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == FAILED and "'/bulk' (its content is another one)" in outcome.says
 
     def test_another_mode_fails_it(self, room: Room) -> None:
         os.chmod(os.path.join(room.pair.host, "bulk"), 0o777)
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == FAILED and "'/bulk' (its mode is 640, and 777 there)" in outcome.says
 
     def test_files_that_the_host_has_written_to_since_are_counted(self, room: Room) -> None:
         room.pair.write(b"bulk", b"another")
         os.utime(os.path.join(room.pair.host, "bulk"))
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == OK and "1 changed since it started" in outcome.says
 
     @pytest.mark.parametrize(
@@ -648,7 +652,7 @@ class TestJudging:
     ) -> None:
         room.pair.write(b"bulk", b"another")
         os.utime(os.path.join(room.pair.host, "bulk"), (mtime, mtime))
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == FAILED and "'/bulk' (" + why in outcome.says
 
     def test_a_file_that_the_copy_cannot_read_fails_it(self, room: Room) -> None:
@@ -656,7 +660,7 @@ class TestJudging:
         rows = unpacked(said["packed"])
         del rows[0]["sha256"]
         rows[0]["problem"] = "Input/output error"
-        outcome = room.machines.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
+        outcome = room.judge.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
         assert outcome.result == FAILED and "it cannot be read there: Input/output error" in outcome.says
 
     @pytest.mark.parametrize(("gone", "result"), [(2, OK), (3, FAILED)])
@@ -665,13 +669,13 @@ class TestJudging:
         folder = os.path.join(room.pair.host, "var", "db")
         for name in sorted(os.listdir(os.fsencode(folder)))[:gone]:
             os.unlink(os.path.join(os.fsencode(folder), name))
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host), self.LOOK)
         assert outcome.result == result and ("3 of 13 files are not there" in outcome.says) == (result == FAILED)
 
     def test_one_that_cannot_be_asked_after_it_was_restored_fails(self, room: Room) -> None:
         """What is unreachable is no failure of a task in which that is ignored, and nothing was said of it."""
         said = self.said(room, room.pair.host, packed="", silent="ssh: Connection timed out\x1b[31m")
-        outcome = room.machines.end("web-1", said, self.LOOK)
+        outcome = room.judge.end("web-1", said, self.LOOK)
         assert outcome.result == FAILED and "it was not to be asked after it came back: ssh: Conn" in outcome.says
         known = room.pair.vault.known(room.machine.fleet.hosts["web-1"])
         assert known.machine is not None and known.machine["result"] == FAILED
@@ -679,20 +683,20 @@ class TestJudging:
 
     @pytest.mark.parametrize("checks", [0, "0", 2])
     def test_that_nothing_of_it_was_tried_is_said(self, room: Room, checks: int) -> None:
-        outcome = room.machines.end("web-1", self.said(room, room.pair.host, checks=checks), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, room.pair.host, checks=checks), self.LOOK)
         assert outcome.result == OK
         assert ("no service, port or command of it was tried" in outcome.says) == (checks != 2)
 
     def test_a_host_with_none_of_its_files_fails(self, room: Room, tmp_path: Any) -> None:
         (tmp_path / "empty").mkdir()
-        outcome = room.machines.end("web-1", self.said(room, str(tmp_path / "empty")), self.LOOK)
+        outcome = room.judge.end("web-1", self.said(room, str(tmp_path / "empty")), self.LOOK)
         assert outcome.result == FAILED and "none of its files is as it was backed up" in outcome.says
 
     def test_one_that_did_not_come_up_after_it_was_restored_fails(self, room: Room) -> None:
         said = self.said(room, room.pair.host, failed="it did not come back within 900 seconds")
         with open(_made(room.machine.places.console("web-1")), "wb") as file:
             file.write(b"mountroot>\r\n")
-        outcome = room.machines.end("web-1", said, self.LOOK)
+        outcome = room.judge.end("web-1", said, self.LOOK)
         assert outcome.result == FAILED and "did not come up as itself: it did not come back" in outcome.says
         assert "its console: mountroot>" in outcome.says
 
@@ -700,13 +704,13 @@ class TestJudging:
         with open(_made(room.machine.places.console("web-1")), "wb") as file:
             file.write(b"of yesterday\n")
         with pytest.raises(FleetError) as caught:
-            room.machines.end("web-1", {"failed": "no medium", "restored": False}, self.LOOK)
+            room.judge.end("web-1", {"failed": "no medium", "restored": False}, self.LOOK)
         assert "no medium" in str(caught.value) and "yesterday" not in str(caught.value)
 
     def test_one_that_could_not_be_restored_is_not_known(self, room: Room) -> None:
         said = self.said(room, room.pair.host, failed="no medium", restored=False)
         with pytest.raises(FleetError, match="could not be restored in a virtual machine: no medium"):
-            room.machines.end("web-1", said, self.LOOK)
+            room.judge.end("web-1", said, self.LOOK)
         assert room.pair.vault.known(room.machine.fleet.hosts["web-1"]).machine is None
         assert room.machine.verified == []
 
@@ -714,20 +718,20 @@ class TestJudging:
     def test_a_host_that_says_nonsense_verifies_nothing(self, room: Room, rows: Any) -> None:
         said = self.said(room, room.pair.host)
         with pytest.raises(FleetError, match="is not what"):
-            room.machines.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
+            room.judge.end("web-1", dict(said, packed=packed(rows)), self.LOOK)
         assert room.machine.verified == []
 
     def test_what_it_says_of_its_files_is_not_unpacked_without_end(self, room: Room) -> None:
         """A few hundred kilobytes that would be gigabytes here, where root unpacks them."""
         said = self.said(room, room.pair.host)
         with pytest.raises(Refused, match="lost something"):
-            room.machines.end("web-1", dict(said, packed=packed([" " * (machine.MOST_SAID + 1)])), self.LOOK)
+            room.judge.end("web-1", dict(said, packed=packed([" " * (whole.MOST_SAID + 1)])), self.LOOK)
         assert room.machine.verified == []
 
     @pytest.mark.parametrize("text", ["", "[]", "nonsense", "[" * 100000])
     def test_a_controller_that_says_nonsense_is_refused(self, text: str) -> None:
         with pytest.raises(Refused, match="makes no sense"):
-            machine.wanted(text)
+            whole.wanted(text)
 
 
 def _made(path: str) -> str:
