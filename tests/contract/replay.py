@@ -20,6 +20,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
+import pytest
+
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.normalise import normalise
@@ -248,6 +250,14 @@ class Script:
 
 #: what was recorded, what the model said, and the release of both
 Replayed = Tuple[Transcript, Output, str]
+
+#: those of several sessions, by their titles
+Results = Dict[str, Dict[str, Replayed]]
+
+
+def of_each(scripts: Sequence[Script]) -> pytest.MarkDecorator:
+    """Have a test run for each transcript that is replayed, by the title of its session and its name."""
+    return pytest.mark.parametrize(("title", "name"), [(each.title, name) for each in scripts for name in each.names()])
 
 
 def replay(script: Script, folder: str) -> Dict[str, Replayed]:

@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
-
-import pytest
+from typing import Any
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import gpt
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import mbr
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
     MIB,
-    Replayed,
+    Results,
     Script,
     Session,
     compare,
-    replay,
+    of_each,
     system_disk,
     write_table,
 )
@@ -167,14 +165,6 @@ MBR = Script(
 SCRIPTS = (GPT, MBR, GPT.on("15.0"), MBR.on("15.0"))
 
 
-Results = Dict[str, Dict[str, Replayed]]
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
-
-
-@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+@of_each(SCRIPTS)
 def test_gpart(results: Results, title: str, name: str) -> None:
     compare(*results[title][name])

@@ -6,11 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
-import pytest
-
-from ansible_collections.nanozfs.fleet.tests.contract.replay import Replayed, Script, Session, compare, replay
+from ansible_collections.nanozfs.fleet.tests.contract.replay import Results, Script, Session, compare, of_each
 
 RELEASE = "15.0"
 
@@ -58,11 +54,9 @@ MEDIUM = Script(
 )
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Replayed]:
-    return replay(PRODUCT, str(tmp_path_factory.mktemp(PRODUCT.directory)))
+SCRIPTS = (PRODUCT,)
 
 
-@pytest.mark.parametrize("name", PRODUCT.names())
-def test_product(results: Dict[str, Replayed], name: str) -> None:
-    compare(*results[name])
+@of_each(SCRIPTS)
+def test_product(results: Results, title: str, name: str) -> None:
+    compare(*results[title][name])

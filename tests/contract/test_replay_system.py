@@ -13,13 +13,13 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.geom import Mesh, parse_confxml
 from ansible_collections.nanozfs.fleet.tests import transcripts
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
-    Replayed,
+    Results,
     Script,
     Session,
     busy,
     compare,
     idle,
-    replay,
+    of_each,
     system_disk,
 )
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
@@ -196,15 +196,7 @@ DD_WRITE_15 = Script("dd-write", _guest, excluded={"0[0-2]?-*": "dd and cp onto 
 SCRIPTS = (SYSTEM, MOUNT, GEOM, DD_WRITE, SYSTEM_15, MOUNT_15, GEOM_15, DD_WRITE_15)
 
 
-Results = Dict[str, Dict[str, Replayed]]
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
-
-
-@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+@of_each(SCRIPTS)
 def test_system(results: Results, title: str, name: str) -> None:
     compare(*results[title][name])
 

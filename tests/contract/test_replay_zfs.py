@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Dict
-
-import pytest
 
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
-    Replayed,
+    Results,
     Script,
     Session,
     busy,
     compare,
     idle,
     nothing_of_pools,
-    replay,
+    of_each,
     system_disk,
 )
 from ansible_collections.nanozfs.fleet.tests.model import pools
@@ -143,14 +140,6 @@ ZFS_15 = ZFS.on(
 SCRIPTS = (ZFS, ZFS_15)
 
 
-Results = Dict[str, Dict[str, Replayed]]
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
-
-
-@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+@of_each(SCRIPTS)
 def test_zfs(results: Results, title: str, name: str) -> None:
     compare(*results[title][name])

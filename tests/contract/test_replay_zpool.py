@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
-
-import pytest
+from typing import Any
 
 from ansible_collections.nanozfs.fleet.tests.contract.replay import (
-    Replayed,
+    Results,
     Script,
     Session,
     busy,
     compare,
     idle,
     nothing_of_pools,
-    replay,
+    of_each,
     system_disk,
 )
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
@@ -292,14 +290,6 @@ ZPOOL_15 = ZPOOL.on(
 SCRIPTS = (ZPOOL, CROSSBOOT, ZPOOL_15)
 
 
-Results = Dict[str, Dict[str, Replayed]]
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return {script.title: replay(script, str(tmp_path_factory.mktemp(script.directory))) for script in SCRIPTS}
-
-
-@pytest.mark.parametrize(("title", "name"), [(script.title, name) for script in SCRIPTS for name in script.names()])
+@of_each(SCRIPTS)
 def test_zpool(results: Results, title: str, name: str) -> None:
     compare(*results[title][name])
