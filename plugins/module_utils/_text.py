@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from typing import Any, Sequence, Set, Tuple
+from typing import Any, List, Sequence, Set, Tuple
 
 #: characters of one cell or remark; what a host says has no limit of its own
 LONGEST = 300
@@ -22,8 +22,18 @@ def plain(text: object) -> str:
     """What somebody else says, on one line, without what a terminal would obey, and not for ever."""
     head = str(text)[: LONGEST * 20]
     line = " ".join(head.split())
-    shown = printable(line[: LONGEST + 1])
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    return shortened(printable(line[: LONGEST + 1]), LONGEST)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text that is no longer than a cell."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> List[str]:
+    """The rows of a table as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
 
 
 def counted(number: int, noun: str) -> str:

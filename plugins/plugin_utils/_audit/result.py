@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import datetime
-import textwrap
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of, plain
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import aligned, counted, first_of, plain, shortened
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import eol, exceptions
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.exceptions import Accepted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.match import (
@@ -25,6 +24,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.match import 
     summary,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.source import Loaded
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._screen.text import wrapped
 
 #: of the document; a change that would break a reader makes it another one
 FORMAT = 1
@@ -38,8 +38,8 @@ TITLES = ("SYSTEM", "HOSTS", "FREEBSD", "KERNEL", "PACKAGES", "HOLES", "ACCEPTED
 #: names that a line has: CVEs of an entry, and systems that have a hole
 NAMED = 6
 
-#: characters of a cell
-CELL = 32
+#: characters of a cell, and of the narrowest terminal that lines are broken for
+CELL, NARROWEST = 32, 40
 
 
 @dataclass(frozen=True)
@@ -279,19 +279,7 @@ def _row(each: Audited) -> List[str]:
         support,
     ]
     title = plain(each.subject.title)
-    return [title] + [text if len(text) <= CELL else text[: CELL - 1] + "…" for text in map(plain, cells)]
-
-
-def _wrapped(text: str, width: int, indent: str) -> List[str]:
-    """A text in lines that are no longer than a terminal is wide.
-
-    :param width: of the terminal in characters; 0 for none.
-    """
-    if not width:
-        return [text]
-    return textwrap.wrap(
-        text, max(40, width), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [text]
+    return [title] + [shortened(text, CELL) for text in map(plain, cells)]
 
 
 def _advisory(finding: Finding, titles: Sequence[str], accepted: Optional[Accepted]) -> str:
@@ -323,7 +311,7 @@ def _holes(audit_: Audit, width: int) -> List[str]:
         what = "{0} {1}".format(plain(name), plain(shown)) if kind == PACKAGE else "{0} {1}".format(kind, plain(shown))
         told.append("{0}:".format(what))
         for finding, why, titles in lines.values():
-            told += _wrapped("  " + _advisory(finding, titles, why), width, "    ")
+            told += wrapped("  " + _advisory(finding, titles, why), width, "    ")
     return told
 
 
@@ -348,12 +336,12 @@ def lines(audit_: Audit, width: int = 0) -> List[str]:
     left = set() if any(each.hosts is not None for each in audit_.systems) else {TITLES.index("HOSTS")}
     left |= set() if audit_.counts["accepted"] else {TITLES.index("ACCEPTED")}
     shown = [number for number in range(len(TITLES)) if number not in left]
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
-    told = ["  ".join(cells[number].ljust(widths[number]) for number in shown).rstrip() for cells in rows]
+    told = aligned([[cells[number] for number in shown] for cells in rows])
+    width = max(NARROWEST, width) if width else 0
     told += _holes(audit_, width)
     for text in [*_said(audit_), *("audit: " + each for each in audit_.remarks)]:
-        told += _wrapped(text, width, "  ")
-    told += _wrapped("compared with {0}".format(audit_.loaded.words(audit_.today)), width, "  ")
+        told += wrapped(text, width, "  ")
+    told += wrapped("compared with {0}".format(audit_.loaded.words(audit_.today)), width, "  ")
     return [*told, totals(audit_)]
 
 

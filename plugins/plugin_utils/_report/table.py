@@ -10,7 +10,7 @@ import json
 from typing import Dict, List, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import NORMAL
-from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import aligned, counted, first_of, shortened
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, holes
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.backups import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known, Origin
@@ -64,7 +64,7 @@ def row(host: Host, terms: Terms) -> List[str]:
         facts = [known.running.title, known.running.slice, _other(known), _pool(known), _journal(known)]
         facts += [backups.cell(known, terms), holes.cell(host.holes)]
     cells = [plain(each) for each in [host.condition, host.site or "-", *facts]]
-    return [plain(host.name)] + [each if len(each) <= CELL else each[: CELL - 1] + "…" for each in cells]
+    return [plain(host.name)] + [shortened(each, CELL) for each in cells]
 
 
 def _origin(origin: Origin) -> str:
@@ -172,8 +172,7 @@ def table(fleet: Fleet, packages: bool = False) -> List[str]:
     left |= set() if fleet.has_backups else {TITLES.index("BACKUP")}
     left |= set() if fleet.holes is not None else {TITLES.index("HOLES")}
     shown = [number for number in range(len(TITLES)) if number not in left]
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(TITLES))]
-    lines = ["  ".join(cells[number].ljust(widths[number]) for number in shown).rstrip() for cells in rows]
+    lines = aligned([[cells[number] for number in shown] for cells in rows])
     lines += remarks(fleet.hosts)
     lines += ["fleet: {0}".format(each) for each in fleet.remarks]
     lines += [*targets(fleet), *origins(fleet.hosts, packages), *_sites(fleet)]
