@@ -24,7 +24,9 @@ OPEN = ("usr/local/", "etc/", "var/")
 
 #: and what of it they may not: who may log in and how, and what starts the system or is the definition's
 CLOSED = re.compile(
-    r"etc/(?:master\.passwd|passwd|group|s?pwd\.db|fstab|rc|rc\..*|defaults|ssh|pam\.d|nanozfs)(?:/.*)?\Z", re.DOTALL
+    r"etc/(?:master\.passwd|passwd|group|s?pwd\.db|login\.(?:conf|access)|ttys|fstab|crontab|rc|rc\..*|defaults|ssh|pam\.d"
+    r"|nanozfs)(?:/.*)?\Z",
+    re.DOTALL,
 )
 
 #: with hashes of passwords, that could be shown to anybody from somewhere else
