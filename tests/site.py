@@ -48,7 +48,6 @@ DIFFERENT: Dict[str, str] = {
     "deploy_authorized_keys": "the key of the test",
     "deploy_pool_vdevs": "the disks of the guest",
     "deploy_reboot_timeout": "time: the lab is quick, emulation is slow",
-    "image_abi": "what the test has of FreeBSD",
     "image_arch": "what the test has of FreeBSD",
     "image_boot0": "the guest has a serial console only",
     "image_deltas": "time",

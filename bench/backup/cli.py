@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.bench.fleet.meter import descendants
@@ -68,16 +69,11 @@ class Bench:
         """A new machine with the medium of 1.0 in it, switched on."""
         self.lab.discard(NAME)
         self.site.hang_up()
-        self.host_new().insert(self.site.medium("1.0"), "ada0")
-        self.host.on()
-        self.lab.wait([NAME])
-
-    @staticmethod
-    def host_new() -> Host:
-        """A machine without a medium."""
         host = Host(NAME)
         host.create(ADDRESSES[NAME], 3, DISK)
-        return host
+        host.insert(self.site.medium("1.0"), "ada0")
+        host.on()
+        self.lab.wait([NAME])
 
     def cpu(self) -> Tuple[float, float]:
         """CPU seconds of the host since its start: of all processes but process 1, those that ended included; of that.
@@ -173,7 +169,7 @@ def run(bench: Bench, count: int) -> int:
     rows = []
     for title, name, more in (("first pull", "one", []), ("night without changes", "two", ["--link-dest=../one"])):
         say(title)
-        plain = bench.measured(lambda name=name, more=more: bench.pull(name, *more))  # type: ignore[misc]
+        plain = bench.measured(partial(bench.pull, name, *more))
         ours = bench.measured(backup)
         rows.append(row(title, ours, plain))
         night = ours.cpu - plain.cpu

@@ -23,7 +23,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import 
     read_table,
     write_table,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import release_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import ufs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Part, table_for
@@ -116,22 +115,6 @@ def sizes_in(archives: Iterable[str]) -> List[int]:
     return found
 
 
-def abi_of(base: str) -> str:
-    """For which packages a base.txz is, as pkg(8) says it: ``FreeBSD:15:amd64``. A guest's processor is always amd64.
-
-    :raises SetsError: when it does not say of which release it is.
-    """
-    with tarfile.open(base) as tar:
-        for member in tar:
-            if os.path.normpath(member.name) == "bin/freebsd-version":
-                file = tar.extractfile(member)
-                major, dot, _rest = release_of(file.read() if file else b"").partition(".")
-                if dot and major.isdigit():
-                    return "FreeBSD:{0}:amd64".format(major)
-                break
-    raise SetsError("{0} does not say of which release it is (bin/freebsd-version)".format(base))
-
-
 def write_medium(published: str, path: str, spare: int = SPARE) -> None:
     """Write a published medium, as ``xz -dc … | dd of=`` does, to one that is *spare* bytes larger; a sparse file."""
     with lzma.open(published) as source, open(path + ".part", "wb") as medium:
@@ -203,14 +186,12 @@ class Site(common.Site):
     """A site with one host, whose image is made of real sets.
 
     :param size: of the image in bytes.
-    :param abi: see :func:`abi_of`.
     """
 
-    def __init__(self, folder: str, sets: Sets, size: int, abi: str, ports: Ports) -> None:
+    def __init__(self, folder: str, sets: Sets, size: int, ports: Ports) -> None:
         super().__init__(folder)
         self.sets = sets
         self.size = size
-        self.abi = abi
         self.ports = ports
 
     def address(self, host: str) -> Dict[str, Any]:
@@ -223,7 +204,6 @@ class Site(common.Site):
         return {
             **self.common(os.path.join(CHECKOUT, "tests", "guest", "overlay")),
             "nanozfs_repository": "http://{0}:{1}".format(qemu.HOST_ADDRESS, self.ports.web),
-            "image_abi": self.abi,
             "image_size": self.size,
             "image_sources": self.sets.all,
             "image_deltas": 1,

@@ -22,7 +22,7 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device import Device
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.gpt import SECTOR, read_table
@@ -151,7 +151,7 @@ class Lane(Walkthrough):
         self.other = other
         self.memory = os.path.join(work, "lane.json")
         ports = freebsd.Ports(qemu.free_port(), qemu.free_port())
-        site = freebsd.Site(os.path.join(work, "site"), sets, *self._held(sets), ports)
+        site = freebsd.Site(os.path.join(work, "site"), sets, self._size(sets), ports)
         super().__init__(site, os.path.join(logs, "plays.log"))
         self.ports = ports
         self.machine = freebsd.Machine(os.path.join(work, "machine"), logs, ports, accel)
@@ -159,18 +159,16 @@ class Lane(Walkthrough):
         self.plays = Transcript(os.path.join(logs, "interrupted-plays.log"))
         self.seen = 0
 
-    def _held(self, sets: freebsd.Sets) -> Tuple[int, str]:
-        """What the sets hold, looked up once: the size of the image, and for which packages it is."""
-        with suppress(OSError, KeyError), open(self.memory, encoding="utf-8") as file:
-            known = json.load(file)
-            return int(known["size"]), str(known["abi"])
+    def _size(self, sets: freebsd.Sets) -> int:
+        """The size of the image: what the sets hold, looked up once."""
+        with suppress(OSError), open(self.memory, encoding="utf-8") as file:
+            return int(json.load(file)["size"])
         every = [sets] if self.other is None else [sets, self.other]
         size = max(freebsd.image_size(freebsd.sizes_in(each.all)) for each in every) + 16 * MIB
-        abi = freebsd.abi_of(sets.base)
         os.makedirs(self.work, exist_ok=True)
         with open(self.memory, "w", encoding="utf-8") as file:
-            json.dump({"size": size, "abi": abi}, file)
-        return size, abi
+            json.dump({"size": size}, file)
+        return size
 
     # small things
 
@@ -327,7 +325,8 @@ class Lane(Walkthrough):
             self.site.ssh(HOST, "echo of 1.0 > /var/db/old-{0}".format(text))
             self.upgrade("2.0")
             host = self.is_itself({"2.0": ["committed"]}, ["first", "first"])
-            self.shows("it runs {0}, and ran {1}".format(host["release"], before["release"]), bool(host["release"]))
+            another = host["release"] != before["release"]
+            self.shows("it runs {0}, and ran {1}".format(host["release"], before["release"]), another, host)
             self.shows(
                 "its pool may have {0}".format(host["pool"]["compatibility"]),
                 host["pool"]["compatibility"] == before["pool"]["compatibility"] != "off",

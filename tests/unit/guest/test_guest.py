@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import os
 import re
 import shutil
-import tarfile
 import threading
 import uuid
 from pathlib import Path
@@ -106,22 +104,6 @@ def test_an_image_has_room_for_its_files() -> None:
     assert freebsd.image_size([]) == 32 * MIB
     assert freebsd.image_size([100 * MIB]) == 160 * MIB
     assert freebsd.image_size([1] * 100000) % (16 * MIB) == 0 and freebsd.image_size([1] * 100000) > 500 * MIB
-
-
-def base_of(path: Path, script: str) -> str:
-    with tarfile.open(path, "w:xz") as tar:
-        for name, text in (("./bin/sh", "sh"), ("./bin/freebsd-version", script)):
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
-    return str(path)
-
-
-def test_packages_are_for_the_release_of_the_sets(tmp_path: Path) -> None:
-    assert freebsd.abi_of(base_of(tmp_path / "a", 'USERLAND_VERSION="15.0-RELEASE-p3"\n')) == "FreeBSD:15:amd64"
-    assert freebsd.abi_of(base_of(tmp_path / "b", '#!/bin/sh\nUSERLAND_VERSION="13.2-RELEASE"\n')) == "FreeBSD:13:amd64"
-    with pytest.raises(freebsd.SetsError, match="does not say of which release"):
-        freebsd.abi_of(base_of(tmp_path / "c", "#!/bin/sh\n"))
 
 
 def folder_with(folder: Path, *names: str) -> Path:
