@@ -61,6 +61,9 @@ LEASE: Dict[str, Dict[str, Any]] = {
 #: of what comes before a restart (``_config/save.py``); documented in the fragment ``common.unsaved``
 UNSAVED: Dict[str, Dict[str, Any]] = {"unsaved": {"type": "str", "choices": list(POLICIES), "default": STOP}}
 
+#: of the files in /cfg with those of a new system (``_config/merging.py``); documented in the fragment ``common.merge``
+MERGE: Dict[str, Dict[str, Any]] = {"merge": {"type": "dict"}}
+
 #: what is asked of a host before a trial (``_upgrade/preflight.py``); documented in the fragment ``common.limits``
 LIMITS: Dict[str, Dict[str, Any]] = {
     "pool": {"type": "str"},

@@ -21,12 +21,13 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.lease
   - nanozfs.fleet.common.limits
   - nanozfs.fleet.common.unsaved
+  - nanozfs.fleet.common.merge
 options:
   state:
     description:
       - V(opened) begins or adopts the transaction to O(target), and takes the boot flags off the other slice.
-      - V(staged) copies the configuration to RV(path), where it may be changed for the new system. It is put in the
-        place of C(/cfg) when the trial begins.
+      - V(staged) copies the configuration to RV(path), merges it with what the new system has (O(merge)), and it may be
+        changed for that there. It is put in the place of C(/cfg) when the trial begins.
       - V(abandoned) gives up a transaction whose trial has not begun; or one that can be neither committed nor reverted
         any more, because the host runs its target and the old system is gone.
       - V(released) ends the lease of this play and leaves the transaction open, for another play that goes on with it.
@@ -122,7 +123,7 @@ todo:
   sample: {write: true, stage: true, step: begin}
 says:
   description: What became of it, in a sentence.
-  returned: with O(state=abandoned)
+  returned: with O(state=abandoned), and with O(state=staged) and O(merge)
   type: str
   sample: the upgrade to 1.1 was given up; the host runs 1.0 as before
 path:
@@ -130,6 +131,12 @@ path:
   returned: with O(state=staged)
   type: str
   sample: /var/run/nanozfs/next-5f2c0b9a
+merge:
+  description: What became of the files in C(/cfg), as M(nanozfs.fleet.upgrade_info) foretells it (RV(merge)).
+  returned: with O(state=staged) and O(merge), not in check mode
+  type: dict
+  version_added: 1.1.0
+  sample: {kept: 14, merged: [login.conf], follows: [motd], conflicts: [], assumed: 0}
 journal:
   description: The journal after the module ran; in check mode, as it would be.
   returned: success
@@ -138,7 +145,7 @@ journal:
 """
 
 from dataclasses import replace
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -146,11 +153,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     IMAGE,
     LEASE,
     LIMITS,
+    MERGE,
     image_of,
     limits_of,
     play_of,
     waits_for_backup,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import merging
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -219,8 +228,18 @@ def opened(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
 def staged(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     """Make a configuration for the new system."""
     here = situation.look(runner, params["pool"])
-    done = Operation(here, play_of(params)).run(machine.STAGE)
-    return dict(answer(done), changed=True, path=staging.place(str(params["lease"])))
+    fitted: List[merging.Outcome] = []
+
+    def fit(folder: str) -> None:
+        outcome = merging.with_slice(PLACES, folder, here.medium.inactive, params["merge"])
+        outcome.refuse()
+        merging.write(runner, folder, outcome)
+        fitted.append(outcome)
+
+    merges = params["merge"] is not None and not runner.check_mode  # then there is no copy to merge in
+    done = Operation(here, play_of(params), **({"fit": fit} if merges else {})).run(machine.STAGE)
+    found = {"merge": fitted[0].as_dict(), "says": fitted[0].says()} if fitted else {}
+    return dict(answer(done), changed=True, path=staging.place(str(params["lease"])), **found)
 
 
 def released(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
@@ -310,6 +329,7 @@ def main() -> None:
             data={"type": "str", "choices": ["keep", "restore"], "default": "keep"},
             boot_id={"type": "str"},
             allow_bad={"type": "bool", "default": False},
+            **MERGE,
         ),
         required_if=[("state", "opened", ("running", "target")), ("state", "held", ("lease",))],
         supports_check_mode=True,

@@ -163,6 +163,7 @@ boot_id:
 """
 
 import time
+from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -175,7 +176,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     play_of,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup.exposure import refuse_at_work
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.newbase import unpacked
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import new_problems, rehearse
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import before_restart
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -186,7 +188,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.attempt imp
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.health import Checks, words_of
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import UPGRADE, Journal, puts_cfg_aside
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.operations import Data, Keep
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import look
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.situation import Situation, look
 
 #: where the trees of the host are
 PLACES = Places()
@@ -214,8 +216,15 @@ def attempt_of(runner: Runner, params: Dict[str, Any]) -> Attempt:
         ),
         clock=time.time,
         settle=lambda journal: settle(runner, params, journal),
-        judge=lambda folder: rehearse(runner, Places(cfg=folder), {}).problems(),
+        judge=lambda here, folder: judged(runner, here, folder),
     )
+
+
+def judged(runner: Runner, here: Situation, folder: str) -> List[str]:
+    """What the new system would find wrong with a configuration, and the running one does not with its own."""
+    with unpacked(here.medium.get(here.medium.inactive.label if here.medium.inactive else "")) as base:
+        then = rehearse(runner, replace(PLACES, base=base, cfg=folder), {})
+    return new_problems(then, lambda: rehearse(runner, PLACES, {}))
 
 
 def settle(runner: Runner, params: Dict[str, Any], journal: Journal) -> List[str]:

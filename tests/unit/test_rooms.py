@@ -21,6 +21,7 @@ ROOMS = (
     "module_utils/_text.py",
     "module_utils/_files.py",
     "module_utils/_hours.py",
+    "module_utils/_merge/",
     "module_utils/_freebsd/",
     "module_utils/_image/",
     "module_utils/_relay/",

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from typing import Callable, Iterator, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, parents
@@ -141,6 +142,42 @@ class Tree:
                 os.mkdir(target, 0o700)
                 os.chown(target, uid, gid)
                 os.chmod(target, mode)
+
+
+def write_file(content: bytes, mode: int, uid: int, gid: int, path: str) -> None:
+    """Make a file with its owner and mode, and on the disk.
+
+    :param path: where nothing is yet.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as new:
+        new.write(content)
+        new.flush()
+        info = os.fstat(handle)
+        if (info.st_uid, info.st_gid) != (uid, gid):
+            os.fchown(handle, uid, gid)
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+
+
+def copy_file(source: str, target: str) -> None:
+    """Make a copy of a file or link with its owner, mode and times, and on the disk.
+
+    :param target: where nothing is yet.
+    """
+    info = os.lstat(source)
+    if stat.S_ISLNK(info.st_mode):
+        os.symlink(os.readlink(source), target)
+        os.lchown(target, info.st_uid, info.st_gid)
+        return
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as new, open(source, "rb") as old:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fchown(handle, info.st_uid, info.st_gid)
+        os.fchmod(handle, stat.S_IMODE(info.st_mode))
+        os.utime(handle, ns=(info.st_atime_ns, info.st_mtime_ns))
+        os.fsync(handle)
 
 
 def _flush(folder: str) -> None:

@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import tempfile
-from typing import List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
@@ -47,6 +47,15 @@ class Outcome(NamedTuple):
 def spelled(path: str) -> str:
     """A name as the early hook says it: what is no printable ASCII is a question mark, one for each byte."""
     return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in os.fsencode(path))
+
+
+def new_problems(then: Outcome, now: Callable[[], Outcome]) -> List[str]:
+    """What is wrong with a start that is to come, and is not with the one of now.
+
+    :param now: rehearses that one; only asked where it matters.
+    """
+    known = now().left if then.left else []
+    return Outcome(then.broken, [each for each in then.left if each not in known]).problems()
 
 
 def rehearse(runner: Runner, places: Places, changes: Mapping[str, Optional[str]]) -> Outcome:

@@ -68,6 +68,9 @@ MADE = (
     "nanozfs.tmp/*",
 )
 
+#: in /cfg: what its files were made against (:mod:`origins`)
+ORIGINS = ".nanozfs.origins.gz"
+
 #: in /etc: what the last start could not do, a line each
 NOTES = "nanozfs.notes"
 

@@ -13,12 +13,18 @@ import contextlib
 import fnmatch
 import functools
 import os
-import shutil
 import stat
 from dataclasses import dataclass
-from typing import Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import (
+    Make,
+    Tree,
+    alone,
+    copy_file,
+    writable,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
     CHANGED,
@@ -184,6 +190,7 @@ class Cfg:
         if dataset is None:
             raise Refused("the dataset {0} cannot be found".format(name), safe=NOTHING)
         sizes = [os.lstat(self.etc.at("etc", each.path)).st_size for each in chosen if each.kind != DELETED]
+        sizes.append(len(self._notes(chosen) or b""))
         needed = sum(-(-size // _FRAGMENT) * _FRAGMENT for size in sizes) + SPARE
         if dataset.available < needed:
             raise Refused(
@@ -207,31 +214,20 @@ class Cfg:
         :raises FleetError: when something fails; the error says what /cfg is then.
         """
         sources = [each.path for each in chosen if each.kind != DELETED]
-        files = {path: functools.partial(_copy, self.etc.at("etc", path)) for path in sources}
+        files: Dict[str, Make] = {path: functools.partial(copy_file, self.etc.at("etc", path)) for path in sources}
         gone = [each.path for each in chosen if each.kind == DELETED]
+        files.update(origins.made(self._notes(chosen)))
         Tree(self.place, self._like).replace(files, gone, NOTHING, "run this again")
+
+    def _notes(self, chosen: Sequence[Change]) -> Optional[bytes]:
+        """What the files were made against, where that has to be noted."""
+        gone = [each.path for each in chosen if each.kind == DELETED]
+        return origins.after_write(self.etc.places, [each.path for each in chosen if each.kind != DELETED], gone)
 
     def _like(self, folder: str) -> Tuple[int, int, int]:
         """Mode and owners that a folder has in /etc."""
         info = os.lstat(self.etc.at("etc", folder))
         return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
-
-
-def _copy(source: str, target: str) -> None:
-    """A file or link with its owner, mode and times, and on the disk."""
-    info = os.lstat(source)
-    if stat.S_ISLNK(info.st_mode):
-        os.symlink(os.readlink(source), target)
-        os.lchown(target, info.st_uid, info.st_gid)
-        return
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(handle, "wb") as new, open(source, "rb") as old:
-        shutil.copyfileobj(old, new)
-        new.flush()
-        os.fchown(handle, info.st_uid, info.st_gid)
-        os.fchmod(handle, stat.S_IMODE(info.st_mode))
-        os.utime(handle, ns=(info.st_atime_ns, info.st_mtime_ns))
-        os.fsync(handle)
 
 
 def refuse_recovery(runner: Runner) -> None:

@@ -32,7 +32,7 @@ STAGING = ".nanozfs.save"
 EXCLUDE = "nanozfs/save.exclude"
 
 #: never saved
-NEVER = rules.MADE + (STAGING + "/*",)
+NEVER = rules.MADE + (STAGING + "/*", rules.ORIGINS)
 
 NOTHING = "nothing was written, /cfg is as it was"
 

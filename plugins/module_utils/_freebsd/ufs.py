@@ -251,15 +251,19 @@ class Ufs:
             yield address * sb.fsize, min(sb.bsize, missing)
             missing -= sb.bsize
 
-    def inodes(self) -> Iterator[Tuple[str, int, Inode]]:
+    def inodes(self, top: str = "") -> Iterator[Tuple[str, int, Inode]]:
         """Everything in the file system: path, number and inode, folders before what is in them, in the order of names.
 
         A file comes once for each of its links, a folder once in any case.
 
+        :param top: only what is there, and below it; paths begin behind it. Nothing where it is not there.
         :raises NotUfs: when the structures make no sense.
         """
-        seen = {ROOT_INODE}
-        waiting = [("", ROOT_INODE, self._inode(ROOT_INODE))]
+        first = self._number(top)
+        if first is None:
+            return
+        seen = {first}
+        waiting = [("", first, self._inode(first))]
         while waiting:
             path, number, inode = waiting.pop()
             yield path, number, inode
@@ -311,15 +315,20 @@ class Ufs:
 
         :raises NotUfs: when the structures on the way make no sense.
         """
-        inode = self._inode(ROOT_INODE)
-        for name in path.strip("/").split("/"):
-            if inode.mode & TYPE_MASK != TYPE_DIR:
-                return None
-            number = self._directory(inode).get(name.encode("utf-8"))
-            if number is None:
-                return None
+        number = self._number(path)
+        return None if number is None else self._inode(number)
+
+    def _number(self, path: str) -> Optional[int]:
+        """The number of the inode of a path, which may be that of the root; ``None`` when there is none."""
+        number = ROOT_INODE
+        for name in filter(None, path.split("/")):
             inode = self._inode(number)
-        return inode
+            entries = self._directory(inode) if inode.mode & TYPE_MASK == TYPE_DIR else {}
+            found = entries.get(name.encode("utf-8", "surrogateescape"))
+            if found is None:
+                return None
+            number = found
+        return number
 
     def read(self, path: str) -> Optional[bytes]:
         """The content of a regular file, or ``None`` when there is no such file. Symbolic links are not followed.

@@ -11,9 +11,9 @@ full pack. So a base that is not what it should be can cost time, but never give
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import device as devices
@@ -37,6 +37,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import
     parse_recipe,
     windows_of,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.glimpse import Glimpse
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import Manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import NoRanges, NotThere, Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.windows import (
@@ -138,6 +139,20 @@ class Writer:
             return Outcome(0, self.manifest.size, None)
         made = self._plan(wrong)
         return self._outcome(self.windows.length(wrong), wrong, made)
+
+    @contextmanager
+    def glimpse(self, made: Optional[Plan]) -> Iterator[Glimpse]:
+        """The image as it would come out, to look into it before it is written.
+
+        :param made: the plan of :meth:`predict`.
+        :raises FleetError: when it cannot be looked at.
+        """
+        with ExitStack() as stack:
+            base = None
+            if made is not None and made.offer.base is not None:
+                base = _reader(stack.enter_context(_open_base(self._bases[made.offer.build])))
+            target = stack.enter_context(devices.open_device(self.path))
+            yield Glimpse(self.repository, self.windows, made, target, base)
 
     def write(self) -> Outcome:
         """Compare, fetch, write, flush and read back.

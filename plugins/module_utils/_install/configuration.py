@@ -21,8 +21,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf, rules
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins, rcconf, rules
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, alone, writable, write_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
@@ -252,18 +252,6 @@ def difference(file: File, root: str) -> Dict[str, str]:
     return {"before": before, "after": after}
 
 
-def _write(file: File, path: str) -> None:
-    """One file with its owner and mode, and on the disk."""
-    with _private(path) as new:
-        new.write(file.content)
-        new.flush()
-        info = os.fstat(new.fileno())
-        if (info.st_uid, info.st_gid) != (file.uid, file.gid):
-            os.fchown(new.fileno(), file.uid, file.gid)
-        os.fchmod(new.fileno(), file.mode)
-        os.fsync(new.fileno())
-
-
 @dataclass
 class Written:
     """What was written, or in check mode would be.
@@ -416,14 +404,19 @@ class Configuration:
         return Written(bool(todo) or made, "".join(side["before"] for side in sides), after, [])
 
     @staticmethod
-    def _replace(tree: Tree, files: Sequence[File]) -> None:
-        makers = {file.path: functools.partial(_write, file) for file in files}
+    def _replace(tree: Tree, files: Sequence[File], notes: Optional[bytes] = None) -> None:
+        makers: Dict[str, Make] = {
+            file.path: functools.partial(write_file, file.content, file.mode, file.uid, file.gid) for file in files
+        }
+        makers.update(origins.made(notes))
         tree.replace(makers, (), "no file of {0} was changed".format(tree.root), "mend that and run the play again")
 
     def _put(self, todo: Sequence[File], key: bool, hostname: str) -> None:
         if not self.runner.check_mode:
             if todo:
-                self._replace(self.cfg, todo)
+                # one that is installed from another slice may come up with another image than the one that runs now
+                notes = origins.after_write(self.places, [file.path for file in todo], (), not self.installed)
+                self._replace(self.cfg, todo, notes)
             if key:
                 self.cfg.make_folders(HOST_KEY)
         if key:

@@ -46,7 +46,8 @@ class Attempt:
     :param pool: the system pool; by default the one that the running image names.
     :param clock: seconds since the epoch, by which what is old is pruned.
     :param settle: sees to what in /etc the restart would take, before anything is armed; says what to warn of.
-    :param judge: says what is wrong with a configuration in a folder: what the next start would make of it.
+    :param judge: says what is wrong with a configuration in a folder: what the start of the system in the other slice
+        would make of it.
     """
 
     runner: Runner
@@ -59,7 +60,7 @@ class Attempt:
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     settle: Callable[[journals.Journal], List[str]] = lambda journal: []
-    judge: Callable[[str], List[str]] = lambda folder: []
+    judge: Callable[[Situation, str], List[str]] = lambda here, folder: []
 
     def _look(self) -> Situation:
         return look(self.runner, self.pool)
@@ -102,12 +103,13 @@ class Attempt:
         :raises Refused: with what the next start would say.
         """
         folder = staging.mounted_at(self.runner, here.root) if here.journal.staged else None
-        problems = self.judge(folder) if folder else []
+        problems = self.judge(here, folder) if folder else []
         if problems:
             raise Refused(
                 "the configuration for the new system would not do: {0}".format("; ".join(problems)),
                 safe="the trial was not begun, and the configuration in force was not changed",
-                todo="mend the tasks in upgrade_cfg_tasks, and run the play again",
+                todo="mend that in /cfg, in the tasks in upgrade_cfg_tasks, or by what upgrade_merge says of the file, and "
+                "run the play again",
             )
 
     def _restart(self, phase: str, refused: Callable[[str], None]) -> str:

@@ -104,6 +104,7 @@ class Operation:
 
     :param here: the situation, read under the lock.
     :param play: who asks.
+    :param fit: fits a copy of /cfg to the new system, in the folder that it gets.
     """
 
     def __init__(
@@ -113,12 +114,14 @@ class Operation:
         data: Data = Data(),
         keep: Keep = Keep(),
         clock: Callable[[], float] = lambda: 0.0,
+        fit: Callable[[str], None] = lambda folder: None,
     ) -> None:
         self.here = here
         self.play = play
         self.data = data
         self.keep = keep
         self.clock = clock
+        self.fit = fit
         self.warnings: List[str] = []
 
     def run(self, event: str, **more: Any) -> Done:
@@ -221,7 +224,15 @@ class Operation:
     def _staged(self, goal: Journal) -> Journal:
         if goal.lease is None:
             raise Refused("a configuration is only staged by a play that holds the lease", safe=_NOTHING)
-        staging.make(self.here.runner, self.here.root, staging.place(goal.lease.token))
+        if self.here.journal.staged:  # what an earlier play has made; from here on it is there by half
+            self.here.store.write(replace(goal, staged=False))
+        where = staging.place(goal.lease.token)
+        staging.make(self.here.runner, self.here.root, where)
+        try:
+            self.fit(where)
+        except FleetError:
+            staging.drop(self.here.runner, self.here.root)
+            raise
         return replace(goal, staged=True)
 
     def _drop(self, goal: Journal) -> Journal:

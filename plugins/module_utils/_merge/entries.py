@@ -1,0 +1,329 @@
+# Copyright (c) 2026, nanozfs.fleet contributors
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The merge of ordered, keyed entries with the remarks between them: the one that is made of every kind of file.
+
+The override is the skeleton: its order, its remarks and its way of writing stay, and what the base changed is done to
+it. Where the order of entries means something, their keys are merged as diff3(1) merges lines first; where it does
+not, an entry is found by its key wherever it stands. Entries that both sides changed are merged by their parts, by the
+same means. Remarks are nobody's question: where both sides changed one, that of the site stays.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.align import align
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.judge import Judge
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Token
+
+CHANGED = "changed here and in the base"
+ADDED = "added here and in the base, each in its own way"
+GONE = "changed here, and no longer in the base"
+LEFT = "removed here, and changed in the base"
+PINNED = "the base changed a number, and files are owned by numbers"
+ORDER = "both changed what stands here, and its order means something"
+
+_Tokens = Sequence[Token]
+
+
+def joined(tokens: _Tokens) -> str:
+    """The text of tokens."""
+    return "".join(token.text for token in tokens)
+
+
+def _identity(grammar: Grammar, token: Token) -> Hashable:
+    """What makes two tokens the same in every respect that matters."""
+    return (token.key, grammar.value(token)) if token.key else (None, token.text.strip())
+
+
+def _same(grammar: Grammar, one: Token, other: Token) -> bool:
+    return one.text == other.text or grammar.value(one) == grammar.value(other)
+
+
+def in_order(grammar: Grammar, left: _Tokens, right: _Tokens) -> Dict[int, int]:
+    """Which tokens are the same ones, without changing the order: first those that are alike, then by key."""
+    ours = [_identity(grammar, token) for token in left]
+    theirs = [_identity(grammar, token) for token in right]
+    found = dict(align(ours, theirs))
+    alo, blo = 0, 0
+    for ahi, bhi in sorted(found.items()) + [(len(left), len(right))]:
+        keys = [token.key for token in left[alo:ahi]], [token.key for token in right[blo:bhi]]
+        for first, second in align(*keys):
+            if keys[0][first]:
+                found[alo + first] = blo + second
+        alo, blo = ahi + 1, bhi + 1
+    return found
+
+
+def anywhere(grammar: Grammar, left: _Tokens, right: _Tokens) -> Dict[int, int]:
+    """Which tokens are the same ones, wherever they stand."""
+    found = in_order(grammar, left, right)
+    taken = set(found.values())
+    for same in (_identity, lambda _grammar, token: token.key):
+        free: Dict[Hashable, List[int]] = collections.defaultdict(list)
+        for index in reversed(range(len(right))):
+            if index not in taken:
+                free[same(grammar, right[index])].append(index)
+        for index, token in enumerate(left):
+            places = free.get(same(grammar, token))
+            if index not in found and places and (token.key or token.text.strip()):
+                found[index] = places.pop()
+                taken.add(found[index])
+    return found
+
+
+class _Three(NamedTuple):
+    """Three versions of the same part of a file."""
+
+    old: List[Token]
+    new: List[Token]
+    ours: List[Token]
+
+
+class _Links(NamedTuple):
+    """Which tokens of three versions are the same ones.
+
+    :param in_new: where a token of the old base is in the new one.
+    :param in_ours: where it is in the override.
+    :param place: where a token of the new base is in the override.
+    """
+
+    in_new: Dict[int, int]
+    in_ours: Dict[int, int]
+    place: Dict[int, int]
+
+
+def merged(grammar: Grammar, three: Tuple[_Tokens, _Tokens, _Tokens], judge: Judge, at: str = "") -> List[Token]:
+    """Merge the tokens of an old base, a new base and an override.
+
+    :param at: what they are part of, for conflicts.
+    """
+    return Merge(grammar, judge, at).tokens(*three)
+
+
+class Merge:
+    """One merge of one kind of entries, with one answer for every conflict."""
+
+    def __init__(self, grammar: Grammar, judge: Judge, at: str = "") -> None:
+        self._grammar = grammar
+        self._judge = judge
+        self._at = at
+
+    def tokens(self, old: _Tokens, new: _Tokens, ours: _Tokens) -> List[Token]:
+        """The tokens of the result."""
+        three = _Three(list(old), list(new), list(ours))
+        return self._ordered(three) if self._grammar.ordered else self._keyed(three)
+
+    # -- an entry ------------------------------------------------------------------------------------------------------
+
+    def _where(self, name: str) -> str:
+        return ", ".join(each for each in (self._at, name) if each)
+
+    def _asked(self, why: str, old: Optional[Token], new: Optional[Token], ours: Optional[Token]) -> bool:
+        """Note a conflict about an entry; True: the override has its way."""
+        token = ours or new or old
+        texts = [self._grammar.shown(each) if each else "" for each in (old, new, ours)]
+        name = self._grammar.name(token) if token else ""
+        return self._judge.ours(self._where(name), why, *texts)
+
+    def _entry(self, old: Optional[Token], new: Token, ours: Token) -> Token:
+        """An entry that is in the new base and in the override."""
+        if _same(self._grammar, ours, new) or (old and _same(self._grammar, new, old)):
+            return ours
+        if old and _same(self._grammar, ours, old) and not (self._grammar.pins or new.pinned):
+            return new
+        parts = self._parts(old, new, ours)
+        if parts is not None:
+            return parts
+        if ours.soft:
+            return ours
+        why = PINNED if old and _same(self._grammar, ours, old) else CHANGED if old else ADDED
+        return ours if self._asked(why, old, new, ours) else new
+
+    def _parts(self, old: Optional[Token], new: Token, ours: Token) -> Optional[Token]:
+        """An entry merged by its parts; None where it has none."""
+        grammar = self._grammar
+        there, here = grammar.inner(new), grammar.inner(ours)
+        before = grammar.inner(old) if old else None
+        if there is None or here is None or (old and before is None):
+            return None
+        versions = (before.tokens if before else [], there.tokens, here.tokens)
+        parts = merged(here.grammar, versions, self._judge, self._where(grammar.name(ours)))
+        if joined(parts) == joined(here.tokens) and len(parts) == len(here.tokens):
+            return ours
+        return ours._replace(text=grammar.rebuild(ours, parts))
+
+    # -- entries whose order means nothing -----------------------------------------------------------------------------
+
+    def _links(self, three: _Three) -> _Links:
+        grammar = self._grammar
+        in_new, in_ours = anywhere(grammar, three.old, three.new), anywhere(grammar, three.old, three.ours)
+        place = {in_new[index]: in_ours[index] for index in in_new if index in in_ours}
+        known_new, known_ours = set(in_new.values()), set(in_ours.values())
+        new = [index for index in range(len(three.new)) if index not in known_new]
+        ours = [index for index in range(len(three.ours)) if index not in known_ours]
+        twins = anywhere(grammar, [three.new[index] for index in new], [three.ours[index] for index in ours])
+        place.update((new[first], ours[second]) for first, second in twins.items())
+        return _Links(in_new, in_ours, place)
+
+    def _keyed(self, three: _Three) -> List[Token]:
+        links = self._links(three)
+        slots: List[Optional[Token]] = list(three.ours)
+        was = {second: first for first, second in links.in_new.items()}
+        for index, place in links.place.items():
+            if three.new[index].key:
+                old = three.old[was[index]] if index in was else None
+                slots[place] = self._entry(old, three.new[index], three.ours[place])
+        self._drop(three, links, slots)
+        dropped, refused = _remarks(three, links)
+        for place in dropped:
+            slots[place] = None
+        added = self._added(three, links, was, slots, refused)
+        found = list(added.get(-1, ()))
+        for place, token in enumerate(slots):
+            found += [token] if token else []
+            found += added.get(place, ())
+        return found
+
+    def _drop(self, three: _Three, links: _Links, slots: List[Optional[Token]]) -> None:
+        """Take out the entries that the base no longer has."""
+        for index, token in enumerate(three.old):
+            place = links.in_ours.get(index)
+            if not token.key or place is None or index in links.in_new:
+                continue
+            ours = three.ours[place]
+            if _same(self._grammar, ours, token) or not self._asked(GONE, token, None, ours):
+                slots[place] = None
+
+    def _added(
+        self, three: _Three, links: _Links, was: Dict[int, int], slots: Sequence[Optional[Token]], refused: Set[int]
+    ) -> Dict[int, List[Token]]:
+        """What of the new base comes into the override: each token behind the place that it belongs to."""
+        found: Dict[int, List[Token]] = collections.defaultdict(list)
+        holders = self._holders(three, slots)
+        anchor: Optional[int] = None
+        for index, token in enumerate(three.new):
+            if index in links.place:
+                anchor = links.place[index]
+                continue
+            if not token.key:
+                wanted = index not in was and index not in refused
+            elif index in was:
+                old = three.old[was[index]]
+                wanted = not _same(self._grammar, old, token) and not self._asked(LEFT, old, token, None)
+            else:
+                wanted = self._free(token, holders)
+            if wanted:
+                if anchor is None:
+                    anchor = self._before(links, index, len(three.new), len(three.ours))
+                found[anchor].append(token)
+        return found
+
+    @staticmethod
+    def _before(links: _Links, index: int, end: int, length: int) -> int:
+        """The place of what has nothing before it that is known: before the next that is known, or at the end."""
+        later = [links.place[each] for each in range(index, end) if each in links.place]
+        return (later[0] if later else length) - 1
+
+    def _holders(self, three: _Three, slots: Sequence[Optional[Token]]) -> Dict[Hashable, Token]:
+        """Who of the override has what only one can have, and does not share it with the new base."""
+        base = {(token.key, self._grammar.claim(token)) for token in three.new}
+        found: Dict[Hashable, Token] = {}
+        for token in slots:
+            claim = self._grammar.claim(token) if token and token.key else None
+            if token and claim is not None and (token.key, claim) not in base:
+                found.setdefault(claim, token)
+        return found
+
+    def _free(self, token: Token, holders: Dict[Hashable, Token]) -> bool:
+        """Whether an entry of the new base can be added without taking what is somebody's."""
+        claim = self._grammar.claim(token)
+        holder = holders.get(claim) if claim is not None else None
+        if holder is None:
+            return True
+        grammar = self._grammar
+        why = "new in the base, with a number that {0} has here".format(grammar.name(holder))
+        where = self._where(grammar.name(token))
+        return not self._judge.ours(where, why, "", grammar.shown(token), grammar.shown(holder))
+
+    # -- entries in order ----------------------------------------------------------------------------------------------
+
+    def _ordered(self, three: _Three) -> List[Token]:
+        found: List[Token] = []
+        for stable, (alo, ahi), (blo, bhi), (clo, chi) in _chunks(self._grammar, three):
+            part = _Three(three.old[alo:ahi], three.new[blo:bhi], three.ours[clo:chi])
+            if not stable:
+                found += self._chunk(part, self._grammar.place(three.ours, clo, chi))
+            elif part.ours[0].key:
+                found.append(self._entry(part.old[0], part.new[0], part.ours[0]))
+            else:
+                found += part.ours
+        return found
+
+    def _chunk(self, part: _Three, name: str) -> List[Token]:
+        """What stands between two entries that all have."""
+        if joined(part.ours) == joined(part.old):
+            return part.new
+        entries = [[_identity(self._grammar, token) for token in each if token.key] for each in part]
+        old, new, ours = entries
+        if ours == new or (new == old and joined(part.new) == joined(part.old)):
+            return part.ours
+        if old in (new, ours):  # one of them changed remarks only: entries are where the other has them
+            found = self._keyed(part)
+            if [_identity(self._grammar, token) for token in found if token.key] == (ours if new == old else new):
+                return found
+        texts = ["".join(self._grammar.shown(token) for token in each) for each in part]
+        return part.ours if self._judge.ours(self._where(name), ORDER, *texts) else part.new
+
+
+def _remarks(three: _Three, links: _Links) -> Tuple[Set[int], Set[int]]:
+    """What the base did to remarks: which of the override go, and which of the new base do not come.
+
+    Where the base wrote other remarks in the place of some, and the site changed any of these, those of the site stay
+    as they are.
+    """
+    gone: Dict[int, List[int]] = collections.defaultdict(list)
+    come: Dict[int, List[int]] = collections.defaultdict(list)
+    last = -1
+    for index, token in enumerate(three.old):
+        if index in links.in_new:
+            last = index
+        elif not token.key:
+            gone[last].append(index)
+    was = {second: first for first, second in links.in_new.items()}
+    last = -1
+    for index, token in enumerate(three.new):
+        if index in was:
+            last = was[index]
+        elif not token.key:
+            come[last].append(index)
+    dropped: Set[int] = set()
+    refused: Set[int] = set()
+    for gap, remarks in gone.items():
+        if come.get(gap) and any(three.old[each].text.strip() and each not in links.in_ours for each in remarks):
+            refused.update(come[gap])
+        else:
+            dropped.update(links.in_ours[each] for each in remarks if each in links.in_ours)
+    return dropped, refused
+
+
+_Span = Tuple[int, int]
+
+
+def _chunks(grammar: Grammar, three: _Three) -> Iterator[Tuple[bool, _Span, _Span, _Span]]:
+    """The parts of three versions, in order: one token that all have, or what is between such (diff3(1)).
+
+    :returns: whether it is such a token; the range of the old base, of the new base, of the override.
+    """
+    in_new, in_ours = in_order(grammar, three.old, three.new), in_order(grammar, three.old, three.ours)
+    alo, blo, clo = 0, 0, 0
+    for ahi in [index for index in range(len(three.old)) if index in in_new and index in in_ours] + [len(three.old)]:
+        bhi, chi = in_new.get(ahi, len(three.new)), in_ours.get(ahi, len(three.ours))
+        if (ahi, bhi, chi) != (alo, blo, clo):
+            yield False, (alo, ahi), (blo, bhi), (clo, chi)
+        if ahi < len(three.old):
+            yield True, (ahi, ahi + 1), (bhi, bhi + 1), (chi, chi + 1)
+        alo, blo, clo = ahi + 1, bhi + 1, chi + 1
