@@ -190,6 +190,18 @@ host:
           good: 1796000000
           bytes: 734003200
           running: false
+    drift:
+      description:
+        - How far the configuration is from what it is made of (since 1.1.0). Of files in C(/etc) that a restart would
+          not bring back, C(unsaved) are changed, C(new) are only there, C(deleted) are gone. Of files in C(/cfg),
+          C(own) are only there, C(same) are as in the image, C(over) are other ones, and C(stale) were made against
+          another image, which had something else in their place, so what the running one has there is hidden by them.
+        - Of each there is C(count), how many, and C(paths), the first twenty. Null where it cannot be told.
+      type: dict
+      returned: always
+      sample:
+        unsaved: {count: 1, paths: [rc.conf]}
+        stale: {count: 0, paths: []}
     warnings:
       description: What could not be told or looks wrong.
       type: list
@@ -202,13 +214,24 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import drift
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL, TRIAL
+
+PLACES = Places()
 
 
 def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     """The module."""
-    return {"host": _host.survey(runner, *(module.params[key] for key in ("pool", "digest", "slices", "packages")))}
+    host = _host.survey(runner, *(module.params[key] for key in ("pool", "digest", "slices", "packages")))
+    host["drift"] = None
+    if host["state"] in (NORMAL, TRIAL):
+        host["drift"], problem = drift.told(PLACES)
+        if problem:
+            host["warnings"].append("how far its configuration has drifted cannot be told: {0}".format(problem))
+    return {"host": host}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.backups impor
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.recovery import Session
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import Screen
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config import identity
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import drift, identity
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import Wish, refuse_recovery, save
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
     CHANGED,
@@ -124,19 +124,28 @@ class Agent:
     def diff(self, given: argparse.Namespace) -> int:
         """What the next start would not bring back."""
         refuse_recovery(self.runner())
+        if given.image:
+            return self._diff_image(given)
         etc = Etc(self.places)
         wanted = [etc.relative(name) for name in given.path]
-        found = [
-            each
-            for each in etc.changes()
-            if not wanted or any(each.path == path or each.path.startswith(path + "/") for path in wanted)
-        ]
+        found = [each for each in etc.changes() if within(each.path, wanted)]
         if given.json:
             self.screen.say(json.dumps([each._asdict() for each in found], indent=1))
             return ATTENTION if found else FINE
         for each in found:
             self.screen.say(each.describe(), *(etc.text_of(each) if given.text else []))
         return ATTENTION if found else FINE
+
+    def _diff_image(self, given: argparse.Namespace) -> int:
+        """What /cfg has otherwise than the image."""
+        wanted = [Etc(self.places).relative(name) for name in given.path]
+        every = [each for each in drift.overrides(self.places) if within(each.path, wanted)]
+        if given.json:
+            self.screen.say(json.dumps([each._asdict() for each in every], indent=1))
+        else:
+            for each in every:
+                self.screen.say(each.describe(), *(drift.text_of(self.places, each) if given.text else []))
+        return ATTENTION if any(each.kind != drift.SAME for each in every) else FINE
 
     def save(self, given: argparse.Namespace) -> int:
         """Keep it in /cfg."""
@@ -194,6 +203,11 @@ class Agent:
         return FINE
 
 
+def within(path: str, wanted: Sequence[str]) -> bool:
+    """Whether a path is one of some files, or in one of some folders; all are where none are named."""
+    return not wanted or any(path == each or path.startswith(each + "/") for each in wanted)
+
+
 def _left(left: Sequence[Change]) -> List[str]:
     """What was not saved, and how it can be."""
     lines = []
@@ -245,6 +259,7 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--quiet", action="store_true", help="say nothing when there is nothing to do")
     each = command("diff", "what in /etc the next start would not bring back")
     each.add_argument("path", nargs="*", help="only these files or folders of /etc")
+    each.add_argument("--image", action="store_true", help="what /cfg has, and how that differs from the image")
     each.add_argument("--text", action="store_true", help="show the lines that differ")
     each.add_argument("--json", action="store_true", help="for programs")
     each = command("save", "keep in /cfg what was changed in /etc")

@@ -97,6 +97,7 @@ def metrics(status: Mapping[str, Any], now: float) -> List[Metric]:
             int(status["revived"]),
         ),
         _one("unsaved_files", "Files in /etc that a restart would take.", _changed(unsaved)),
+        _one("stale_files", "Files in /cfg made against another image.", _many(status["stale"])),
         _one("warnings", "Warnings of nanozfs status.", len(host["warnings"])),
         _one("attention", "Whether nanozfs status says that somebody should do something.", int(status["attention"])),
         _one("metrics_timestamp_seconds", "When these metrics were made.", int(now)),
@@ -109,6 +110,10 @@ def _ratio(percent: Any) -> float:
 
 def _changed(unsaved: Optional[Sequence[Mapping[str, Any]]]) -> Optional[int]:
     return None if unsaved is None else sum(each["kind"] == "changed" for each in unsaved)
+
+
+def _many(found: Optional[Sequence[str]]) -> Optional[int]:
+    return None if found is None else len(found)
 
 
 def _transaction(journal: Optional[Mapping[str, Any]]) -> List[Metric]:

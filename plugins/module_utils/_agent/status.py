@@ -18,8 +18,11 @@ from typing import Any, Dict, List, Optional, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH, wrapped
 from ansible_collections.nanozfs.fleet.plugins.module_utils._backup import records
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.drift import STALE, overrides
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import PUBLIC_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, notes, unsaved
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.kernel import kenv, sysctl
 from ansible_collections.nanozfs.fleet.plugins.module_utils._host import STARTED, import_hung, survey
@@ -106,6 +109,7 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         "revived": kenv(runner, "nanozfs.revived") == "1",
         "seconds_left": seconds_left(runner, host, now),
         "unsaved": None,
+        "stale": None,
         "ssh_key": fingerprint(places),
         "write": written(_dig(host, "medium", "inactive")),
         "backups": _backup_words(host, now),
@@ -115,6 +119,10 @@ def collect(runner: Runner, places: Places, now: float, verify: bool = False) ->
         status["unsaved"] = [each._asdict() for each in changes] if changes is not None else None
         if problem:
             host["warnings"].append("what of /etc is not saved cannot be told: {0}".format(problem))
+        try:
+            status["stale"] = [each.path for each in overrides(places) if each.kind == STALE]
+        except FleetError as error:
+            host["warnings"].append("what /cfg hides of the image cannot be told: {0}".format(error.what))
     status["notes"] = notes(places)
     if status["notes"]:  # all of them, and not only the first
         host["warnings"] = [each for each in host["warnings"] if not each.startswith(STARTED)]
@@ -276,6 +284,13 @@ def _unsaved_words(status: Status) -> str:
     return "{0} in /etc changed and not saved: {1}".format(len(files), first_of(files, _NAMED))
 
 
+def _stale_words(status: Status) -> str:
+    files = [spelled(each) for each in status["stale"] or ()]
+    if not files:
+        return ""
+    return "{0} in /cfg made against another image: {1}".format(counted(len(files), "file"), first_of(files, _NAMED))
+
+
 def _backup_words(host: Dict[str, Any], now: float) -> List[str]:
     """How the last backup by each backup host went; ages are by the host's own clock."""
     lines = []
@@ -328,6 +343,7 @@ def render(status: Status) -> List[str]:
         *(("BACKUP" if number == 0 else "", each) for number, each in enumerate(status["backups"])),
         ("NOTE", "this medium was new to this host: it revived itself" if status["revived"] else ""),
         ("UNSAVED", _unsaved_words(status)),
+        ("STALE", _stale_words(status)),
         ("SSH KEY", status["ssh_key"]),
     ]
     rows += [("START", each) for each in status["notes"]]

@@ -23,12 +23,15 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import (
     Finding,
     findings,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.drift import KINDS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, REVERTED
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.words import plain
 
 #: how many of a kind are kept of one host: remarks, disks, slices, pools, phases
 MANY = 20
+#: what a host says of its configuration
+DRIFT = ("unsaved", "new", "deleted", *KINDS)
 #: packages of one image
 PACKAGES = 5000
 
@@ -162,6 +165,14 @@ class Backup:
 
 
 @dataclass(frozen=True)
+class Files:
+    """Files of a kind: how many there are, and the first of them."""
+
+    count: int
+    paths: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Known:
     """What a host says of itself."""
 
@@ -179,6 +190,7 @@ class Known:
     disks: Optional[Disks]
     transaction: Optional[Transaction]
     backups: Tuple[Backup, ...]
+    drift: Optional[Mapping[str, Files]]
     bad: Tuple[str, ...]
     remarks: Tuple[str, ...]
     findings: Tuple[Finding, ...]
@@ -262,6 +274,7 @@ def read(host: Mapping[str, Any]) -> Known:
         backups=tuple(
             _backup(plain(label), each) for label, each in sorted(dict(host.get("backups") or {}).items())[:MANY]
         ),
+        drift=_drift(host["drift"]) if host.get("drift") else None,
         bad=tuple(plain(each) for each in _texts((journal or {}).get("bad") or [])[:64]),
         remarks=tuple(_remarks(host, journal or {})),
         findings=tuple(Finding(each.condition, plain(each.reason)) for each in findings(host)[: 2 * MANY]),
@@ -378,6 +391,13 @@ def _backup(label: str, backup: Mapping[str, Any]) -> Backup:
         problem=plain(backup.get("problem") or ""),
         **numbers,
     )
+
+
+def _drift(said: Mapping[str, Any]) -> Dict[str, Files]:
+    return {
+        kind: Files(_number(said[kind]["count"]), tuple(plain(each) for each in _texts(said[kind]["paths"])[:MANY]))
+        for kind in DRIFT
+    }
 
 
 def _remarks(host: Mapping[str, Any], journal: Mapping[str, Any]) -> List[str]:

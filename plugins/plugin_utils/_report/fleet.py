@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit.result import Audited
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._files import replace_file
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import backups, drift
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import holes as known_holes
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Answer, Image, Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.rings import Target, judge
@@ -102,7 +102,7 @@ def host_of(
     found += [behind] if behind else []
     found += backups.judge(answer.known, terms) + known_holes.judge(holes, degraded)
     told = [*answer.known.remarks, *remarks, *(backups.remarks(answer.known, terms) if terms.at else ())]
-    told += known_holes.remarks(holes, degraded)
+    told += drift.remarks(answer.known) + known_holes.remarks(holes, degraded)
     return Host(name, plain(site), answer, target, tuple(found), tuple(told), holes)
 
 
@@ -241,6 +241,7 @@ def entry(host: Host, at: float) -> Dict[str, Any]:
         values[key] = None
     values["bad"] = []
     values["backups"] = []
+    values["drift"] = None
     if known is None:
         return values
     transaction = known.transaction
@@ -255,6 +256,7 @@ def entry(host: Host, at: float) -> Dict[str, Any]:
         disks=_disks(known),
         bad=list(known.bad),
         backups=[backups.entry(each, at) for each in known.backups],
+        drift=drift.entry(known),
         transaction=dict(
             transaction.__dict__,
             times=[{"phase": phase, "at": at} for phase, at in transaction.times],
@@ -301,6 +303,7 @@ def document(fleet: Fleet) -> Dict[str, Any]:
             for target, hosts in fleet.targets
         ],
         "holes": known_holes.total(fleet.holes),
+        "drift": drift.total(host.known for host in fleet.hosts),
         "hosts": [entry(host, fleet.at) for host in fleet.hosts],
     }
 

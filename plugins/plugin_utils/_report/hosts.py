@@ -10,7 +10,7 @@ import datetime
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import eol
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, facts
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report import addresses, drift, facts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.backups import Terms
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.facts import Known
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._report.fleet import Fleet, fleet_of, host_of
@@ -92,6 +92,7 @@ def assemble(
         hosts.append(host_of(name, sites[name], answer, target, remarks, terms, those, degraded))
     targets: Dict[str, Optional[Target]] = {host.name: host.target for host in hosts}
     told = [*common, *problems(targets.values()), *(holes.remarks if holes else ())]
+    told += drift.remark(drift.total(host.known for host in hosts))
     return fleet_of(hosts, told, at, backup_hours, verified_hours, holes)
 
 

@@ -95,6 +95,52 @@ class TestDiff:
         assert "there is no folder" in agent.refused("diff")
 
 
+class TestDiffFromTheImage:
+    """What /cfg has, and what that is to the image."""
+
+    def kinds(self, agent: AgentHost, *paths: str) -> List[Tuple[str, str]]:
+        answer = agent.run("diff", "--image", "--json", *paths)
+        found = [(each["path"], each["kind"]) for each in answer.json()]
+        assert answer.rc == (1 if any(kind != "same" for _path, kind in found) else 0)
+        return found
+
+    def test_every_kind(self, agent: AgentHost) -> None:
+        before = self.kinds(agent)
+        for path in ("kept", "other", "old"):
+            agent.put("base", path, "image\n")
+        agent.put("cfg", "kept", "image\n")
+        agent.put("cfg", "other", "mine\n")
+        agent.put("cfg", "own/x", "mine\n")
+        agent.put("cfg", "fstab", "a start makes it\n")
+        agent.put("etc", "old", "mine\n")
+        agent.ok("save", "old")
+        new = [each for each in self.kinds(agent) if each not in before]
+        assert new == [("kept", "same"), ("old", "over"), ("other", "over"), ("own/x", "own")]
+        agent.put("base", "old", "of the next image\n")
+        assert self.kinds(agent, "old") == [("old", "stale")]
+        agent.put("base", "old", "mine\n")
+        assert self.kinds(agent, "old") == [("old", "same")], "it hides nothing"
+        os.unlink(os.path.join(agent.places.base, "old"))
+        assert self.kinds(agent, "old") == [("old", "stale")], "what is gone from the image is news as well"
+        assert self.kinds(agent, "own") == [("own/x", "own")]
+
+    def test_modes_count(self, agent: AgentHost) -> None:
+        agent.put("base", "x", "same\n", 0o644)
+        agent.put("cfg", "x", "same\n", 0o600)
+        assert self.kinds(agent, "x") == [("x", "over")]
+
+    def test_the_lines(self, agent: AgentHost) -> None:
+        agent.put("base", "x", "a\nb\n")
+        agent.put("cfg", "x", "a\nc\n")
+        agent.put("cfg", "y", "d\n")
+        os.symlink("x", os.path.join(agent.places.cfg, "z"))
+        with open(os.path.join(agent.places.cfg, "v"), "wb") as file:
+            file.write(b"\xff\n")
+        said = agent.run("diff", "--image", "--text", "v", "x", "y", "z").out.splitlines()
+        assert "over   x (other than in the image)" in said and "own    y (only here)" in said
+        assert {"-b", "+c", "+d", "v is no text", "z is no file on both sides"} <= set(said)
+
+
 class TestSave:
     def test_what_changed_is_there_after_the_next_start(self, agent: AgentHost) -> None:
         agent.put("etc", "rc.conf", 'hostname="web-1"\nsshd_enable="YES"\n', 0o640)

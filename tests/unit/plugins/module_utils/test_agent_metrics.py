@@ -172,6 +172,7 @@ def known_metrics() -> Set[str]:
         "revived": False,
         "seconds_left": 5,
         "unsaved": [],
+        "stale": [],
         "write": {"percent": 4},
         "attention": False,
         "host": {

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.guard import Guard, deadline
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.screen import WIDTH
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, ORIGINS
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Disks, count_disks, parse_import
@@ -124,6 +124,21 @@ def test_what_is_not_saved(agent: AgentHost) -> None:
     assert not found["attention"] and "nanozfs save" in found["next"]
     assert len(found["unsaved"]) == 10
     assert "10 in /etc changed and not saved: f0, f1, f2, f3, f4, f5, f6, f7 and 2 more" in screen(agent)
+
+
+def test_what_was_made_against_another_image(agent: AgentHost) -> None:
+    agent.put("base", "ttys", "of 1.0\n")
+    agent.put("etc", "ttys", "mine\n")
+    agent.ok("save", "ttys")
+    assert status(agent)["stale"] == []
+    agent.put("base", "ttys", "of 1.1\n")
+    found = status(agent)
+    assert not found["attention"] and found["stale"] == ["ttys"]
+    assert "1 file in /cfg made against another image: ttys" in screen(agent)
+    assert "nanozfs_stale_files 1" in agent.ok("metrics")
+    agent.put("cfg", ORIGINS, "no notes")
+    found = status(agent)
+    assert found["stale"] is None and "what /cfg hides of the image cannot be told" in found["host"]["warnings"][-1]
 
 
 def test_a_disk_is_missing(agent: AgentHost) -> None:

@@ -6,13 +6,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.modules import host_info
 from ansible_collections.nanozfs.fleet.tests.model.machine import Machine
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import SLICE, Images
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost, boot, boot_mbr, make_mbr_medium
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """The trees of a configuration, with nothing in them."""
+    found = Places(*(str(tmp_path / name) for name in ("etc", "base", "cfg")))
+    for each in (found.etc, found.base, found.cfg):
+        os.mkdir(each)
+    monkeypatch.setattr(host_info, "PLACES", found)
+    return found
 
 
 def look(host: ModuleHost, **arguments: Any) -> Dict[str, Any]:
@@ -48,6 +61,23 @@ def test_a_host_as_it_should_be(pooled: ModuleHost, images: Images) -> None:
     assert seen["pool"]["name"] == "tank" and seen["pool"]["health"] == "ONLINE" and seen["importable"] == []
     assert [each["name"] for each in seen["datasets"]] == pooled.names("filesystem")[1:]
     assert seen["journal"]["phase"] == "idle" and seen["warnings"] == []
+
+
+def test_how_far_the_configuration_has_drifted(pooled: ModuleHost, places: Places) -> None:
+    assert {kind for kind, each in look(pooled)["drift"].items() if each["count"]} == set()
+    for number in range(25):
+        with open(os.path.join(places.etc, "f{0:02}".format(number)), "w", encoding="utf-8") as file:
+            file.write("x")
+    with open(os.path.join(places.cfg, "\x1b[2J"), "w", encoding="utf-8") as file:
+        file.write("x")
+    found = look(pooled)["drift"]
+    assert found["new"]["count"] == 25 and len(found["new"]["paths"]) == 20
+    assert found["deleted"] == found["own"] == {"count": 1, "paths": ["?[2J"]}
+    os.rmdir(places.base)
+    seen = look(pooled)
+    assert seen["drift"] is None and "has drifted cannot be told" in seen["warnings"][0]
+    boot(pooled.machine, "nz-recovery")
+    assert look(pooled)["drift"] is None
 
 
 def test_without_digests_nothing_is_hashed(pooled: ModuleHost) -> None:
