@@ -103,6 +103,8 @@ options:
         users, groups and homes that shell scripts of the ports tree make are made. Any other script is named in a
         warning.
       - Packages with zstd need the Python package zstandard.
+      - With the package C(pkg) among them, or in O(pkg), the image has the database from which C(pkg info),
+        C(pkg which) and C(pkg audit) say what is installed, where nobody can write to it.
     type: list
     elements: raw
     default: []

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, match
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
+    database,
     fitness,
     guards,
     layout,
@@ -37,6 +39,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import T
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import choose, lock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Choice, Wish
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import Lock
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.resolver import ASKED
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
@@ -188,6 +191,7 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
         tree.append(path, line)
     for group, user in members:
         add_member(tree, group, user)
+    database.add(tree, archives, _source_of(given, choice), definition.epoch, os.path.join(scratch, "packages.sqlite"))
     origin = provenance.describe(tree, inputs, packages.packages_of(archives))
     provenance.write(tree, origin)
     extras = layout.Extras(
@@ -207,6 +211,15 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     for text in fitness.python_problems(tree) + fitness.login_problems(tree):
         warn(text)
     return Planned(tree, build, locked)
+
+
+def _source_of(given: Sequence[Archive], choice: Optional[Choice]) -> database.Source:
+    """Where packages are from."""
+    locked = choice.after.packages if choice is not None else ()
+    return database.Source(
+        repositories={each.name: each.repository for each in locked},
+        asked={each.package.name for each in given} | {each.name for each in locked if each.why == ASKED},
+    )
 
 
 def _digest(tree: Tree, path: str) -> str:

@@ -19,7 +19,7 @@ import re
 import tarfile
 import urllib.parse
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import IO, Any, BinaryIO, Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
@@ -37,7 +37,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts impor
     Work,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, Node, Tree, TreeError
 
 MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
 
@@ -298,21 +298,61 @@ def read(supplied: Supplied) -> Archive:
 
     :raises PackageError: when it is none.
     """
+    compact, text = _manifests(supplied.path)
+    if _is_json(text) or not compact:
+        return parse_manifest(text, supplied.path, supplied.sha256)
+    said = parse_manifest(compact, supplied.path, supplied.sha256)
+    return replace(said, scripts=scripts.in_ucl(text), unclear=True)
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def _manifests(path: str) -> Tuple[str, str]:
+    """The compact manifest of a package, empty where it has none, and the other one.
+
+    :raises PackageError: when it is no package.
+    """
     compact = ""
-    with opened(supplied.path) as tar:
+    with opened(path) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
             if content is None:
                 continue
-            text = _text_of(content, supplied.path).decode("utf-8", "surrogateescape")
-            if member.name == COMPACT:
-                compact = text
-            elif text.lstrip().startswith("{") or not compact:
-                return parse_manifest(text, supplied.path, supplied.sha256)
-            else:
-                said = parse_manifest(compact, supplied.path, supplied.sha256)
-                return replace(said, scripts=scripts.in_ucl(text), unclear=True)
-    raise PackageError("{0} is no package: it has no {1}".format(supplied.path, MANIFEST), safe=_SAFE)
+            text = _text_of(content, path).decode("utf-8", "surrogateescape")
+            if member.name == MANIFEST:
+                return compact, text
+            compact = text
+    raise PackageError("{0} is no package: it has no {1}".format(path, MANIFEST), safe=_SAFE)
+
+
+def values_of(archive: Archive) -> Dict[str, Any]:
+    """All that a package says of itself, as far as it can be read. It was looked into before, by :func:`read`.
+
+    :returns: JSON; bytes that are no UTF-8 are in it as ``surrogateescape`` has them.
+    """
+    compact, text = _manifests(archive.path)
+    found: Dict[str, Any] = json.loads(compact if archive.unclear else text)
+    return found
+
+
+def contents_of(archive: Archive, paths: Collection[str]) -> Dict[str, bytes]:
+    """The contents of small files of a package.
+
+    :param paths: full ones.
+    :raises PackageError: when one is not small.
+    """
+    found: Dict[str, bytes] = {}
+    if not paths:
+        return found
+    with opened(archive.path) as tar:
+        for member in tar:
+            path = "/" + member.name.strip("/")
+            content = tar.extractfile(member) if path in paths and member.isfile() else None
+            if content is not None:
+                found[path] = _text_of(content, archive.path)
+    return found
 
 
 def expand(supplied: Sequence[Supplied]) -> List[Supplied]:
@@ -626,12 +666,8 @@ def _full(line: str) -> str:
 def _accounts_in(archive: Archive) -> Tree:
     """The users and groups that a package brings, as a tree of two files."""
     found = Tree()
-    with opened(archive.path) as tar:
-        for member in tar:
-            path = member.name.lstrip("/")
-            content = tar.extractfile(member) if path in (MASTER, GROUP) and member.isfile() else None
-            if content is not None:
-                found.write(path, _text_of(content, archive.path).decode("utf-8", "surrogateescape"))
+    for path, content in contents_of(archive, ["/" + MASTER, "/" + GROUP]).items():
+        found.put(path, Node(FILE, 0o644, data=content))
     return found
 
 

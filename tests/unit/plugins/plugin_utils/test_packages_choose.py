@@ -10,6 +10,7 @@ import hashlib
 import json
 import lzma
 import shutil
+import sqlite3
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, parse
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import database, inputs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import (
@@ -155,6 +156,27 @@ class TestBuild:
         assert found["packages.lock.json"] == hashlib.sha256(site.lock.read_bytes()).hexdigest()
         (catalogue,) = [each.catalogue for each in lock.read(str(site.lock)).repositories]  # type: ignore[union-attr]
         assert found["r {0}".format(site.server.url)] == catalogue
+
+    def test_pkg_finds_what_is_installed(self, site: Site) -> None:
+        site.made.add("pkg", version="2.8.4")
+        site.serve()
+        wish = site.wish(names=["nginx", "pkg"])
+        tree, _build = build.plan(site.definition(wish=wish), str(site.folder), site.said.append)
+        found = sqlite3.connect(str(tree.get(database.NAME).source))
+        assert found.execute("SELECT name, automatic FROM packages").fetchall() == [
+            ("nginx", 0),
+            ("pcre2", 1),
+            ("pkg", 0),
+        ]
+        query = (
+            "SELECT count(*) FROM pkg_annotation JOIN annotation tag ON tag_id = tag.annotation_id "
+            "JOIN annotation value ON value_id = value.annotation_id "
+            "WHERE tag.annotation = 'repository' AND value.annotation = 'r'"
+        )
+        assert found.execute(query).fetchall() == [(3,)]
+        # pkg reads it through the link to what /cfg can change, whatever that has of its own
+        for place in ("etc/local/pkg.conf", "conf/base/etc/local/pkg.conf"):
+            assert "/{0}/".format(database.FOLDER) in tree.get(place).content().decode().replace('";', "/")
 
     def test_the_lock_moves_when_it_is_told_to(self, site: Site) -> None:
         first = site.build()
