@@ -36,7 +36,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import NO_ANSWERS, Answers
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import choose, lock
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import base, choose, lock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Choice, Wish
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import Lock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.resolver import ASKED
@@ -97,8 +97,11 @@ def check(definition: Definition, runner: Runner) -> None:
     """
     if definition.size <= 0 or definition.size % GRID:
         raise Refused("an image of {0} bytes: the size must be a multiple of {1}".format(definition.size, GRID))
-    if not definition.sources:
-        raise Refused("there is no tree or archive to build from")
+    if not definition.sources and definition.wish.base is None:
+        raise Refused(
+            "there is no tree or archive to build from",
+            todo="give base.txz and kernel.txz (image_sources), or have the base system come as packages (image_base)",
+        )
     if not definition.signers:
         raise Refused(
             "the image would trust nobody (image_signers is empty)",
@@ -154,14 +157,18 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     sources = supply.supply(definition.sources, definition.supply, say)
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
-    identity = fitness.settled(definition.identity, tree, provenance.release_in(tree))
+    identity, release, wanted = definition.identity, provenance.release_in(tree), definition.wish.base
+    if wanted is not None:
+        wanted.check_sources(tree)
+        identity, release = replace(identity, arch=identity.arch or base.ARCH), wanted.release
+    identity = fitness.settled(identity, tree, release)
     fitness.refuse_foreign(identity.arch)
     definition = replace(definition, identity=identity)
     given = _given(definition, say)
     choice = None
-    if definition.wish.names:
+    if definition.wish.all_names:
         there = [each.name for each in provenance.said(tree).packages]
-        system = choose.system_of(tree, identity.abi, provenance.release_in(tree), there, given)
+        system = choose.system_of(tree, identity.abi, release, there, given, wanted)
         choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
     return Begun(definition, tree, laid, given, choice)
 
@@ -341,7 +348,11 @@ def _foretold(begun: Begun, choice: Choice, warnings: List[str], say: Say) -> Di
     origin = provenance.describe(begun.tree, packages=packages.packages_of(begun.given))
     there = {each.name: each.version for each in origin.packages}
     there.update((each.name, each.version) for each in choice.after.packages)
-    subject = match.subject(_title(definition), origin.release, origin.kernel_release, sorted(there.items()))
+    release, kernel = origin.release, origin.kernel_release
+    if definition.wish.base is not None:
+        release = base.release_of(there, "FreeBSD-runtime")
+        kernel = kernel or base.release_of(there, "FreeBSD-kernel-")
+    subject = match.subject(_title(definition), release, kernel, sorted(there.items()))
     says += _holes(definition, subject, say)
     return dict(about, changed=True, build=None, image=None, says=says, warnings=warnings)
 

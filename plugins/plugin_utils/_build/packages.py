@@ -287,8 +287,10 @@ def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
 
 
 def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:
-    """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``)."""
-    return name.startswith("FreeBSD-") or any("/" + path in files for path in (MASTER, GROUP))
+    """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``); one that does
+    not say which files it has may.
+    """
+    return (not files and name.startswith("FreeBSD-")) or any("/" + path in files for path in (MASTER, GROUP))
 
 
 def read(supplied: Supplied) -> Archive:
@@ -524,7 +526,8 @@ def _tell(not_run: Sequence[NotRun], answers: Answers, say: Say) -> None:
 
 
 def _say_dropped(archive: Archive, dropped: Sequence[str], say: Say) -> None:
-    if dropped:
+    """Say what of a package is not on the image. What the base has below /var, rc.d/var makes on each host."""
+    if dropped and not archive.package.origin.startswith("base/"):
         say(
             "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service "
             "that needs it has to make it, or deploy_files, or a dataset".format(

@@ -606,6 +606,7 @@ def test_lists_as_people_write_them(tmp_path: Path) -> None:
         "pkg_lock": None,
         "name": "web",
         "pkg_update": False,
+        "base": None,
     }
 
     def wish(names: List[str]) -> Wish:
