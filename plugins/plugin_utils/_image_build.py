@@ -39,7 +39,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import T
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import base, choose, lock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Choice, Wish
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import Lock
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.resolver import ASKED
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.resolver import ASKED, System
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
@@ -141,6 +141,7 @@ class Begun(NamedTuple):
     laid: Laid
     given: List[Archive]
     choice: Optional[Choice]
+    system: System
 
 
 class Planned(NamedTuple):
@@ -165,18 +166,20 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     fitness.refuse_foreign(identity.arch)
     definition = replace(definition, identity=identity)
     given = _given(definition, say)
+    there = [each.name for each in provenance.said(tree).packages]
+    system = choose.system_of(tree, identity.abi, release, there, given, wanted)
+    choose.check_release(given, system)
     choice = None
     if definition.wish.all_names:
-        there = [each.name for each in provenance.said(tree).packages]
-        system = choose.system_of(tree, identity.abi, release, there, given, wanted)
         choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
-    return Begun(definition, tree, laid, given, choice)
+    return Begun(definition, tree, laid, given, choice, system)
 
 
 def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     """Lay packages and overlays, and make an image of it all."""
-    definition, tree, laid, given, choice = begun
+    definition, tree, laid, given, choice, system = begun
     archives = given + _chosen(choice, say)
+    choose.check_release(archives, system)
     packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
     overlays = Tree()
     for folder in definition.overlays:

@@ -62,6 +62,9 @@ MAX_EXTENSION = 1 << 20
 #: how much of what is below /var a message names
 NAMED = 6
 
+#: where kernels look for modules
+MODULES = ("/boot/modules/", "/boot/kernel/")
+
 _SAFE = "nothing was built"
 
 
@@ -80,6 +83,8 @@ class Archive:
     :param libraries: shared libraries that it brings.
     :param prefix: of what its scripts name without a slash at the beginning.
     :param files: the files that it has, by their full paths, with their modes where it says them.
+    :param osversion: ``__FreeBSD_version`` of the system that it was built on; 0 where it does not say.
+    :param is_module: it brings a module of the kernel; not the kernel itself.
     :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
 
@@ -95,6 +100,8 @@ class Archive:
     files: Mapping[str, Optional[int]] = field(default_factory=dict)
     unclear: bool = False
     prefix: str = "/usr/local"
+    osversion: int = 0
+    is_module: bool = False
 
 
 class Laid(NamedTuple):
@@ -249,6 +256,8 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
             files=_files_of(values.get("files") or {}),
             prefix=_word(values.get("prefix") or "/usr/local"),
+            osversion=int((values.get("annotations") or {}).get("FreeBSD_version") or 0),
+            is_module=_is_module(values),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
@@ -284,6 +293,16 @@ def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
         perm = about.get("perm") if isinstance(about, Mapping) else None
         found[urllib.parse.unquote(path, errors="surrogateescape")] = int(str(perm), 8) & 0o7777 if perm else None
     return found
+
+
+def _is_module(values: Mapping[str, Any]) -> bool:
+    """Whether a package brings modules: by its category (``Mk/Uses/kmod.mk`` of the ports), or where a kernel looks for
+    them (``kern.module_path``).
+    """
+    if str(values.get("origin", "")).startswith("base/"):
+        return False
+    there = any(path.startswith(MODULES) and path.endswith(".ko") for path in values.get("files") or ())
+    return there or "kld" in (values.get("categories") or ())
 
 
 def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:

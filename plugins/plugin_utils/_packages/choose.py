@@ -224,6 +224,21 @@ def system_of(
     return System(abi, release, frozenset(libraries), frozenset({*there, *names}), wanted)
 
 
+def check_release(archives: Sequence[Archive], system: System) -> None:
+    """See that packages are for the release of the image, by what is in them.
+
+    :param archives: given as files, or fetched: a catalogue need not say of all modules that they are such.
+    :raises RepositoryError: when one is not.
+    """
+    for each in archives:
+        reason = system.refuses(each.package.name, each.package.version, each.osversion, each.is_module)
+        if reason:
+            raise RepositoryError(
+                "{0}-{1} cannot be in the image: {2}".format(each.package.name, each.package.version, reason),
+                todo=system.modules if each.is_module else "get it for the release of the image",
+            )
+
+
 def choose(wish: Wish, system: System, given: Sequence[Archive], cache: str, say: Say, warn: Say) -> Optional[Choice]:
     """Choose packages; none where none are wanted.
 
@@ -260,12 +275,13 @@ def _check(before: Lock, wanted: Mapping[str, str], system: System, wish: Wish) 
 
     :raises RepositoryError: with what differs.
     """
-    said = []
+    said, modules = [], ""
     if before.abi != system.abi:
         said.append("it is for {0}, and the image is {1}".format(before.abi, system.abi))
     for each in before.packages:
         reason = system.refuses(each.name, each.version, each.osversion, each.is_module)
         said += ["{0}: {1}".format(each.title, reason)] if reason else []
+        modules = "; " + system.modules if reason and each.is_module else modules
     for names, what in (
         ([name for name in before.wanted if not before.has(name)], "it has no package for"),
         (set(wanted) - set(before.wanted), "it does not know"),
@@ -277,7 +293,7 @@ def _check(before: Lock, wanted: Mapping[str, str], system: System, wish: Wish) 
         raise RepositoryError(
             "the lock {0} does not fit what is wanted: {1}".format(wish.lock, "; ".join(said)),
             todo="build with image_pkg_update=true, which takes what repositories have now; with --check it only says "
-            "what that changes",
+            "what that changes" + modules,
         )
 
 

@@ -35,6 +35,11 @@ ASKED = "asked for"
 #: how many names a message has
 NAMED = 8
 
+#: the first series with repositories of modules, see :attr:`System.series`
+KMODS_SINCE = 1403
+
+#: of modules the version has it as well (``Mk/Uses/kmod.mk``): 6.1.50.1403000_3
+_OSVERSION = re.compile(r"\.(\d{7})(?:[_,]|\Z)")
 _GLOB = re.compile(r"[*?\[\]]")
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
 
@@ -87,14 +92,30 @@ class System:
         differs = self.base.differs(version) if self.base is not None and is_base(name) else ""
         if differs:
             return differs
-        ours, theirs = self.series, osversion // 1000
+        ours, theirs = self.series, (osversion or (_osversion_in(version) if is_module else 0)) // 1000
+        if ours and is_module and theirs != ours:
+            return "it is a kernel module for {0}, and the image is {1}".format(
+                _release(theirs) if theirs else "a release that it does not say", self.release
+            )
         if ours and theirs > ours:
             return "it was built on {0}, and the image is {1}: it may need what an older kernel does not have".format(
                 _release(theirs), self.release
             )
-        if ours and is_module and theirs != ours:
-            return "it is a kernel module for {0}, and the image is {1}".format(_release(theirs), self.release)
         return ""
+
+    @property
+    def modules(self) -> str:
+        """Where modules for the kernel of this release are, for people.
+
+        FreeBSD builds those of each minor release on it, in repositories of their own
+        (``usr.sbin/pkg/FreeBSD.conf.quarterly-release`` of releng/15.0; since 14.3).
+        """
+        if self.series < KMODS_SINCE:
+            return "take it from a repository that was built on {0}, by poudriere for example".format(self.release)
+        return (
+            "modules for {0} are in the repository pkg+https://pkg.FreeBSD.org/${{ABI}}/kmods_quarterly_{1}: add it to "
+            "image_pkg_repository".format(_release(self.series), self.series % 100)
+        )
 
 
 @dataclass(frozen=True)
@@ -241,7 +262,9 @@ class _Work:
             record = found[0][0]
             raise RepositoryError(
                 "{0} cannot be in the image: {1}".format(record.title, self._unfit(record)),
-                todo="see whether image_pkg_repository and image_abi belong together",
+                todo=self._system.modules
+                if record.is_module and fits(record.abi, self._system.abi)
+                else "see whether image_pkg_repository and image_abi belong together",
             )
         others = sorted({record.version for record, _repository in self._named(name)})
         rest = "; of {0} there is {1}".format(name, ", ".join(others)) if others else ""
@@ -355,6 +378,11 @@ class _Work:
 
 def _things(record: Record, is_library: bool) -> Sequence[str]:
     return record.brings if is_library else record.provides
+
+
+def _osversion_in(version: str) -> int:
+    found = _OSVERSION.search(version)
+    return int(found.group(1)) if found else 0
 
 
 def _release(series: int) -> str:

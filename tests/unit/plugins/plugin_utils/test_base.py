@@ -103,8 +103,8 @@ class Site:
             shlibs_required=["libc.so.7"],
             scripts={"post-install": MKDB},
         )
-        flags = {"pax_headers": {"SCHILY.fflags": "schg"}}
-        self.add("clibs", [file("/lib/libc.so.7", **flags)], shlibs_provided=["libc.so.7"])
+        libc = file("/lib/libc.so.7", pax_headers={"SCHILY.fflags": "schg"})
+        self.add("clibs", [libc], shlibs_provided=["libc.so.7"])
         self.add("rc", [file("/etc/" + name) for name in ("rc", "rc.initdiskless", "defaults/rc.conf")])
         self.add("bootloader", [file("/boot/pmbr"), file("/boot/gptboot")])
         self.add("kernel-generic", [file("/boot/kernel/kernel", kernel), file("/boot/kernel/zfs.ko", zfs)])
@@ -303,7 +303,7 @@ def test_as_people_write_it(tmp_path: Path) -> None:
     )
     assert found.url.endswith("/${ABI}/base_release_${VERSION_MINOR}") and found.trust == "/usr/share/keys/pkgbase-15"
     (tmp_path / "mirror").mkdir()
-    arguments = {
+    arguments: Dict[str, Any] = {
         "pkg": [],
         "base": {"release": "15.0", "set": "base", "url": "mirror/${ABI}", "signature_type": "none"},
         "pkg_repository": "x",

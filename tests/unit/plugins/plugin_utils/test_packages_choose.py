@@ -39,7 +39,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import maps
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
-from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
+from ansible_collections.nanozfs.fleet.tests.unit.packaged import bundle, make, manifest
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made
 from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
@@ -345,6 +345,23 @@ class TestBadInput:
         sources = [*site.definition().sources, str(script.parent)]
         self.refused(site, said, wish=site.wish(names=["new"]), sources=sources)
 
+    def test_a_module_of_another_minor_release_that_is_told_by_its_files(self, site: Site, tmp_path: Path) -> None:
+        module = [("/boot/modules/if_x.ko", b"x", {"mode": 0o555})]
+        for release, fits in (("1301000", False), ("1302001", True)):
+            site.made.add("if-x", old="if-x", members=module, annotations={"FreeBSD_version": release})
+            site.serve()
+            wish = site.wish(names=["if-x"], update=True)
+            if fits:
+                site.build(wish=wish)
+            else:
+                self.refused(
+                    site, "if-x-1.2_3,1 cannot be in the image: it is a kernel module for FreeBSD 13.1", wish=wish
+                )
+        (tmp_path / "given").mkdir()
+        values = manifest("if-y", annotations={"FreeBSD_version": "1301000"})
+        path = bundle(tmp_path / "given", values, [("/boot/modules/if_y.ko", b"y", {})])
+        self.refused(site, "if-y-.*it is a kernel module for FreeBSD 13.1", packages=[path], wish=choose.NO_WISH)
+
     def test_an_archive_with_more_than_it_says(self, site: Site) -> None:
         site.made.add("evil", files={"/usr/local/bin/evil": "1$0"})  # the link evil-1 is not named
         site.serve()
@@ -563,7 +580,7 @@ class TestLock:
         self.check(path, "a", release="13.2-RELEASE")
         with pytest.raises(RepositoryError, match=r"a-1: it is a kernel module for FreeBSD 13\.2"):
             self.check(path, "a", release="13.3-RELEASE")
-        with pytest.raises(RepositoryError, match=r"a-1: it was built on FreeBSD 13\.2"):
+        with pytest.raises(RepositoryError, match=r"kernel module for FreeBSD 13\.2, and the image is 13\.1"):
             self.check(path, "a", release="13.1-RELEASE")
 
 
