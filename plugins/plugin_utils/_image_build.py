@@ -310,6 +310,8 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
         if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
             esp.check_programs()
         with folder.locked(runner.check_mode):
+            if moved and begun.choice is not None:
+                lock.check_unchanged(definition.wish.lock, begun.choice.before)
             found = folder.find(definition.identity, build)
             if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
                 manifest, changed = found, False

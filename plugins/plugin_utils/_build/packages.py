@@ -24,7 +24,7 @@ from typing import IO, Any, BinaryIO, Collection, Dict, Iterator, List, Mapping,
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, plain, printable
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certificates, lua, scripts, standard
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certificates, lua, scripts, standard, triggers
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import (
@@ -54,6 +54,9 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: the most of a manifest, or of a file with users, that is read (bytes); the largest of ports have half a MiB
 MAX_TEXT = 64 << 20
+#: how much more a package may unpack to than it says (bytes, and a part of that), and the most of one that does not
+#: say; no image is larger. pkg counts a link as its target's length, so real ones say a little more than they have
+MORE_FLAT, MORE_PART, MAX_FLAT = 1 << 20, 10, 64 << 30
 #: no file is from a time so far from 1970 (seconds)
 MAX_TIME = 1 << 40
 #: the most of what stands before a member of an archive: a long name, attributes
@@ -85,6 +88,7 @@ class Archive:
     :param files: the files that it has, by their full paths, with their modes where it says them.
     :param osversion: ``__FreeBSD_version`` of the system that it was built on; 0 where it does not say.
     :param is_module: it brings a module of the kernel; not the kernel itself.
+    :param flatsize: the bytes that its files have; 0 where it does not say.
     :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
 
@@ -102,6 +106,7 @@ class Archive:
     prefix: str = "/usr/local"
     osversion: int = 0
     is_module: bool = False
+    flatsize: int = 0
 
 
 class Laid(NamedTuple):
@@ -125,13 +130,18 @@ class NotRun(NamedTuple):
     why: str = ""
 
     def place(self) -> Tuple[str, int]:
-        """For the order of messages: by package, and as they would have run."""
-        return self.archive.package.name, self.archive.scripts.index(self.script)
+        """For the order of messages: by package, and as they would have run; triggers are no scripts of it."""
+        there = self.archive.scripts
+        return self.archive.package.name, there.index(self.script) if self.script in there else len(there)
 
     def said(self) -> str:
         """It, for a message."""
         why = ": {0}".format(plain(self.why)) if self.why else ""
         digest = ", sha256 {0}".format(self.script.sha256) if self.script.text else ""
+        if self.script not in self.archive.scripts:
+            return "the package {0} has a trigger that was not run, so a cache may be missing ({1}){2}".format(
+                self.archive.package.name, self.script.shown(), digest
+            )
         return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it{4}".format(
             self.archive.package.name, self.script.shown(), why, self.archive.path, digest
         )
@@ -258,6 +268,7 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             prefix=_word(values.get("prefix") or "/usr/local"),
             osversion=int((values.get("annotations") or {}).get("FreeBSD_version") or 0),
             is_module=_is_module(values),
+            flatsize=int(values.get("flatsize") or 0),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
@@ -338,7 +349,10 @@ def _manifests(path: str) -> Tuple[str, str]:
     compact = ""
     with opened(path) as tar:
         for member in tar:
-            content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
+            is_manifest = member.name in (COMPACT, MANIFEST)
+            if member.size > MAX_TEXT and not is_manifest:  # pkg writes those before anything else (``pkg_create.c``)
+                break
+            content = tar.extractfile(member) if is_manifest else None
             if content is None:
                 continue
             text = _text_of(content, path).decode("utf-8", "surrogateescape")
@@ -358,6 +372,28 @@ def values_of(archive: Archive) -> Dict[str, Any]:
     return found
 
 
+def _bounded(tar: tarfile.TarFile, archive: Archive) -> Iterator[tarfile.TarInfo]:
+    """The members of a package, as long as they are not larger than it says: zeros of any length are packed in no time.
+
+    :raises PackageError: when they are, before the one that is too large is unpacked.
+    """
+    said = archive.flatsize
+    most = said + said // MORE_PART + MORE_FLAT if 0 < said < MAX_FLAT else MAX_FLAT
+    found = 0
+    for member in tar:
+        size = member.size if member.isfile() else 0
+        found += 0 if member.name.startswith("+") else size
+        if found > most or size > most + MAX_TEXT:
+            raise PackageError(
+                "the package {0} is not to be trusted: it unpacks to more than {1} bytes, and {2}".format(
+                    archive.package.name, most, "says that it has {0}".format(said) if said else "does not say how many"
+                ),
+                safe=_SAFE,
+                todo="get {0} again, from somebody else".format(os.path.basename(archive.path)),
+            )
+        yield member
+
+
 def contents_of(archive: Archive, paths: Collection[str]) -> Dict[str, bytes]:
     """The contents of small files of a package.
 
@@ -368,7 +404,7 @@ def contents_of(archive: Archive, paths: Collection[str]) -> Dict[str, bytes]:
     if not paths:
         return found
     with opened(archive.path) as tar:
-        for member in tar:
+        for member in _bounded(tar, archive):
             path = "/" + member.name.strip("/")
             content = tar.extractfile(member) if path in paths and member.isfile() else None
             if content is not None:
@@ -521,6 +557,7 @@ def lay(
         not_run += _run_lua(tree, each, POST, say)
     if any(work.certificates for _archive, work in works):
         certificates.rehash(tree, say)
+    not_run += _triggered(tree, ordered)
     _tell(sorted(not_run, key=NotRun.place), answers, say)
     return Laid(lines, privileged, members)
 
@@ -569,6 +606,17 @@ def _judged(archives: Sequence[Archive]) -> Tuple[List[Tuple[Archive, Work]], Li
             else:
                 works.append((each, work))
     return works, not_run
+
+
+def _triggered(tree: Tree, archives: Sequence[Archive]) -> Iterator[NotRun]:
+    """The triggers that pkg would have run at the end."""
+    folders = triggers.touched([path for each in archives for path in each.files])
+    for each in archives:
+        for path in sorted(filter(triggers.is_one, each.files)):
+            node = tree.follow(path)
+            text = node.content()[:MAX_TEXT].decode("utf-8", "surrogateescape") if node and node.kind == FILE else ""
+            if text and triggers.runs(text, folders):
+                yield NotRun(each, triggers.script_of(path, text))
 
 
 def _in_order(archives: Sequence[Archive]) -> List[Archive]:
@@ -733,7 +781,7 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tupl
         return accounts.uid(member.uname or "root", what), accounts.gid(member.gname or "wheel", what)
 
     def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        for member in tar:
+        for member in _bounded(tar, archive):
             path = member.name.strip("/")
             if path.startswith("var/"):
                 about = " ({0:04o} {1}:{2})".format(

@@ -37,6 +37,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose imp
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import Trust
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import maps
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
 from ansible_collections.nanozfs.fleet.tests.unit.packaged import bundle, make, manifest
@@ -202,6 +203,24 @@ class TestBuild:
         site.serve()
         again = site.build(wish=site.wish(update=True))
         assert again["build"] == first["build"] and site.lock.read_bytes() == before
+
+    def test_two_builds_with_one_lock(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        site.build()
+        site.made.add("pcre2", version="9", old="pcre2")
+        site.serve()
+        complete = build._complete
+        theirs = site.lock.read_bytes().replace(b"needed by nginx", b"needed by another")
+
+        def slow(*arguments: Any) -> Any:
+            found = complete(*arguments)
+            site.lock.write_bytes(theirs)  # meanwhile, by somebody else
+            return found
+
+        monkeypatch.setattr(build, "_complete", slow)
+        with pytest.raises(FleetError, match="was changed by somebody else meanwhile"):
+            site.build("1.9", wish=site.wish(update=True))
+        assert site.lock.read_bytes() == theirs
+        assert {each["version"] for each in Folder(str(site.folder / "published")).index()} == {"1.1"}
 
     def test_check_mode_writes_nothing(self, site: Site) -> None:
         told = site.build(check=True)
