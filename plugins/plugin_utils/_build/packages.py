@@ -140,7 +140,7 @@ class NotRun(NamedTuple):
         digest = ", sha256 {0}".format(self.script.sha256) if self.script.text else ""
         if self.script not in self.archive.scripts:
             return "the package {0} has a trigger that was not run, so a cache may be missing ({1}){2}".format(
-                self.archive.package.name, self.script.shown(), digest
+                self.archive.package.name, triggers.shown(self.script), digest
             )
         return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it{4}".format(
             self.archive.package.name, self.script.shown(), why, self.archive.path, digest

@@ -15,6 +15,7 @@ import fnmatch
 import re
 from typing import Collection, Iterator, List
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import plain
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import Script
 
 #: where they are (``PKG_TRIGGERS_DIR``), and those of its folders that have some for each package that is installed
@@ -73,6 +74,13 @@ def _meets(kind: str, pattern: str, folder: str) -> bool:
         return fnmatch.fnmatchcase(folder, pattern)
     # a regular expression of somebody else is not run: it may never end
     return True
+
+
+def shown(script: Script) -> str:
+    """A trigger in a few words, for a message: its file, and the program that it would run."""
+    lines = (line.strip() for line in script.text.splitlines())
+    found = next((line for line in lines if "exec" in line), "")
+    return "{0}: {1}".format(script.kind, plain(found)) if found else script.shown()
 
 
 def script_of(path: str, text: str) -> Script:

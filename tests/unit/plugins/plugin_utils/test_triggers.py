@@ -94,9 +94,10 @@ def test_they_are_said_like_scripts(tmp_path: Path) -> None:
         return said
 
     assert lay(archives, Answers()) == [
-        "the package fontconfig has a trigger that was not run, so a cache may be missing (trigger {0}, Lua: "
-        'print("Running fc-cache")), sha256 {1}'.format(place, digest)
+        "the package fontconfig has a trigger that was not run, so a cache may be missing (trigger {0}: "
+        'pkg.exec({{"/usr/local/bin/fc-cache", "-s" }})), sha256 {1}'.format(place, digest)
     ]
+    assert triggers.shown(triggers.script_of("x.ucl", "trigger: {}")) == "trigger x.ucl, Lua: trigger: {}"
     assert lay(archives[:1], Answers()) == [], "nobody has put a font there"
     assert lay(archives, Answers(True, {digest: "no server shows any"})) == []
     with pytest.raises(PackageError, match="a trigger that was not run"):
