@@ -41,8 +41,8 @@ NAME = FOLDER + "/local.sqlite"
 VULNERABLE = FOLDER + "/vuln.xml"
 VULNERABLE_AT = "/var/db/pkg/vuln.xml"
 
-#: pkg.conf(5), and a line in it that names the folder already
-CONF = "usr/local/etc/pkg.conf"
+#: pkg.conf(5), the same where an overlay has it as images do, and a line in it that names the folder already
+CONF, MOVED = "usr/local/etc/pkg.conf", "etc/local/pkg.conf"
 _NAMED = re.compile(rb"^[ \t]*\"?PKG_DBDIR\"?[ \t]*[=:\"/]", re.MULTILINE | re.IGNORECASE)
 
 #: the package that reads it
@@ -220,9 +220,10 @@ def add(tree: Tree, archives: Sequence[Archive], source: Source, epoch: int, at:
         ) from error
     tree.put(NAME, Node(FILE, 0o644, source=at, mtime=epoch))
     tree.link(VULNERABLE, VULNERABLE_AT)
-    conf = tree.follow(CONF)
+    place = CONF if tree.follow(CONF) is not None or tree.follow(MOVED) is None else MOVED
+    conf = tree.follow(place)
     if conf is None or conf.kind != FILE or not _NAMED.search(conf.content()):
-        tree.append(CONF, '\n# what is installed came with the image\nPKG_DBDIR = "/{0}";\n'.format(FOLDER))
+        tree.append(place, '\n# what is installed came with the image\nPKG_DBDIR = "/{0}";\n'.format(FOLDER))
 
 
 def schema_of(version: str) -> int:

@@ -209,6 +209,14 @@ def test_it_is_in_an_image_that_has_pkg(tmp_path: Path) -> None:
     assert tree.get(database.CONF).content().startswith(b"# a comment")
 
 
+def test_the_configuration_of_an_overlay(tmp_path: Path) -> None:
+    tree = Tree()
+    tree.write("etc/local/pkg.conf", "a = b;\n")
+    database.add(tree, [archive(tmp_path, manifest("pkg"))], database.Source(), 7, str(tmp_path / "made"))
+    assert database.CONF not in tree, "it would take the place of that one"
+    assert tree.get("etc/local/pkg.conf").content().startswith(b"a = b;\n\n# what is installed")
+
+
 @pytest.mark.parametrize("line", ["PKG_DBDIR = /x", '  "pkg_dbdir": "/x"', "PKG_DBDIR /x"])
 def test_a_site_may_name_another_place(tmp_path: Path, line: str) -> None:
     tree = Tree()
