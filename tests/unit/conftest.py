@@ -136,7 +136,7 @@ class Images:
         folder = os.path.join(self.folder, "overlay-" + version)
         os.makedirs(os.path.join(folder, "usr", "share"), exist_ok=True)
         with open(os.path.join(folder, "usr", "share", "version"), "wb") as file:
-            file.write(version.encode() * 100000)
+            file.write(version.encode() * 20000)
         return folder
 
     def build(self, version: str, seq: int, **changes: Any) -> Dict[str, Any]:

@@ -25,9 +25,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Pro
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, copy_file, write_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins import (
-    ABSENT,
     BEHIND,
-    DERIVED,
     FILE,
     FOLDER,
     LINK,
@@ -43,7 +41,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Slice
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import merge as engine
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import engine
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 
 #: what a site wants where both sides changed the same; KEEP: the file stays as it is, whatever the new system has
@@ -156,6 +154,16 @@ class Outcome(NamedTuple):
             parts.append("{0} settled by upgrade_merge".format(counted(len(settled), "conflict")))
         return "of /cfg with the new system: {0}".format(", ".join(parts)) if parts else ""
 
+    def warnings(self) -> List[str]:
+        """What somebody has to make anew after the upgrade."""
+        return [
+            "{0} in /cfg is still made of the {1} of before: make it anew after the upgrade".format(
+                path, engine.made_from(path)
+            )
+            for path in self.derived
+            if engine.made_from(path) != MASTER
+        ]
+
     def refuse(self, safe: str = _SAFE) -> None:
         """Refuse what nobody has said how to settle.
 
@@ -232,21 +240,19 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
         raise FleetError(
             "{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed"
         )
-    merged = any(each.path == MASTER and each.kind != STAYS for each in decisions)
-    derived = tuple(each for each in DERIVED if each in found) if merged else ()
+    changed = {each.path for each in decisions if each.kind != STAYS}
+    derived = tuple(path for path in sorted(found) if engine.made_from(path) in changed)
     return Outcome(tuple(decisions), notes, derived)
 
 
-def with_slice(places: Places, cfg: str, piece: Optional[Slice], wanted: Mapping[str, Any]) -> Outcome:
+def with_slice(places: Places, cfg: str, piece: Slice, wanted: Mapping[str, Any]) -> Outcome:
     """What becomes of a configuration with the system that a slice holds.
 
     :param places: of the running system.
     :param cfg: the folder that the configuration is in.
     :param wanted: see :func:`policies_of`.
-    :raises FleetError: see :func:`decide`; and where there is no such slice, or no image in it.
+    :raises FleetError: see :func:`decide`; and where there is no image in the slice.
     """
-    if piece is None:
-        raise FleetError("the OS medium has no other slice", safe="nothing was changed")
     with in_slice(piece) as new:
         return decide(cfg, Folder(places.base), new, policies_of(wanted))
 
@@ -309,6 +315,8 @@ def _texts(path: str, old: Entry, new: Entry, ours: Entry, policy: str, after: O
     if content is None:
         return Decision(path, FOLLOWS, None, None, clashes)
     result = Entry(FILE, *_attributes(old, new, ours), content)
+    if policy == THEIRS and clashes and result.same(new):
+        return Decision(path, FOLLOWS, None, None, clashes)
     return Decision(path, STAYS if result.same(ours) else MERGED, result, after, clashes)
 
 
@@ -323,7 +331,7 @@ def _attributes(old: Entry, new: Entry, ours: Entry) -> Tuple[int, int, int]:
 def _clash(path: str, found: Any, new: Entry, ours: Entry, policy: str) -> Clash:
     """A conflict within a file; what is in one that not everybody may read is not shown."""
     open_to_all = bool(ours.mode & 0o004) and (new.kind == NONE or bool(new.mode & 0o004))
-    sides = [text if open_to_all or not text else HIDDEN for text in (found.old, found.new, found.ours)]
+    sides = [text if open_to_all or not text else _HIDDEN for text in (found.old, found.new, found.ours)]
     return Clash(spelled(path), found.where, sides[0], sides[1], sides[2], found.why, policy)
 
 
@@ -333,12 +341,11 @@ def write(runner: Runner, folder: str, outcome: Outcome) -> None:
     :param folder: where that configuration is; it is nobody's yet.
     :raises FleetError: when it cannot be written, or the users in it cannot be.
     """
-    chosen = [each for each in outcome.decisions if each.kind == MERGED and each.entry is not None]
-    make: Dict[str, Make] = {each.path: _maker(each.entry) for each in chosen}
+    make = {each.path: _maker(each.entry) for each in outcome.decisions if each.kind == MERGED and each.entry}
     gone = [each.path for each in outcome.decisions if each.kind == FOLLOWS]
     with _made_anew(runner, folder, outcome) as derived:
         make.update(derived)
-        gone += [path for path in outcome.derived if path not in derived]
+        gone += [path for path in outcome.derived if path not in derived and engine.made_from(path) == MASTER]
         if outcome.notes != outcome.before:
             make.update(origins.made(origins.encode(outcome.notes)))
         Tree(folder, _like).replace(make, gone, _SAFE, "make room in the pool, and run the play again")
