@@ -227,14 +227,14 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
         for path in sorted(found):
             if not origins.concerns(path):
                 continue
-            now, then = running.entry(path), new.entry(path)
-            note = notes.get(path) or origins.origin_of(now, True)
-            if path.startswith("rc.d/") and then.kind != NONE:
-                continue  # the early hook leaves it out, and the rehearsal says so
             policy = policy_for(path, policies)
             if policy == KEEP:
-                decisions.append(Decision(path, STAYS, here.entry(path), note))
+                decisions.append(Decision(path, STAYS, here.entry(path), notes.get(path)))
                 continue
+            now, then = running.entry(path), new.entry(path)
+            if path.startswith("rc.d/") and then.kind != NONE:
+                continue  # the early hook leaves it out, and the rehearsal says so
+            note = notes.get(path) or origins.origin_of(now, True)
             decisions.append(_decide(path, note, (now, then), then, here.entry(path), policy))
     except OSError as error:
         raise FleetError(

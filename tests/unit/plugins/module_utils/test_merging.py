@@ -304,10 +304,14 @@ class TestPolicies:
         assert site.get("ssh/app.conf") == text
 
     def test_what_is_kept_is_merged_when_that_is_wanted(self, site: Site) -> None:
-        """What it was made against stays noted."""
+        """What it was made against stays noted, and nothing is to be done meanwhile."""
+        site.put("running", "app.conf", OLD)
+        site.noted("app.conf")
         site.three("app.conf")
-        kept = site.upgrade(**{"*": "keep"})
-        assert kinds(kept) == {"app.conf": STAYS} and site.get("app.conf") == OURS
+        site.three("other.conf")
+        kept = site.decide(**{"*": "keep"})
+        assert kinds(kept) == {"app.conf": STAYS, "other.conf": STAYS} and not kept.changes
+        site.run_new()
         site.upgrade()
         assert site.get("app.conf") == BOTH
 
