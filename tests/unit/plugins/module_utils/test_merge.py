@@ -42,3 +42,50 @@ class TestByLine:
     def test_bytes_that_are_no_text(self) -> None:
         outcome = merge("motd", b"a\0\n", b"b\0\n", b"c\0\n")
         assert (outcome.kind, outcome.content, outcome.theirs) == ("conflict", b"c\0\n", b"b\0\n")
+
+
+def _lines(*lines: str) -> bytes:
+    return "".join(line + "\n" for line in lines).encode()
+
+
+class TestUsers:
+    """master.passwd and group."""
+
+    ROOT = "root::0:0::0:0:Charlie &:/root:/bin/csh"
+    WWW = "www:*:80:80::0:0:World Wide Web Owner:/nonexistent:/usr/sbin/nologin"
+
+    def test_a_field_of_each_side(self) -> None:
+        ours = self.ROOT.replace("::0:0:", ":$6$secret:0:0:", 1)
+        outcome = merge("master.passwd", _lines(self.ROOT), _lines(self.ROOT.replace("csh", "sh")), _lines(ours))
+        assert outcome[:2] == ("merged", _lines(ours.replace("csh", "sh")))
+
+    def test_new_users_come_behind_those_that_they_stand_behind_in_the_base(self) -> None:
+        new = "ntpd:*:123:123::0:0:NTP Daemon:/var/db/ntp:/usr/sbin/nologin"
+        site = "alice:$6$x:1001:1001::0:0:Alice:/home/alice:/bin/sh"
+        outcome = merge(
+            "master.passwd", _lines(self.ROOT, self.WWW), _lines(self.ROOT, new, self.WWW), _lines(self.ROOT, self.WWW, site)
+        )
+        assert outcome[:2] == ("merged", _lines(self.ROOT, new, self.WWW, site))
+
+    def test_a_number_that_the_site_has_taken(self) -> None:
+        new = "hast:*:845:845::0:0:HAST:/var/empty:/usr/sbin/nologin"
+        site = "shop:$6$verysecret:845:845::0:0:Shop:/home/shop:/bin/sh"
+        outcome = merge("master.passwd", _lines(self.WWW), _lines(self.WWW, new), _lines(self.WWW, site))
+        assert outcome.kind == "conflict"
+        assert outcome.content == _lines(self.WWW, site)
+        assert outcome.theirs == _lines(self.WWW, new, site)
+        (conflict,) = outcome.conflicts
+        assert conflict.where == "user hast" and "user shop" in conflict.why
+        assert "verysecret" not in str(outcome.conflicts)
+
+    def test_a_number_that_the_base_changed(self) -> None:
+        site = "alice:*:1001:1001::0:0:A:/home/alice:/bin/sh"
+        outcome = merge(
+            "master.passwd", _lines(self.WWW), _lines(self.WWW.replace(":80:80:", ":81:80:")), _lines(self.WWW, site)
+        )
+        assert outcome.kind == "conflict" and outcome.conflicts[0].where == "user www, uid"
+        assert outcome.content == _lines(self.WWW, site)
+
+    def test_members_are_a_set(self) -> None:
+        outcome = merge("group", b"wheel:*:0:root,old\n", b"wheel:*:0:root,new\n", b"wheel:*:0:root,old,alice\n")
+        assert outcome[:2] == ("merged", b"wheel:*:0:root,new,alice\n")
