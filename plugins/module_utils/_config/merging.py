@@ -84,7 +84,8 @@ class Clash(NamedTuple):
 
     def describe(self) -> str:
         """In a sentence."""
-        sides = "yours {0}, the new system's {1}, before {2}".format(self.yours, self.new, self.base)
+        said = [each or "nothing" for each in (self.yours, self.new, self.base)]
+        sides = "yours: {0}; the new system's: {1}; before: {2}".format(*said)
         return "{0}, {1}: {2} ({3})".format(self.path, self.where, self.why, sides)
 
 
