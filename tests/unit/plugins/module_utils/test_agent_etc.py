@@ -14,6 +14,7 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, Etc, Places, patterns
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 
@@ -30,7 +31,8 @@ def start_again(agent: AgentHost) -> None:
     """What the next start makes of /etc."""
     shutil.rmtree(agent.places.etc)
     shutil.copytree(agent.places.base, agent.places.etc, symlinks=True)
-    shutil.copytree(agent.places.cfg, agent.places.etc, symlinks=True, dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(".nanozfs.*")
+    shutil.copytree(agent.places.cfg, agent.places.etc, symlinks=True, ignore=ignored, dirs_exist_ok=True)
 
 
 class TestDiff:
@@ -109,6 +111,24 @@ class TestSave:
         assert not os.path.exists(os.path.join(agent.places.cfg, STAGING))
         start_again(agent)
         assert found(agent) == [] and "nothing to save" in agent.ok("save")
+
+    def test_it_is_noted_what_files_are_made_against(self, agent: AgentHost) -> None:
+        """For the merge of an upgrade; nothing of it comes to /etc or is in a diff."""
+        agent.put("etc", "motd", "hello\n")
+        agent.put("etc", "own.conf", "x\n")
+        agent.ok("save", "motd", "own.conf")
+        notes = origins.read(agent.places.cfg)
+        assert (notes["motd"].content, notes["motd"].assumed, notes["own.conf"].kind) == (b"welcome\n", False, "none")
+        assert stat.S_IMODE(os.stat(os.path.join(agent.places.cfg, origins.NAME)).st_mode) == 0o600
+        agent.put("base", "motd", "welcome, too\n")
+        agent.put("etc", "motd", "hello, world\n")
+        agent.put("etc", "rc.conf", 'hostname="web-9"\n')
+        os.unlink(os.path.join(agent.places.etc, "own.conf"))
+        agent.ok("save", "--delete")
+        after = origins.read(agent.places.cfg)
+        assert after["motd"] == notes["motd"] and after["rc.conf"].assumed and "own.conf" not in after
+        start_again(agent)
+        assert found(agent) == [] and agent.get("etc", origins.NAME) is None
 
     def test_check_shows_the_same_and_writes_nothing(self, agent: AgentHost) -> None:
         agent.put("etc", "motd", "hello\n")
