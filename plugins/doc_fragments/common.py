@@ -297,9 +297,9 @@ options:
     description:
       - Merge the files in C(/cfg) with what the new system has in their place, for the trial and what comes after it. A
         file that stays hides what is new in the image.
-      - What wins where both sides changed the same, by patterns of paths in C(/etc); the first that fits counts. V(ours)
-        and V(theirs) settle it, V(stop) refuses, which is what happens where no pattern fits; V(keep) leaves the
-        file as it is in any case.
+      - What wins where both sides changed the same, by patterns of paths in C(/etc); the first that fits counts.
+        V(ours) and V(theirs) settle it, V(stop) refuses, which is what happens where no pattern fits; V(keep) leaves
+        the file as it is in any case.
       - Without it, files are left as they are.
     type: dict
     version_added: 1.1.0

@@ -192,7 +192,7 @@ Opens = Callable[[], ContextManager[Image]]
 def difference(
     runner: Runner, params: Dict[str, Any], here: Situation, repository: Repository, trusted: Trusted
 ) -> Tuple[Dict[str, Any], Optional[Opens]]:
-    """How the slice differs from the image, and the /etc of that; or how far the write of it is that goes on already."""
+    """How the slice differs from the image, and the /etc of that; or how far a write is that goes on already."""
     piece = here.other
     job = jobs.Job(piece.label)
     if job.under_way():

@@ -24,6 +24,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Pro
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, copy_file, write_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.newbase import in_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins import (
     BEHIND,
     FILE,
@@ -35,7 +36,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins impo
     Notes,
     Origin,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.newbase import in_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, files, patterns
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -92,15 +92,17 @@ class Clash(NamedTuple):
 class Decision(NamedTuple):
     """What becomes of a file of /cfg.
 
-    :param entry: the file as it will be; ``None`` where it follows the image again.
     :param note: what it will be noted to be made against.
+    :param entry: the file as it will be, where it is another one.
+    :param behind: the folder that it is in, where the new system has something else in the place of that and wins.
     """
 
     path: str
     kind: str
-    entry: Optional[Entry]
-    note: Optional[Origin]
+    note: Optional[Origin] = None
+    entry: Optional[Entry] = None
     clashes: Tuple[Clash, ...] = ()
+    behind: str = ""
 
 
 class Outcome(NamedTuple):
@@ -149,7 +151,9 @@ class Outcome(NamedTuple):
         for kind, one, more in ((MERGED, "is merged", "are merged"), (FOLLOWS, "follows it again", "follow it again")):
             found = self.named(kind)
             if found:
-                parts.append("{0} {1} ({2})".format(len(found), one if len(found) == 1 else more, first_of(found, _NAMED)))
+                parts.append(
+                    "{0} {1} ({2})".format(len(found), one if len(found) == 1 else more, first_of(found, _NAMED))
+                )
         settled = [each for each in self.clashes if each.policy != STOP]
         if settled:
             parts.append("{0} settled by upgrade_merge".format(counted(len(settled), "conflict")))
@@ -230,17 +234,18 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
                 continue
             policy = policy_for(path, policies)
             if policy == KEEP:
-                decisions.append(Decision(path, STAYS, here.entry(path), notes.get(path)))
+                decisions.append(Decision(path, STAYS, notes.get(path)))
                 continue
             now, then = running.entry(path), new.entry(path)
             if path.startswith("rc.d/") and then.kind != NONE:
                 continue  # the early hook leaves it out, and the rehearsal says so
             note = notes.get(path) or origins.origin_of(now, True)
+            if note.kind == NONE == then.kind:  # the host's own; it may be of any size
+                decisions.append(Decision(path, STAYS, note))
+                continue
             decisions.append(_decide(path, note, (now, then), then, here.entry(path), policy))
     except OSError as error:
-        raise FleetError(
-            "{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed"
-        )
+        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed")
     changed = {each.path for each in decisions if each.kind != STAYS}
     derived = tuple(path for path in sorted(found) if engine.made_from(path) in changed)
     return Outcome(tuple(decisions), notes, derived)
@@ -258,24 +263,22 @@ def with_slice(places: Places, cfg: str, piece: Slice, wanted: Mapping[str, Any]
         return decide(cfg, Folder(places.base), new, policies_of(wanted))
 
 
-def _decide(
-    path: str, note: Origin, known: Sequence[Entry], new: Entry, ours: Entry, policy: str
-) -> Decision:
+def _decide(path: str, note: Origin, known: Sequence[Entry], new: Entry, ours: Entry, policy: str) -> Decision:
     after = origins.origin_of(new, note.assumed)
     old = note.entry(known)
     if old is None:
         if (ours.kind, ours.content) == (new.kind, new.content):
-            return Decision(path, STAYS, ours, after)
+            return Decision(path, STAYS, after)
         why = "what it was made against is in no image at hand"
         return _settled(path, Entry(note.kind), new, ours, why, policy, after)
     if old.same(new):
-        return Decision(path, STAYS, ours, after)
+        return Decision(path, STAYS, after)
     if {old.kind, new.kind, ours.kind} <= {FILE, NONE}:
         return _texts(path, old, new, ours, policy, after)
     if ours.same(old):
-        return Decision(path, FOLLOWS, None, None)
+        return Decision(path, FOLLOWS)
     if ours.same(new) or (old.kind, old.content) == (new.kind, new.content):
-        return Decision(path, STAYS, ours, after)
+        return Decision(path, STAYS, after)
     return _settled(path, old, new, ours, _whole(new, ours), policy, after)
 
 
@@ -294,8 +297,9 @@ def _settled(path: str, old: Entry, new: Entry, ours: Entry, why: str, policy: s
     """A conflict about a file as a whole."""
     clash = Clash(spelled(path), _WHOLE, _named(old), _named(new), _named(ours), why, policy)
     if policy == THEIRS:
-        return Decision(path, FOLLOWS, None, None, (clash,))
-    return Decision(path, STAYS, ours, after, (clash,))
+        behind = os.fsdecode(new.content) if new.kind == BEHIND else ""
+        return Decision(path, FOLLOWS, clashes=(clash,), behind=behind)
+    return Decision(path, STAYS, after, clashes=(clash,))
 
 
 def _named(entry: Entry) -> str:
@@ -311,14 +315,16 @@ def _texts(path: str, old: Entry, new: Entry, ours: Entry, policy: str, after: O
     found = engine.merge(path, sides[0], sides[1], ours.content)
     clashes = tuple(_clash(path, each, new, ours, policy) for each in found.conflicts)
     if found.kind == engine.FOLLOWS and (new.kind == NONE or _attributes(old, new, ours) == new.attributes):
-        return Decision(path, FOLLOWS, None, None, clashes)
+        return Decision(path, FOLLOWS, clashes=clashes)
     content = found.theirs if clashes and policy == THEIRS else found.content
     if content is None:
-        return Decision(path, FOLLOWS, None, None, clashes)
+        return Decision(path, FOLLOWS, clashes=clashes)
     result = Entry(FILE, *_attributes(old, new, ours), content)
     if policy == THEIRS and clashes and result.same(new):
-        return Decision(path, FOLLOWS, None, None, clashes)
-    return Decision(path, STAYS if result.same(ours) else MERGED, result, after, clashes)
+        return Decision(path, FOLLOWS, clashes=clashes)
+    if result.same(ours):
+        return Decision(path, STAYS, after, clashes=clashes)
+    return Decision(path, MERGED, after, result, clashes)
 
 
 def _attributes(old: Entry, new: Entry, ours: Entry) -> Tuple[int, int, int]:
@@ -350,6 +356,15 @@ def write(runner: Runner, folder: str, outcome: Outcome) -> None:
         if outcome.notes != outcome.before:
             make.update(origins.made(origins.encode(outcome.notes)))
         Tree(folder, _like).replace(make, gone, _SAFE, "make room in the pool, and run the play again")
+    for behind in {each.behind for each in outcome.decisions if each.behind}:
+        _empty(os.path.join(folder, behind))
+
+
+def _empty(top: str) -> None:
+    """Take away a folder with nothing but folders in it: the early hook would put it in the place of a file."""
+    for place, _folders, _files in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
 
 
 def _like(_folder: str) -> Tuple[int, int, int]:

@@ -153,7 +153,9 @@ def concerns(path: str) -> bool:
     """Whether a file of /cfg is one that is merged: not what every start or a program makes anew of another file, and
     not what only the image has.
     """
-    return made_from(path) is None and not any(fnmatch.fnmatchcase(path, pattern) for pattern in NEVER + rules.IMAGE_ONLY)
+    return made_from(path) is None and not any(
+        fnmatch.fnmatchcase(path, pattern) for pattern in NEVER + rules.IMAGE_ONLY
+    )
 
 
 Notes = Dict[str, Origin]

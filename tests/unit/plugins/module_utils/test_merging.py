@@ -83,8 +83,8 @@ class Site:
         return self.settle(wanted)
 
     def settle(self, wanted: Mapping[str, str]) -> Outcome:
-        trees = (Folder(self.at(tree, "")) for tree in ("running", "new"))
-        return merging.decide(self.at("cfg", ""), *trees, policies=merging.policies_of(wanted))
+        running, new = (Folder(self.at(tree, "")) for tree in ("running", "new"))
+        return merging.decide(self.at("cfg", ""), running, new, merging.policies_of(wanted))
 
     def execute(self, argv: Sequence[str], stdin: Optional[str] = None) -> Any:
         self.ran.append(tuple(argv))
@@ -278,6 +278,8 @@ class TestLinksAndFolders:
         site.put("new", "app", NEW)
         site.put("cfg", "app/main.conf", OURS)
         assert [each.why for each in site.decide().clashes] == ["app is no folder in the new system"]
+        site.upgrade(**{"app/*": "theirs"})
+        assert not os.path.lexists(site.at("cfg", "app")), "a folder would take the place of the file"
 
     def test_a_file_that_is_gone(self, site: Site) -> None:
         site.put("running", "app.conf", OLD)

@@ -365,7 +365,9 @@ class TestMerge:
         def rehearsed(_runner: Any, places: Any, _changes: Any) -> Outcome:
             with open(os.path.join(places.base, APP), encoding="utf-8") as base:
                 judged.append((base.read(), places.cfg))
-            return Outcome("", [("old", "left out as before"), ("rc.d/new", "only the image has it")][: 3 - len(judged)])
+            return Outcome(
+                "", [("old", "left out as before"), ("rc.d/new", "only the image has it")][: 3 - len(judged)]
+            )
 
         monkeypatch.setattr(trial, "rehearse", rehearsed)
         play = merging.play()
