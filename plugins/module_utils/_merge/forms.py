@@ -208,7 +208,8 @@ class Sections(Grammar):
         heads = [index for index, line in enumerate(lines) if self._head.match(line)]
         bounds = [0] + [self._with_comment(lines, index) for index in heads] + [len(lines)]
         found = [Token("".join(lines[low:high]), ("",)) for low, high in zip(bounds, bounds[1:])]
-        return [token._replace(key=self._key(token)) for token in found if token.text]
+        # what stands before the first head is always there, so that nothing of it can come behind a head
+        return [token._replace(key=self._key(token)) for token in found]
 
     def _with_comment(self, lines: Sequence[str], index: int) -> int:
         """Where the comment right above a head begins."""
@@ -230,8 +231,8 @@ class Sections(Grammar):
         return None
 
     def value(self, token: Token) -> Hashable:
-        """All of it: only entries know what of it means nothing."""
-        return token.text
+        """The head and the entries."""
+        return self.meaning(token)
 
     def inner(self, token: Token) -> Optional[Inner]:
         """The head and the entries of a section."""
@@ -258,15 +259,16 @@ class _Section(Grammar):
         lines = lines_of(text)
         for index, line in enumerate(lines):
             if self._head.match(line):
-                before = [Token(each) for each in lines[:index]]
-                head = Token(line, ("head",), pinned=True)
-                return before + [head] + self._entries.parse("".join(lines[index + 1 :]))
+                head = Token("".join(lines[: index + 1]), ("head",), pinned=True)
+                return [head] + self._entries.parse("".join(lines[index + 1 :]))
             if not line.startswith("#"):
                 break
         return self._entries.parse(text)
 
     def value(self, token: Token) -> Hashable:
-        return super().value(token) if self._is_head(token) else self._entries.value(token)
+        if self._is_head(token):  # without the comment above it
+            return " ".join(lines_of(token.text)[-1].split())
+        return self._entries.value(token)
 
     def inner(self, token: Token) -> Optional[Inner]:
         return None if self._is_head(token) else self._entries.inner(token)

@@ -128,6 +128,8 @@ SYSLOG = Sections(r"\s*#?([!+:-].*)", _Actions(), "block")
 class _Rules(Lines):
     """The rules of a ruleset, which are applied in order."""
 
+    moves = True
+
     def parse(self, text: str) -> List[Token]:
         """Each line is its own key, blanks apart."""
         return [
@@ -215,6 +217,8 @@ class Objects(Grammar):
 
     def value(self, token: Token) -> Hashable:
         """The name and the value, without what separates them."""
+        if self.inner(token):
+            return self.meaning(token)
         text = " ".join(re.sub(r"[:=]", " ", token.text, count=1).split()).rstrip(",; ")
         return text.replace('"', "")
 

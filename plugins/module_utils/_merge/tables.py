@@ -26,7 +26,9 @@ class Words(Table):
 
 
 class Numbers(Table):
-    """services(5), protocols(5), networks(5) and hosts(5): a name or address, a number, other names, a comment.
+    """services(5), protocols(5), networks(5) and hosts(5): a name or address, a number, other names.
+
+    A comment behind them is that of the override.
 
     :param pattern: the line, with groups that are named as the fields are.
     :param keys: the groups that make it the same entry.
@@ -35,10 +37,9 @@ class Numbers(Table):
 
     fields = Fields({"aliases": " "})
     gap = " "
-    soft = ("comment",)
 
     def __init__(self, pattern: str, keys: List[str], additive: bool) -> None:
-        self._line = re.compile(pattern + r"(?:[ \t]+(?P<aliases>[^\s#][^#\n]*?))?[ \t]*(?P<comment>#.*)?\n?\Z")
+        self._line = re.compile(pattern + r"(?:[ \t]+(?P<aliases>[^\s#][^#\n]*?))?[ \t]*(?:#.*)?\n?\Z")
         self._keys = keys
         self.additive = additive
 
@@ -162,7 +163,7 @@ class Aliases(Table):
         """Entries with the lines that belong to them, and remarks."""
         pending = ""
         for line in lines_of(text):
-            if pending and line[:1] in (" ", "\t") and line.strip():
+            if pending and line[:1] in (" ", "\t") and not is_remark(line):
                 pending += line
                 continue
             if pending:
@@ -197,8 +198,13 @@ class Access(Table):
         """Rules and remarks."""
         return logical(lines_of(text), comments_go_on=True)
 
+    def value(self, token: Token) -> Hashable:
+        """The rule, however it is laid out."""
+        return " ".join(token.text.replace("\\\n", " ").split())
+
     def key(self, line: str) -> Optional[Key]:
         """For which daemons and which clients a rule is."""
+        line = line.replace("\\\n", " ")
         daemons = self._FIELD.match(line)
         end = daemons.end() if daemons else len(line)
         clients = self._FIELD.match(line, min(end + 1, len(line)))

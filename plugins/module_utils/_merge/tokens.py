@@ -49,6 +49,9 @@ class Grammar:
     #: whether the order of entries means something
     ordered = False
 
+    #: whether an entry that stands elsewhere is still the same one; a line may come again anywhere
+    moves = True
+
     #: whether entries of the base may be added to an override whose base is not known
     additive = False
 
@@ -72,6 +75,13 @@ class Grammar:
     def inner(self, token: Token) -> Optional[Inner]:
         """The parts of an entry; None where it is changed as a whole."""
         return None
+
+    def meaning(self, token: Token) -> Hashable:
+        """What the parts of an entry mean, remarks in it apart; the text of one that has none."""
+        inner = self.inner(token)
+        if inner is None:
+            return " ".join(token.text.split())
+        return tuple((part.key, inner.grammar.value(part)) for part in inner.tokens if part.key)
 
     def rebuild(self, token: Token, parts: Sequence[Token]) -> str:
         """The text of an entry with other parts."""
@@ -109,6 +119,7 @@ class Lines(Grammar):
     """A file of which nothing is known: every line is an entry, and they are in order."""
 
     ordered = True
+    moves = False
 
     def parse(self, text: str) -> List[Token]:
         """Each line is its own key."""
