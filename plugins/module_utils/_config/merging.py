@@ -240,8 +240,8 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
             if path.startswith("rc.d/") and then.kind != NONE:
                 continue  # the early hook leaves it out, and the rehearsal says so
             note = notes.get(path) or origins.origin_of(now, True)
-            if note.kind == NONE == then.kind:  # the host's own; it may be of any size
-                decisions.append(Decision(path, STAYS, note))
+            if note.kind == NONE == then.kind:  # the host's own, of any size; it needs no note to stay that
+                decisions.append(Decision(path, STAYS, notes.get(path)))
                 continue
             decisions.append(_decide(path, note, (now, then), then, here.entry(path), policy))
     except OSError as error:

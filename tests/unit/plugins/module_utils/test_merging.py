@@ -139,13 +139,19 @@ class TestFiles:
             "merged": ["app.conf"],
             "follows": ["follows.conf"],
             "conflicts": [],
-            "assumed": 4,
+            "assumed": 3,
         }
         found.refuse()
         site.write(found)
         assert (site.get("app.conf"), site.get("follows.conf"), site.get("same.conf")) == (BOTH, None, NEW)
         assert site.get("own.conf") == "ours alone\n"
         assert sorted(files(site.at("cfg", ""))) == [origins.NAME, "app.conf", "own.conf", "same.conf", "stays.conf"]
+
+    def test_what_is_the_host_s_own_makes_no_work(self, site: Site) -> None:
+        site.put("cfg", "own.conf", "ours alone\n")
+        assert not site.decide().changes
+        site.put("new", "own.conf", "the new system's\n")
+        assert site.decide().changes
 
     def test_once_is_enough(self, site: Site) -> None:
         site.three("app.conf")
