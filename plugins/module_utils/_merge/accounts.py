@@ -27,6 +27,7 @@ class Accounts(Table):
 
     additive = True
     pins = True
+    public = True  # shown() hides the passwords
     pinned = ("uid", "gid")
     secret = ("password",)
     fields = Fields({"members": ","})

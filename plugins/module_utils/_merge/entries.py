@@ -49,22 +49,15 @@ def in_order(grammar: Grammar, left: _Tokens, right: _Tokens) -> Dict[int, int]:
     Entries come first, those that are alike before those that only have the same key, and remarks in what is left
     between them: an empty line is no place to go by.
     """
-    found: List[Pair] = []
-    for same in (_alike, lambda _grammar, token, _index: token.key, _remark):
-        ours = [same(grammar, token, ("left", index)) for index, token in enumerate(left)]
-        theirs = [same(grammar, token, ("right", index)) for index, token in enumerate(right)]
-        found = _filled(found, ours, theirs)
-    return dict(found)
-
-
-def _alike(grammar: Grammar, token: Token, index: Tuple[str, int]) -> Hashable:
-    """What an entry is and says; remarks are all different."""
-    return _identity(grammar, token) if token.key else index
-
-
-def _remark(grammar: Grammar, token: Token, index: Tuple[str, int]) -> Hashable:
-    """What a remark says; entries are all different."""
-    return index if token.key else _identity(grammar, token)
+    ours = [_identity(grammar, token) for token in left]
+    theirs = [_identity(grammar, token) for token in right]
+    if not grammar.moves:
+        return dict(align(ours, theirs))  # all are entries that are their own keys
+    entries = [[token.key and each for token, each in zip(*side)] for side in ((left, ours), (right, theirs))]
+    found = _filled([], *entries)
+    found = _filled(found, [token.key for token in left], [token.key for token in right])
+    remarks = [[None if token.key else each for token, each in zip(*side)] for side in ((left, ours), (right, theirs))]
+    return dict(_filled(found, *remarks))
 
 
 def _filled(pairs: Sequence[Pair], left: Sequence[Hashable], right: Sequence[Hashable]) -> List[Pair]:

@@ -55,7 +55,8 @@ class Grammar:
     #: whether entries of the base may be added to an override whose base is not known
     additive = False
 
-    #: whether lines that speak of passwords are harmless: in this kind of file they are names of settings
+    #: whether what :meth:`shown` says may be shown, whatever the file is called and whatever words are in it:
+    #: in such files "password" is the name of a setting, or the grammar hides passwords itself
     public = False
 
     #: whether entries have parts that are pinned

@@ -277,7 +277,7 @@ def _told_apart(files: Tuple[str, bytes, bytes, bytes], data: Optional[bytes]) -
     Where there are sections, none: a remark that comes in above a head belongs to that from then on.
     """
     path, *texts = files
-    twice = {line for line in _repeated(texts) if path == "motd.template" or line.decode() in REMARKS}
+    twice = {line for line in _repeated([*texts, data or b""]) if path == "motd.template" or line.decode() in REMARKS}
     if isinstance(kinds.grammar_of(path), Sections):
         twice = {each.encode() for each in REMARKS}
     if path == "motd.template" and twice:
@@ -286,7 +286,7 @@ def _told_apart(files: Tuple[str, bytes, bytes, bytes], data: Optional[bytes]) -
 
 
 def _repeated(texts: Iterable[bytes]) -> Set[bytes]:
-    return {line for text in texts for line, times in Counter(text.split(b"\n")).items() if line and times > 1}
+    return {line for text in texts for line, times in Counter(text.split(b"\n")).items() if times > 1}
 
 
 @_CHECKS
