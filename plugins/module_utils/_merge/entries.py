@@ -158,19 +158,24 @@ class Merge:
 
     def _entry(self, old: Optional[Token], new: Token, ours: Token) -> Token:
         """An entry that is in the new base and in the override."""
-        pinned = self._grammar.pins or new.pinned
-        if old and ours.text == old.text and not pinned:
-            return new
-        if _same(self._grammar, ours, new) or (old and _same(self._grammar, new, old)):
+        grammar = self._grammar
+        if ours.text == new.text or (old and new.text == old.text):
             return ours
-        if old and _same(self._grammar, ours, old) and not pinned:
+        if ours.secret and ours.text and not new.text:
+            return ours  # the base has no password where there is one here: nobody wants that
+        follows = old is not None and _same(grammar, ours, old) and not (grammar.pins or new.pinned)
+        if old and follows and ours.text == old.text:
             return new
+        if not grammar.nested and (_same(grammar, ours, new) or (old and _same(grammar, new, old))):
+            return ours
         parts = self._parts(old, new, ours)
         if parts is not None:
             return parts
-        if ours.soft:
+        if follows:
+            return ours._replace(text=grammar.adopt(ours, new))
+        if ours.soft or _same(grammar, ours, new):
             return ours
-        why = PINNED if old and _same(self._grammar, ours, old) else CHANGED if old else ADDED
+        why = PINNED if old and _same(grammar, ours, old) else CHANGED if old else ADDED
         return ours if self._asked(why, old, new, ours) else new
 
     def _parts(self, old: Optional[Token], new: Token, ours: Token) -> Optional[Token]:
