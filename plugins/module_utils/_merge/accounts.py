@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Dict, Hashable, Iterator, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.forms import Fields, Key, Span, Table, logical
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.judge import HIDDEN
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Inner, Token, lines_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import HIDDEN, Grammar, Inner, Token, lines_of
 
 
 class Accounts(Table):
@@ -27,6 +26,7 @@ class Accounts(Table):
 
     additive = True
     pins = True
+    public = True  # shown() hides the passwords
     pinned = ("uid", "gid")
     secret = ("password",)
     fields = Fields({"members": ","})
@@ -73,7 +73,7 @@ class Accounts(Table):
         """Everything but the password."""
         values = self._values(token)
         if values is None:
-            return super().name(token) + ":…"
+            return "{0}:{1}".format(super().name(token), HIDDEN)
         return ":".join(HIDDEN if name in self.secret and text else text for name, text in values.items())
 
 

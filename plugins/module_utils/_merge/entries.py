@@ -49,22 +49,15 @@ def in_order(grammar: Grammar, left: _Tokens, right: _Tokens) -> Dict[int, int]:
     Entries come first, those that are alike before those that only have the same key, and remarks in what is left
     between them: an empty line is no place to go by.
     """
-    found: List[Pair] = []
-    for same in (_alike, lambda _grammar, token, _index: token.key, _remark):
-        ours = [same(grammar, token, ("left", index)) for index, token in enumerate(left)]
-        theirs = [same(grammar, token, ("right", index)) for index, token in enumerate(right)]
-        found = _filled(found, ours, theirs)
-    return dict(found)
-
-
-def _alike(grammar: Grammar, token: Token, index: Tuple[str, int]) -> Hashable:
-    """What an entry is and says; remarks are all different."""
-    return _identity(grammar, token) if token.key else index
-
-
-def _remark(grammar: Grammar, token: Token, index: Tuple[str, int]) -> Hashable:
-    """What a remark says; entries are all different."""
-    return index if token.key else _identity(grammar, token)
+    ours = [_identity(grammar, token) for token in left]
+    theirs = [_identity(grammar, token) for token in right]
+    if not grammar.moves:
+        return dict(align(ours, theirs))  # all are entries that are their own keys
+    entries = [[token.key and each for token, each in zip(*side)] for side in ((left, ours), (right, theirs))]
+    found = _filled([], *entries)
+    found = _filled(found, [token.key for token in left], [token.key for token in right])
+    remarks = [[None if token.key else each for token, each in zip(*side)] for side in ((left, ours), (right, theirs))]
+    return dict(_filled(found, *remarks))
 
 
 def _filled(pairs: Sequence[Pair], left: Sequence[Hashable], right: Sequence[Hashable]) -> List[Pair]:
@@ -165,19 +158,24 @@ class Merge:
 
     def _entry(self, old: Optional[Token], new: Token, ours: Token) -> Token:
         """An entry that is in the new base and in the override."""
-        pinned = self._grammar.pins or new.pinned
-        if old and ours.text == old.text and not pinned:
-            return new
-        if _same(self._grammar, ours, new) or (old and _same(self._grammar, new, old)):
+        grammar = self._grammar
+        if ours.text == new.text or (old and new.text == old.text):
             return ours
-        if old and _same(self._grammar, ours, old) and not pinned:
+        if ours.secret and ours.text and not new.text:
+            return ours  # the base has no password where there is one here: nobody wants that
+        follows = old is not None and _same(grammar, ours, old) and not (grammar.pins or new.pinned)
+        if old and follows and ours.text == old.text:
             return new
+        if not grammar.nested and (_same(grammar, ours, new) or (old and _same(grammar, new, old))):
+            return ours
         parts = self._parts(old, new, ours)
         if parts is not None:
             return parts
-        if ours.soft:
+        if follows:
+            return ours._replace(text=grammar.adopt(ours, new))
+        if ours.soft or _same(grammar, ours, new):
             return ours
-        why = PINNED if old and _same(self._grammar, ours, old) else CHANGED if old else ADDED
+        why = PINNED if old and _same(grammar, ours, old) else CHANGED if old else ADDED
         return ours if self._asked(why, old, new, ours) else new
 
     def _parts(self, old: Optional[Token], new: Token, ours: Token) -> Optional[Token]:

@@ -147,6 +147,11 @@ class Table(Grammar):
         return "".join(texts) + token.text[last:]
 
 
+def replaced(text: str, here: re.Match[str], there: re.Match[str], group: int) -> str:
+    """A text in which one group is what it is in another text."""
+    return text[: here.start(group)] + there.group(group) + text[here.end(group) :]
+
+
 def words(text: str, names: Sequence[str], rest: str = "") -> List[Span]:
     """The words of a line up to a comment as fields, by their order.
 
@@ -167,7 +172,9 @@ class Pairs(Table):
     """
 
     def __init__(self, separators: str, noun: str = "") -> None:
-        self._name = re.compile(r"\s*([^\s{0}]+)\s*[{0}]\s*(.*)".format(re.escape(separators)), re.DOTALL)
+        self._name = re.compile(
+            r"\s*([^\s{0}]+)\s*[{0}][ \t]*(.*?)\s*(?:\s#.*)?\Z".format(re.escape(separators)), re.DOTALL
+        )
         self._noun = noun
 
     def key(self, line: str) -> Optional[Key]:
@@ -178,8 +185,13 @@ class Pairs(Table):
     def value(self, token: Token) -> Hashable:
         """What is behind the name, without quotation marks around it and a comment behind it."""
         match = self._name.match(token.text)
-        text = " ".join(re.sub(r"\s#.*", "", match.group(2) if match else token.text).split())
+        text = " ".join((match.group(2) if match else token.text).split())
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+    def adopt(self, ours: Token, new: Token) -> str:
+        """The value of the base in the line of the site, with the comment behind it."""
+        here, there = self._name.match(ours.text), self._name.match(new.text)
+        return replaced(ours.text, here, there, 2) if here and there else new.text
 
     def name(self, token: Token) -> str:
         """The name with its noun."""
@@ -201,6 +213,7 @@ class Sections(Grammar):
         self._entries = _Section(self._head, entries)
         self._noun = noun
         self.public = entries.public
+        self.nested = True
 
     def parse(self, text: str) -> List[Token]:
         """The sections of a text."""

@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from typing import Hashable, List, Optional, Sequence
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.forms import Key, Sections, Table, is_remark
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.forms import (
+    Key,
+    Sections,
+    Table,
+    is_remark,
+    replaced,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Inner, Lines, Token, Unfit
 
 
@@ -22,7 +28,7 @@ class Variables(Grammar):
 
     _ASSIGNMENT = re.compile(
         r"[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)="
-        r"((?:[^\s\"'`;&|<>()\\$]|\\.|\$(?!\()|\"(?:[^\"\\`]|\\.)*\"|'[^']*')*)"
+        r"([^\s\"'`;&|<>()\\$]*(?:(?:\\.|\$(?!\()|\"[^\"\\`]*(?:\\.[^\"\\`]*)*\"|'[^']*')[^\s\"'`;&|<>()\\$]*)*)"
         r"[ \t]*;?(?:[ \t]+#[^\n]*)?[ \t]*(?:\n|\Z)",
         re.DOTALL,
     )
@@ -45,6 +51,11 @@ class Variables(Grammar):
         match = self._ASSIGNMENT.match(token.text)
         text = match.group(2) if match else token.text
         return text[1:-1] if re.match(r"(\"[\w ./:,@%+=-]*\"|'[\w ./:,@%+=-]*')\Z", text) else text
+
+    def adopt(self, ours: Token, new: Token) -> str:
+        """The value of the base in the line of the site, with the comment behind it."""
+        here, there = self._ASSIGNMENT.match(ours.text), self._ASSIGNMENT.match(new.text)
+        return replaced(ours.text, here, there, 2) if here and there else new.text
 
     def name(self, token: Token) -> str:
         """The variable."""
@@ -166,6 +177,7 @@ class Objects(Grammar):
     What comments of C, texts over several lines and the like would need is not read: such a file is merged by lines.
     """
 
+    nested = True
     _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)|[ \t]+(?=[}\]])")
     _NAME = re.compile(r"[ \t]*(\"(?:[^\"\\\n]|\\.)*\"|[^\s:={}\[\],;#\"]+)")
     _ODD = re.compile(r"/\*|<<")

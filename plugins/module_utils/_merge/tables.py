@@ -62,7 +62,7 @@ class Numbers(Table):
 
 
 SERVICES = Numbers(r"[ \t]*(?P<name>[^\s#]+)[ \t]+(?P<port>\d+)[/,](?P<protocol>[^\s#]+)", ["name", "protocol"], True)
-PROTOCOLS = Numbers(r"[ \t]*(?P<name>[^\s#]+)[ \t]+(?P<number>\d+)", ["name"], True)
+PROTOCOLS = Numbers(r"[ \t]*(?P<name>[^\s#]+)[ \t]+(?P<number>[\d.]+)", ["name"], True)
 HOSTS = Numbers(r"[ \t]*(?P<address>[^\s#]+)", ["address"], False)
 
 
