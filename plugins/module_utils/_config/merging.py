@@ -37,7 +37,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins impo
     Origin,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import spelled
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, files, patterns
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places, files, patterns
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Slice
@@ -50,8 +50,6 @@ POLICIES = (OURS, THEIRS, STOP, KEEP)
 
 #: what becomes of a file
 STAYS, FOLLOWS, MERGED = "stays", "follows", "merged"
-
-MASTER = "master.passwd"
 
 #: how many a sentence names
 _NAMED = 5

@@ -40,6 +40,18 @@ class TestDiff:
         start_again(agent)
         assert found(agent) == []
 
+    def test_what_every_start_makes_of_the_users_of_cfg(self, agent: AgentHost) -> None:
+        """The hook runs pwd_mkdb where /cfg has users of its own, as deploy writes them: nothing of it would be lost."""
+        users = "root:*:0:0::0:0:Charlie:/root:/bin/sh\n"
+        for name in ("master.passwd", "passwd", "pwd.db", "spwd.db"):
+            agent.put("base", name, "of the image\n")
+            agent.put("etc", name, users if name == "master.passwd" else "made of them\n")
+        assert [path for _kind, path, _origin in found(agent)] == ["master.passwd", "passwd", "pwd.db", "spwd.db"]
+        agent.put("cfg", "master.passwd", users)
+        assert found(agent) == []
+        agent.put("cfg", "passwd", "of before\n")
+        assert found(agent) == [("changed", "passwd", "cfg")]
+
     def test_every_kind(self, agent: AgentHost) -> None:
         agent.put("etc", "rc.conf", 'hostname="web-1"\nsshd_enable="YES"\n')
         agent.put("etc", "motd", "hello\n")
