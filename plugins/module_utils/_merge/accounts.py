@@ -63,7 +63,7 @@ class Accounts(Table):
     def claim(self, token: Token) -> Optional[Hashable]:
         """The number."""
         values = self._values(token)
-        return values[self._number].strip() if values else None
+        return (values[self._number].strip().lstrip("0") or "0") if values else None
 
     def name(self, token: Token) -> str:
         """The user or group."""
@@ -94,10 +94,10 @@ class _Capabilities(Grammar):
 
 
 class Classes(Table):
-    """login.conf(5), which is written as cgetent(3) says.
+    r"""login.conf(5), which is written as cgetent(3) says.
 
     A record is one line, mostly of many that a backslash joins: its names, and capabilities with colons around them.
-    A colon cannot be escaped in it (``\\c`` is one). Capabilities are merged one by one; the record is then written
+    A colon cannot be escaped in it (``\c`` is one). Capabilities are merged one by one; the record is then written
     with one on each line.
     """
 
@@ -111,7 +111,7 @@ class Classes(Table):
 
     def key(self, line: str) -> Optional[Key]:
         """The first name of the class."""
-        return (line.split(":", 1)[0].split("|")[0].strip(),)
+        return (line.split(":", 1)[0].split("|", maxsplit=1)[0].strip(),)
 
     @staticmethod
     def _parts(text: str) -> List[str]:

@@ -51,13 +51,14 @@ def merge(path: str, old: Optional[bytes], new: Optional[bytes], ours: bytes) ->
     """What becomes of an override when the base changes under it.
 
     :param path: relative to /etc, such as ``ssh/sshd_config``; it says which kind of file this is.
-    :param old: the base file that the override was made against; None where the base had none, or where it is not known.
+    :param old: the base file that the override was made against; None where it had none, or where it is not known.
     :param new: the base file of the new system; None where it has none.
     :param ours: the override.
-    :returns: ``kept`` where the base did not change, or in nothing that the override has not said, where the old base is not known (but for users, groups and the
-        like, which are added where nothing is in their way), where a program makes the file of another one, and
-        where the override is empty, which says that there is to be nothing; ``follows`` where the override is the old
-        base; ``conflict`` where the base has given up a file that the site changed.
+    :returns: ``kept`` where the base did not change, or in nothing that the override has not said; where the old base
+        is not known (but for users, groups and the like, which are added where nothing is in their way); where a
+        program makes the file of another one; where the override is empty, which says that there is to be nothing.
+        ``follows`` where the override is the old base. ``conflict`` where both changed the same thing, and where the
+        base has given up a file that the site changed.
     """
     if new == old or made_from(path) or not ours.strip():
         return Outcome(KEPT, ours, (), ours)

@@ -23,7 +23,7 @@ CHANGED = "changed here and in the base"
 ADDED = "added here and in the base, each in its own way"
 GONE = "changed here, and no longer in the base"
 LEFT = "removed here, and changed in the base"
-PINNED = "the base changed a number, and files are owned by numbers"
+PINNED = "the base changed a number by which it is known here"
 ORDER = "both changed what stands here, and its order means something"
 
 _Tokens = Sequence[Token]
@@ -225,7 +225,7 @@ class Merge:
             found += added.get(place, ())
         return found
 
-    def _drop(self, three: _Three, links: _Links, slots: List[Optional[Token]], copies: "_Copies") -> None:
+    def _drop(self, three: _Three, links: _Links, slots: List[Optional[Token]], copies: _Copies) -> None:
         """Take out the entries that the base no longer has."""
         for index, token in enumerate(three.old):
             place = links.in_ours.get(index)
@@ -252,11 +252,9 @@ class Merge:
                 continue
             if not token.key:
                 wanted = index not in was and index not in refused
-            elif index in was:
-                old = three.old[was[index]]
-                wanted = not _same(self._grammar, old, token) and not self._asked(LEFT, old, token, None)
             else:
-                wanted = self._free(token, holders)
+                old = three.old[was[index]] if index in was else None
+                wanted = not (old and _same(self._grammar, old, token)) and self._may_come(old, token, holders)
             if wanted:
                 if anchor is None:
                     anchor = self._before(links, index, len(three.new), len(three.ours))
@@ -279,16 +277,17 @@ class Merge:
                 found.setdefault(claim, token)
         return found
 
-    def _free(self, token: Token, holders: Dict[Hashable, Token]) -> bool:
-        """Whether an entry of the new base can be added without taking what is somebody's."""
-        claim = self._grammar.claim(token)
-        holder = holders.get(claim) if claim is not None else None
-        if holder is None:
-            return True
+    def _may_come(self, old: Optional[Token], token: Token, holders: Dict[Hashable, Token]) -> bool:
+        """Whether an entry that the override does not have comes into it."""
         grammar = self._grammar
-        why = "new in the base, with a number that {0} has here".format(grammar.name(holder))
-        where = self._where(grammar.name(token))
-        return not self._judge.ours(where, why, "", grammar.shown(token), grammar.shown(holder))
+        claim = grammar.claim(token)
+        holder = holders.get(claim) if claim is not None else None
+        if holder:
+            what = "changed" if old else "new"
+            why = "{0} in the base, with a number that {1} has here".format(what, grammar.name(holder))
+            texts = [grammar.shown(each) if each else "" for each in (old, token, holder)]
+            return not self._judge.ours(self._where(grammar.name(token)), why, *texts)
+        return old is None or not self._asked(LEFT, old, token, None)
 
     # -- entries in order ----------------------------------------------------------------------------------------------
 
@@ -307,9 +306,9 @@ class Merge:
         """What the entries are and say."""
         return [_identity(self._grammar, token) for token in tokens if token.key]
 
-    def _chunk(self, part: _Three, name: str, torn: "_Torn") -> List[Token]:
+    def _chunk(self, part: _Three, name: str, torn: _Torn) -> List[Token]:
         """What stands between two entries that all have."""
-        old, new, ours = [self._identities(each) for each in part]
+        new, ours = self._identities(part.new), self._identities(part.ours)
         keys = {token.key for each in part for token in each}
         if ours == new and ours:
             return part.ours

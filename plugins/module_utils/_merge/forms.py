@@ -90,7 +90,7 @@ class Table(Grammar):
     :param fields: the grammar of the fields; what they are is said by :meth:`spans`.
     """
 
-    fields = Fields()
+    fields: Grammar = Fields()
 
     #: what may stand between two fields, where one is added
     gap = "\t"
@@ -116,7 +116,7 @@ class Table(Grammar):
 
     def key(self, line: str) -> Optional[Key]:
         """What makes a line the same entry: its first word, unless a grammar knows better."""
-        return (line.split()[0],)
+        return (line.split(maxsplit=1)[0],)
 
     def spans(self, text: str) -> Optional[List[Span]]:
         """The fields of an entry, in order; None where it has none, or they make no sense."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Hashable, Iterator, List, Optional
+from typing import Dict, Hashable, Iterator, List, Mapping, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.forms import (
     Fields,
@@ -53,7 +53,7 @@ class Numbers(Table):
         match = self._line.match(text)
         if not match:
             return None
-        named = sorted(((match.span(each), each) for each in match.groupdict()))
+        named = sorted((match.span(each), each) for each in match.groupdict())
         return [Span(name, start, end) for (start, end), name in named if start >= 0]
 
     def value(self, token: Token) -> Hashable:
@@ -101,7 +101,7 @@ class Logs(Table):
 class Terminals(Table):
     """ttys(5): a terminal, its program, type, and flags in any order, of which each group is a field."""
 
-    _GROUPS = {
+    _GROUPS: Mapping[str, str] = {
         "on": "status",
         "off": "status",
         "onifconsole": "status",

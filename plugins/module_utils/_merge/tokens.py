@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Hashable, List, NamedTuple, Optional, Sequence, Tuple
 
-
 #: instead of what nobody should see; no digest either, by which a guess could be tried
 HIDDEN = "(not shown)"
 
@@ -43,7 +42,7 @@ class Inner(NamedTuple):
     :param tokens: the parts.
     """
 
-    grammar: "Grammar"
+    grammar: Grammar
     tokens: List[Token]
 
 

@@ -95,6 +95,17 @@ class TestUsers:
         assert outcome.kind == "conflict" and outcome.conflicts[0].where == "user www, uid"
         assert outcome.content == _lines(self.WWW, site)
 
+    def test_a_number_that_the_site_took_from_a_user_it_removed(self) -> None:
+        site = "shop:*:0080:80::0:0:Shop:/home/shop:/bin/sh"
+        outcome = merge("master.passwd", _lines(self.WWW), _lines(self.WWW.replace("Web", "W")), _lines(site))
+        assert outcome.content == _lines(site)
+        assert "user shop" in outcome.conflicts[0].why
+
+    def test_two_of_the_base_may_share_a_number(self) -> None:
+        toor = "toor:*:0:0::0:0:T:/root:"
+        outcome = merge("master.passwd", _lines(self.ROOT), _lines(self.ROOT, toor), _lines(self.ROOT.replace("csh", "sh")))
+        assert (outcome.kind, outcome.content) == ("merged", _lines(self.ROOT.replace("csh", "sh"), toor))
+
     def test_members_are_a_set(self) -> None:
         outcome = merge("group", b"wheel:*:0:root,old\n", b"wheel:*:0:root,new\n", b"wheel:*:0:root,old,alice\n")
         assert outcome[:2] == ("merged", b"wheel:*:0:root,new,alice\n")
