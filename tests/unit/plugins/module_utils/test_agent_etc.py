@@ -41,7 +41,7 @@ class TestDiff:
         assert found(agent) == []
 
     def test_what_every_start_makes_of_the_users_of_cfg(self, agent: AgentHost) -> None:
-        """The hook runs pwd_mkdb where /cfg has users of its own, as deploy writes them: nothing of it would be lost."""
+        """The hook runs pwd_mkdb where /cfg has users of its own, as deploy writes them: nothing would be lost."""
         users = "root:*:0:0::0:0:Charlie:/root:/bin/sh\n"
         for name in ("master.passwd", "passwd", "pwd.db", "spwd.db"):
             agent.put("base", name, "of the image\n")
