@@ -290,6 +290,21 @@ options:
     default: stop
 """
 
+    # of /cfg with a new system; the arguments are _arguments.MERGE
+    MERGE = r"""
+options:
+  merge:
+    description:
+      - Merge the files in C(/cfg) with what the new system has in their place, for the trial and what comes after it. A
+        file that stays hides what is new in the image.
+      - What wins where both sides changed the same, by patterns of paths in C(/etc); the first that fits counts.
+        V(ours) and V(theirs) settle it, V(stop) refuses, which is what happens where no pattern fits; V(keep) leaves
+        the file as it is in any case.
+      - Without it, files are left as they are.
+    type: dict
+    version_added: 1.1.0
+"""
+
     # files of the site; the arguments are _arguments.AFTER
     AFTER = r"""
 options:

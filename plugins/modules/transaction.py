@@ -231,14 +231,16 @@ def staged(runner: Runner, params: Dict[str, Any]) -> Dict[str, Any]:
     fitted: List[merging.Outcome] = []
 
     def fit(folder: str) -> None:
-        outcome = merging.with_slice(PLACES, folder, here.medium.inactive, params["merge"])
+        if params["merge"] is None or runner.check_mode:  # in check mode there is no copy
+            return
+        outcome = merging.with_slice(PLACES, folder, here.other, params["merge"])
         outcome.refuse()
         merging.write(runner, folder, outcome)
         fitted.append(outcome)
 
-    merges = params["merge"] is not None and not runner.check_mode  # then there is no copy to merge in
-    done = Operation(here, play_of(params), **({"fit": fit} if merges else {})).run(machine.STAGE)
+    done = Operation(here, play_of(params), fit=fit).run(machine.STAGE)
     found = {"merge": fitted[0].as_dict(), "says": fitted[0].says()} if fitted else {}
+    done.warnings.extend(warning for each in fitted for warning in each.warnings())
     return dict(answer(done), changed=True, path=staging.place(str(params["lease"])), **found)
 
 

@@ -222,7 +222,7 @@ def attempt_of(runner: Runner, params: Dict[str, Any]) -> Attempt:
 
 def judged(runner: Runner, here: Situation, folder: str) -> List[str]:
     """What the new system would find wrong with a configuration, and the running one does not with its own."""
-    with unpacked(here.medium.get(here.medium.inactive.label if here.medium.inactive else "")) as base:
+    with unpacked(here.other) as base:
         then = rehearse(runner, replace(PLACES, base=base, cfg=folder), {})
     return new_problems(then, lambda: rehearse(runner, PLACES, {}))
 

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - nanozfs.fleet.common.looking
   - nanozfs.fleet.common.after
   - nanozfs.fleet.common.transfer
+  - nanozfs.fleet.common.merge
 options:
   allow_bad:
     description:
@@ -97,6 +98,17 @@ difference:
   returned: success
   type: dict
   sample: {written: 3565158, kept: 21600666}
+merge:
+  description:
+    - What becomes of the files in C(/cfg) with the new system - how many stay (C(kept)), which are merged and which
+      follow the image again; C(conflicts), each with C(where), C(base), C(new), C(yours), C(why) and the C(policy) that
+      settles it; of how many nobody noted what they were made against (C(assumed)).
+    - Null without O(merge), where nothing is to be done, and where it cannot be told before the image is written, which
+      a warning says.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  sample: {kept: 14, merged: [login.conf], follows: [motd], conflicts: [], assumed: 0}
 txn:
   description: Id of the transaction that is open, or null.
   returned: success
@@ -124,7 +136,9 @@ cfg_tasks:
   sample: /srv/site/tasks/cfg-1.1.yml
 """
 
-from typing import Any, Dict, List, Optional
+import contextlib
+from functools import partial
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -132,6 +146,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     ALLOW_BAD,
     LIMITS,
     LOOKING,
+    MERGE,
     PUSH,
     TRANSFER,
     TRUST,
@@ -142,12 +157,18 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import (
     repository_of,
     waits_for_backup,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import look_ahead
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import merging
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.newbase import Image, in_slice
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins import Folder
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import SAVE, Loss, look_ahead
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job as jobs
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import BadMap
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.glimpse import TooMuch
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.slice_write import find_for, prepare, wishes_of
-from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository, SourceError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.statement import Memory
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.trust import Trusted
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
@@ -161,22 +182,67 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.transaction
 #: where the trees of the host are
 PLACES = Places()
 
+_LATER = "what becomes of the files in /cfg with the new system is only known when it is written: {0}"
+
+
+#: opens the /etc of the new system
+Opens = Callable[[], ContextManager[Image]]
+
 
 def difference(
     runner: Runner, params: Dict[str, Any], here: Situation, repository: Repository, trusted: Trusted
-) -> Optional[Dict[str, Any]]:
-    """How the slice differs from the image; or how far the write of it is that goes on already."""
-    piece = here.medium.inactive
-    if piece is None:
-        return None
+) -> Tuple[Dict[str, Any], Optional[Opens]]:
+    """How the slice differs from the image, and the /etc of that; or how far a write is that goes on already."""
+    piece = here.other
     job = jobs.Job(piece.label)
     if job.under_way():
         record = job.read()
         jobs.refuse_other(job, record, trusted.manifest.id, trusted.manifest.describe())
-        return jobs.answer(record or {"finished": False, "job": ""})
+        return jobs.answer(record or {"finished": False, "job": ""}), None
     writer, result = prepare(runner, here.medium, piece, repository, trusted, wishes_of(params), will_disarm=True)
-    found = result(writer.predict())
-    return {key: found[key] for key in ("written", "kept", "finished", "predicted", "notes")}
+    would = writer.predict()
+    found = result(would)
+
+    @contextlib.contextmanager
+    def opens() -> Iterator[Image]:
+        with writer.glimpse(would.plan) as image:
+            yield Image(Ufs(image.read))
+
+    return {key: found[key] for key in ("written", "kept", "finished", "predicted", "notes")}, opens
+
+
+def foreseen(params: Dict[str, Any], step: str, opens: Optional[Opens]) -> Tuple[Optional[merging.Outcome], str]:
+    """What becomes of the files in /cfg, or why that is only known when the image is written.
+
+    :param step: what comes next.
+    :param opens: ``None`` while it is being written.
+    :raises Refused: when nobody has said who wins where both sides changed the same.
+    """
+    if params["merge"] is None or step not in transaction.BEFORE_TRIAL:
+        return None, ""
+    policies = merging.policies_of(params["merge"])
+    if opens is None:
+        return None, "it is being written"
+    try:
+        with opens() as new:
+            outcome = merging.decide(PLACES.cfg, Folder(PLACES.base), new, policies)
+    except (SourceError, BadMap, TooMuch) as error:
+        return None, error.what
+    outcome.refuse("nothing was changed")
+    return outcome, ""
+
+
+def stages(params: Dict[str, Any], here: Situation, outcome: Optional[merging.Outcome], loss: Loss) -> bool:
+    """Whether a configuration has to be made for the new system.
+
+    :param outcome: what becomes of the files in /cfg, as far as that is known.
+    :param loss: what of /etc is saved before the restart, and merged as well.
+    """
+    if params["cfg_tasks"] is not None or params["merge"] is None:
+        return params["cfg_tasks"] is not None
+    # one that is there already may be of other wishes
+    anew = here.journal.staged or (params["unsaved"] == SAVE and bool(loss.changed))
+    return outcome is None or outcome.changes or anew
 
 
 def judged(params: Dict[str, Any], here: Situation, trusted: Trusted, step: str) -> List[str]:
@@ -201,7 +267,7 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     here = preflight.fit(runner, limits, params["pool"])
     preflight.refuse_busy(here, limits, leases.holder_of(params["holder"] or {}), params["take_over"])
     repository = repository_of(params)
-    slot = here.medium.get(here.medium.inactive.label if here.medium.inactive else "")
+    slot = here.other
     trusted = find_for(
         runner,
         repository,
@@ -223,13 +289,20 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         notes += trusted.word.remember(Memory())
     loss = look_ahead(runner, PLACES, params["unsaved"], "upgrade", plan.step in transaction.BEFORE_TRIAL)
     warnings = preflight.check_features(here, plan.step, target, trusted.manifest.features)
-    differs = None
+    differs: Optional[Dict[str, Any]] = None
+    opens: Optional[Opens] = partial(in_slice, slot)
     if plan.step in (transaction.PREPARE, transaction.WRITE):
-        differs = difference(runner, params, here, repository, trusted)
+        differs, opens = difference(runner, params, here, repository, trusted)
+    outcome, unknown = foreseen(params, plan.step, opens)
+    notes += [_LATER.format(unknown)] if unknown else []
+    says = words.upgrade_would(plan.step, here, running, trusted, slot.label, differs)
+    if outcome is not None and outcome.says():
+        says = "{0}; {1}".format(says, outcome.says())
     return dict(
         preflight.shown(here.journal, running, target, plan),
-        todo=plan.todo(params["cfg_tasks"] is not None),
-        says=loss.added(words.upgrade_would(plan.step, here, running, trusted, slot.label, differs), params["unsaved"]),
+        todo=plan.todo(stages(params, here, outcome, loss)),
+        says=loss.added(says, params["unsaved"]),
+        merge=outcome.as_dict() if outcome is not None else None,
         image=trusted.manifest.as_dict(),
         signer=trusted.signer,
         slice=slot.label,
@@ -250,6 +323,7 @@ def main() -> None:
             **TRANSFER,
             allow_bad={"type": "bool", "default": False},
             cfg_tasks={"type": "path"},
+            **MERGE,
         ),
         supports_check_mode=True,
     )

@@ -86,12 +86,15 @@ class TestConfiguration:
     def test_the_new_system_gets_its_own(self, stage: Stage) -> None:
         installed(stage)
         stage.write("tank/nanozfs/cfg", "local/old.conf", "x\n")
-        stage.arm(staged={"rc.conf": NEXT, "local/new.conf": "y\n"})
+        stage.write("tank/nanozfs/cfg", ".nanozfs.origins.gz", "of before\n")
+        stage.arm(staged={"rc.conf": NEXT, "local/new.conf": "y\n", ".nanozfs.origins.gz": "of now\n"})
         trial = stage.boot()
         assert trial.state == "normal" and trial.files["/etc/rc.conf"] == NEXT, trial.console
         assert trial.files["/cfg/local/new.conf"] == "y\n" and "/cfg/local/old.conf" not in trial.files
+        assert trial.files["/cfg/.nanozfs.origins.gz"] == "of now\n" and "/etc/.nanozfs.origins.gz" not in trial.files
         back = stage.boot()
         assert is_itself(back) and back.files["/cfg/local/old.conf"] == "x\n"
+        assert back.files["/cfg/.nanozfs.origins.gz"] == "of before\n"
         assert "/cfg/local/new.conf" not in back.files and stage.journal("staged") in ("", "-")
         assert stage.read("tank/nanozfs/failed/{0}/cfg".format(TXN), "rc.conf") == NEXT, "what was tried is kept"
 

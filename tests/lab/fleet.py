@@ -73,14 +73,15 @@ _SCRIPTS = {
     "usr/bin/logger": "#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\n"
     'echo "$(date "+%b %e %T") $(hostname) $1" >> /var/log/messages\n',
     # Every line has its ten fields. -C FILE: that is all. -p FILE: what is in force from then on stands in a file that
-    # can be compared, and passwd(5) is written: seven fields, comments stay (pwd_mkdb.c)
-    "usr/sbin/pwd_mkdb": '#!/bin/sh\nif grep -q "^sleep:" "$2"; then sleep 100; fi\n'
+    # can be compared, and passwd(5) is written: seven fields, comments stay (pwd_mkdb.c). -d FOLDER: there
+    "usr/sbin/pwd_mkdb": '#!/bin/sh\nfolder=\nif [ "$2" = -d ]; then folder=$3; set -- "$1" "$4"; fi\n'
+    'if grep -q "^sleep:" "$2"; then sleep 100; fi\n'
     'awk -F: "!/^#/ && NF != 10 { exit 1 }" "$2" || { echo "pwd_mkdb: at line" >&2; exit 1; }\n'
-    '[ "$1" != -C ] || exit 0\n'
+    '[ "$1" != -C ] || exit 0\nfolder=${folder:-${2%/*}}\n'
     "for each in spwd.db.tmp master.passwd.orig; do\n"
-    '    if [ -e "${2%/*}/$each" ]; then echo "pwd_mkdb: $each: File exists" >&2; exit 1; fi\ndone\n'
-    'cut -d: -f1,2 "$2" > "${2%/*}/spwd.db" &&\n'
-    'sed -E "/^#/!s/^([^:]*):[^:]*:([^:]*:[^:]*):([^:]*:){3}/\\1:*:\\2:/" "$2" > "${2%/*}/passwd"\n',
+    '    if [ -e "$folder/$each" ]; then echo "pwd_mkdb: $each: File exists" >&2; exit 1; fi\ndone\n'
+    'cut -d: -f1,2 "$2" > "$folder/spwd.db" &&\n'
+    'sed -E "/^#/!s/^([^:]*):[^:]*:([^:]*:[^:]*):([^:]*:){3}/\\1:*:\\2:/" "$2" > "$folder/passwd"\n',
 }
 
 #: makes programs that ask Python for the system's name believe that they are on FreeBSD

@@ -62,6 +62,24 @@ exit $status
 """
 
 
+def system_files(version: str) -> Dict[str, str]:
+    """Files of /etc that newer versions of the system have changed, by path: what hosts merge."""
+    newer = version != "1.0"
+    with open(os.path.join(paths.WORLD, "etc", "group"), encoding="utf-8") as file:
+        groups = file.read()
+    return {
+        "group": groups + ("_newd:x:977:\n" if newer else ""),
+        "services": "ssh\t\t22/tcp\nhttp\t\t80/tcp\n" + ("newd\t\t6010/tcp\n" if newer else ""),
+        "login.conf": "default:\\\n\t:path=/sbin /bin /usr/sbin /usr/bin:\\\n\t:umask=022:\\\n"
+        + ("\t:vmemoryuse=unlimited:\\\n" if newer else "")
+        + "\t:lang=C.UTF-8:\n",
+        "newsyslog.conf": "/var/log/messages\t\t644  5\t  1000 @0101T JC\n"
+        + ("/var/log/newd.log\t\t600  7\t  *    @T00  J\n" if newer else ""),
+        "sysctl.conf": "kern.ipc.somaxconn={0}\n".format(512 if newer else 128),
+        "motd.template": "Welcome to {0}\n".format(version),
+    }
+
+
 class Site(common.Site):
     """The lab's site: see :class:`common.Site`."""
 
@@ -71,6 +89,9 @@ class Site(common.Site):
         # not in world/: a link that leads out of the checkout is none that ansible-test lets pass
         os.makedirs(os.path.join(self.folder, "files", "shell", "bin"))
         os.symlink("/usr/bin/dash", os.path.join(self.folder, "files", "shell", "bin", "sh"))
+        for version in VERSIONS:
+            for path, text in system_files(version).items():
+                self.write("files/versions/{0}/etc/{1}".format(version, path), text)
         self.write("ssh", SSH.format(paths.NETNS))
         os.chmod(self.ssh_program, 0o755)
 

@@ -136,8 +136,19 @@ class Images:
         folder = os.path.join(self.folder, "overlay-" + version)
         os.makedirs(os.path.join(folder, "usr", "share"), exist_ok=True)
         with open(os.path.join(folder, "usr", "share", "version"), "wb") as file:
-            file.write(version.encode() * 100000)
+            file.write(version.encode() * 20000)
+        os.makedirs(os.path.join(folder, "etc", "local"), exist_ok=True)
+        with open(os.path.join(folder, "etc", "local", "app.conf"), "w", encoding="utf-8") as text:
+            text.write(self.configuration(version))
         return folder
+
+    @staticmethod
+    def configuration(version: str, mine: str = "") -> str:
+        """A file of /etc that each version has another one of.
+
+        :param mine: what a host has in place of one of its lines.
+        """
+        return "# app\n\nlevel = {0}\n\n# the newest\n\nsince = {1}\n".format(mine or "1", version)
 
     def build(self, version: str, seq: int, **changes: Any) -> Dict[str, Any]:
         """Build and publish one; what is published elsewhere is none of the images that tests share."""

@@ -10,6 +10,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import Outcome
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import restart, staging
@@ -93,7 +94,11 @@ class Fleet:
         host.monkeypatch.setattr(staging, "_entries", lambda folder: [])
         #: what the rehearsal of the next start says of a staged configuration
         self.outcome = Outcome("", [])
-        host.monkeypatch.setattr(trial, "rehearse", lambda *arguments: self.outcome)
+        host.monkeypatch.setattr(trial, "rehearse", self._rehearsed)
+
+    def _rehearsed(self, _runner: Runner, places: Places, _changes: Any) -> Outcome:
+        """The one in force comes up with all its files."""
+        return Outcome("", []) if places == trial.PLACES else self.outcome
 
     def _restart(self, runner: Runner, *arguments: Any, **more: Any) -> str:
         """Instead of a process in the background: what it would do is kept for the test."""

@@ -24,10 +24,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Pro
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, copy_file, write_file
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.newbase import in_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins import (
-    ABSENT,
     BEHIND,
-    DERIVED,
     FILE,
     FOLDER,
     LINK,
@@ -37,13 +36,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins impo
     Notes,
     Origin,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.newbase import in_slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import spelled
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places, files, patterns
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places, files, patterns
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Slice
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import merge as engine
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import engine
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import counted, first_of
 
 #: what a site wants where both sides changed the same; KEEP: the file stays as it is, whatever the new system has
@@ -52,8 +50,6 @@ POLICIES = (OURS, THEIRS, STOP, KEEP)
 
 #: what becomes of a file
 STAYS, FOLLOWS, MERGED = "stays", "follows", "merged"
-
-MASTER = "master.passwd"
 
 #: how many a sentence names
 _NAMED = 5
@@ -86,22 +82,25 @@ class Clash(NamedTuple):
 
     def describe(self) -> str:
         """In a sentence."""
-        sides = "yours {0}, the new system's {1}, before {2}".format(self.yours, self.new, self.base)
+        said = [each or "nothing" for each in (self.yours, self.new, self.base)]
+        sides = "yours: {0}; the new system's: {1}; before: {2}".format(*said)
         return "{0}, {1}: {2} ({3})".format(self.path, self.where, self.why, sides)
 
 
 class Decision(NamedTuple):
     """What becomes of a file of /cfg.
 
-    :param entry: the file as it will be; ``None`` where it follows the image again.
     :param note: what it will be noted to be made against.
+    :param entry: the file as it will be, where it is another one.
+    :param behind: the folder that it is in, where the new system has something else in the place of that and wins.
     """
 
     path: str
     kind: str
-    entry: Optional[Entry]
-    note: Optional[Origin]
+    note: Optional[Origin] = None
+    entry: Optional[Entry] = None
     clashes: Tuple[Clash, ...] = ()
+    behind: str = ""
 
 
 class Outcome(NamedTuple):
@@ -150,11 +149,23 @@ class Outcome(NamedTuple):
         for kind, one, more in ((MERGED, "is merged", "are merged"), (FOLLOWS, "follows it again", "follow it again")):
             found = self.named(kind)
             if found:
-                parts.append("{0} {1} ({2})".format(len(found), one if len(found) == 1 else more, first_of(found, _NAMED)))
+                parts.append(
+                    "{0} {1} ({2})".format(len(found), one if len(found) == 1 else more, first_of(found, _NAMED))
+                )
         settled = [each for each in self.clashes if each.policy != STOP]
         if settled:
             parts.append("{0} settled by upgrade_merge".format(counted(len(settled), "conflict")))
         return "of /cfg with the new system: {0}".format(", ".join(parts)) if parts else ""
+
+    def warnings(self) -> List[str]:
+        """What somebody has to make anew after the upgrade."""
+        return [
+            "{0} in /cfg is still made of the {1} of before: make it anew after the upgrade".format(
+                path, engine.made_from(path)
+            )
+            for path in self.derived
+            if engine.made_from(path) != MASTER
+        ]
 
     def refuse(self, safe: str = _SAFE) -> None:
         """Refuse what nobody has said how to settle.
@@ -219,56 +230,53 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
         for path in sorted(found):
             if not origins.concerns(path):
                 continue
-            now, then = running.entry(path), new.entry(path)
-            note = notes.get(path) or origins.origin_of(now, True)
-            if path.startswith("rc.d/") and then.kind != NONE:
-                continue  # the early hook leaves it out, and the rehearsal says so
             policy = policy_for(path, policies)
             if policy == KEEP:
-                decisions.append(Decision(path, STAYS, here.entry(path), note))
+                decisions.append(Decision(path, STAYS, notes.get(path)))
+                continue
+            now, then = running.entry(path), new.entry(path)
+            if path.startswith("rc.d/") and then.kind != NONE:
+                continue  # the early hook leaves it out, and the rehearsal says so
+            note = notes.get(path) or origins.origin_of(now, True)
+            if note.kind == NONE == then.kind:  # the host's own, of any size; it needs no note to stay that
+                decisions.append(Decision(path, STAYS, notes.get(path)))
                 continue
             decisions.append(_decide(path, note, (now, then), then, here.entry(path), policy))
     except OSError as error:
-        raise FleetError(
-            "{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed"
-        )
-    merged = any(each.path == MASTER and each.kind != STAYS for each in decisions)
-    derived = tuple(each for each in DERIVED if each in found) if merged else ()
+        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed")
+    changed = {each.path for each in decisions if each.kind != STAYS}
+    derived = tuple(path for path in sorted(found) if engine.made_from(path) in changed)
     return Outcome(tuple(decisions), notes, derived)
 
 
-def with_slice(places: Places, cfg: str, piece: Optional[Slice], wanted: Mapping[str, Any]) -> Outcome:
+def with_slice(places: Places, cfg: str, piece: Slice, wanted: Mapping[str, Any]) -> Outcome:
     """What becomes of a configuration with the system that a slice holds.
 
     :param places: of the running system.
     :param cfg: the folder that the configuration is in.
     :param wanted: see :func:`policies_of`.
-    :raises FleetError: see :func:`decide`; and where there is no such slice, or no image in it.
+    :raises FleetError: see :func:`decide`; and where there is no image in the slice.
     """
-    if piece is None:
-        raise FleetError("the OS medium has no other slice", safe="nothing was changed")
     with in_slice(piece) as new:
         return decide(cfg, Folder(places.base), new, policies_of(wanted))
 
 
-def _decide(
-    path: str, note: Origin, known: Sequence[Entry], new: Entry, ours: Entry, policy: str
-) -> Decision:
+def _decide(path: str, note: Origin, known: Sequence[Entry], new: Entry, ours: Entry, policy: str) -> Decision:
     after = origins.origin_of(new, note.assumed)
     old = note.entry(known)
     if old is None:
         if (ours.kind, ours.content) == (new.kind, new.content):
-            return Decision(path, STAYS, ours, after)
+            return Decision(path, STAYS, after)
         why = "what it was made against is in no image at hand"
         return _settled(path, Entry(note.kind), new, ours, why, policy, after)
     if old.same(new):
-        return Decision(path, STAYS, ours, after)
+        return Decision(path, STAYS, after)
     if {old.kind, new.kind, ours.kind} <= {FILE, NONE}:
         return _texts(path, old, new, ours, policy, after)
     if ours.same(old):
-        return Decision(path, FOLLOWS, None, None)
+        return Decision(path, FOLLOWS)
     if ours.same(new) or (old.kind, old.content) == (new.kind, new.content):
-        return Decision(path, STAYS, ours, after)
+        return Decision(path, STAYS, after)
     return _settled(path, old, new, ours, _whole(new, ours), policy, after)
 
 
@@ -287,8 +295,9 @@ def _settled(path: str, old: Entry, new: Entry, ours: Entry, why: str, policy: s
     """A conflict about a file as a whole."""
     clash = Clash(spelled(path), _WHOLE, _named(old), _named(new), _named(ours), why, policy)
     if policy == THEIRS:
-        return Decision(path, FOLLOWS, None, None, (clash,))
-    return Decision(path, STAYS, ours, after, (clash,))
+        behind = os.fsdecode(new.content) if new.kind == BEHIND else ""
+        return Decision(path, FOLLOWS, clashes=(clash,), behind=behind)
+    return Decision(path, STAYS, after, clashes=(clash,))
 
 
 def _named(entry: Entry) -> str:
@@ -304,12 +313,16 @@ def _texts(path: str, old: Entry, new: Entry, ours: Entry, policy: str, after: O
     found = engine.merge(path, sides[0], sides[1], ours.content)
     clashes = tuple(_clash(path, each, new, ours, policy) for each in found.conflicts)
     if found.kind == engine.FOLLOWS and (new.kind == NONE or _attributes(old, new, ours) == new.attributes):
-        return Decision(path, FOLLOWS, None, None, clashes)
+        return Decision(path, FOLLOWS, clashes=clashes)
     content = found.theirs if clashes and policy == THEIRS else found.content
     if content is None:
-        return Decision(path, FOLLOWS, None, None, clashes)
+        return Decision(path, FOLLOWS, clashes=clashes)
     result = Entry(FILE, *_attributes(old, new, ours), content)
-    return Decision(path, STAYS if result.same(ours) else MERGED, result, after, clashes)
+    if policy == THEIRS and clashes and result.same(new):
+        return Decision(path, FOLLOWS, clashes=clashes)
+    if result.same(ours):
+        return Decision(path, STAYS, after, clashes=clashes)
+    return Decision(path, MERGED, after, result, clashes)
 
 
 def _attributes(old: Entry, new: Entry, ours: Entry) -> Tuple[int, int, int]:
@@ -323,7 +336,7 @@ def _attributes(old: Entry, new: Entry, ours: Entry) -> Tuple[int, int, int]:
 def _clash(path: str, found: Any, new: Entry, ours: Entry, policy: str) -> Clash:
     """A conflict within a file; what is in one that not everybody may read is not shown."""
     open_to_all = bool(ours.mode & 0o004) and (new.kind == NONE or bool(new.mode & 0o004))
-    sides = [text if open_to_all or not text else HIDDEN for text in (found.old, found.new, found.ours)]
+    sides = [text if open_to_all or not text else _HIDDEN for text in (found.old, found.new, found.ours)]
     return Clash(spelled(path), found.where, sides[0], sides[1], sides[2], found.why, policy)
 
 
@@ -333,15 +346,23 @@ def write(runner: Runner, folder: str, outcome: Outcome) -> None:
     :param folder: where that configuration is; it is nobody's yet.
     :raises FleetError: when it cannot be written, or the users in it cannot be.
     """
-    chosen = [each for each in outcome.decisions if each.kind == MERGED and each.entry is not None]
-    make: Dict[str, Make] = {each.path: _maker(each.entry) for each in chosen}
+    make = {each.path: _maker(each.entry) for each in outcome.decisions if each.kind == MERGED and each.entry}
     gone = [each.path for each in outcome.decisions if each.kind == FOLLOWS]
     with _made_anew(runner, folder, outcome) as derived:
         make.update(derived)
-        gone += [path for path in outcome.derived if path not in derived]
+        gone += [path for path in outcome.derived if path not in derived and engine.made_from(path) == MASTER]
         if outcome.notes != outcome.before:
             make.update(origins.made(origins.encode(outcome.notes)))
         Tree(folder, _like).replace(make, gone, _SAFE, "make room in the pool, and run the play again")
+    for behind in {each.behind for each in outcome.decisions if each.behind}:
+        _empty(os.path.join(folder, behind))
+
+
+def _empty(top: str) -> None:
+    """Take away a folder with nothing but folders in it: the early hook would put it in the place of a file."""
+    for place, _folders, _files in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
 
 
 def _like(_folder: str) -> Tuple[int, int, int]:

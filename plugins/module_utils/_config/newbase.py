@@ -58,8 +58,10 @@ class Image:
             if not stat.S_ISDIR(found.mode):
                 return Entry(BEHIND, content=os.fsencode(parent))
         inode = self.ufs.find(os.path.join(self.top, path))
-        return ABSENT if inode is None else Entry(
-            kind_of(inode.mode), stat.S_IMODE(inode.mode), inode.uid, inode.gid, self._content(inode)
+        return (
+            ABSENT
+            if inode is None
+            else Entry(kind_of(inode.mode), stat.S_IMODE(inode.mode), inode.uid, inode.gid, self._content(inode))
         )
 
     def _content(self, inode: Inode) -> bytes:

@@ -25,15 +25,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, write_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import NEVER, Places, content, parents
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.engine import made_from
 
 #: in /cfg: JSON, packed with gzip. The early hook lays nothing of that kind over /etc
 NAME = rules.ORIGINS
 
 #: what a path can be; BEHIND: it cannot be there, because something on the way to it is no folder
 FILE, LINK, FOLDER, OTHER, NONE, BEHIND = "file", "link", "folder", "other", "none", "behind"
-
-#: pwd_mkdb(8) makes them of master.passwd, which is merged instead
-DERIVED = ("passwd", "pwd.db", "spwd.db")
 
 #: of a larger file only the digest is kept (bytes)
 MOST = 256 << 10
@@ -152,10 +150,12 @@ def origin_of(entry: Entry, assumed: bool) -> Origin:
 
 
 def concerns(path: str) -> bool:
-    """Whether a file of /cfg is one that is merged: not what every start makes anew, or what only the image has."""
-    if path in DERIVED:
-        return False
-    return not any(fnmatch.fnmatchcase(path, pattern) for pattern in NEVER + rules.IMAGE_ONLY)
+    """Whether a file of /cfg is one that is merged: not what every start or a program makes anew of another file, and
+    not what only the image has.
+    """
+    return made_from(path) is None and not any(
+        fnmatch.fnmatchcase(path, pattern) for pattern in NEVER + rules.IMAGE_ONLY
+    )
 
 
 Notes = Dict[str, Origin]
@@ -217,7 +217,7 @@ def _from_json(found: Mapping[str, object]) -> Origin:
     return Origin(str(found["kind"]), mode, uid, gid, str(found["digest"]), kept, found["assumed"] is True)
 
 
-def _damaged(path: str, why: str) -> FleetError:
+def _damaged(path: str, why: Optional[str]) -> FleetError:
     return FleetError(
         "{0}, the notes of what the files of /cfg were made against, cannot be read: {1}".format(path, why),
         safe="nothing was changed",

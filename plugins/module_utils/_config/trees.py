@@ -21,9 +21,13 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.engine import made_from
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
 CHANGED, NEW, DELETED = "changed", "new", "deleted"
+
+#: the users, of which pwd_mkdb(8) makes other files
+MASTER = "master.passwd"
 
 #: where the files wait that are about to be put in place; also the last of what is there is taken away at the next save
 STAGING = ".nanozfs.save"
@@ -133,11 +137,15 @@ class Etc:
                 return True
             if path == "resolv.conf" and by_dhcp:
                 return True
+            if made_from(path) == MASTER and self._in_cfg(MASTER) and not self._in_cfg(path):
+                return True  # the early hook runs pwd_mkdb(8) at every start
             # a host whose keys are not in /cfg makes some at every start: keeping them is a decision, not an accident
-            is_key = fnmatch.fnmatchcase(path, "ssh/ssh_host_*")
-            return is_key and not os.path.lexists(os.path.join(self.places.cfg, path))
+            return fnmatch.fnmatchcase(path, "ssh/ssh_host_*") and not self._in_cfg(path)
 
         return is_excluded
+
+    def _in_cfg(self, path: str) -> bool:
+        return os.path.lexists(os.path.join(self.places.cfg, path))
 
     def _by_dhcp(self) -> bool:
         try:

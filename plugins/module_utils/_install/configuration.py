@@ -25,7 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, alone, writable, write_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import keys
@@ -35,8 +35,6 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
 _HEAD = "# Written by nanozfs.fleet.deploy; changes belong into the inventory.\n"
 _SAFE = "nothing was changed"
 _AGAIN = "run the play again"
-
-MASTER = "master.passwd"
 
 #: what has to be made anew from a file of /etc, as the early hook does it at a start. login_cap(3) reads login.conf
 #: itself where there is no database of it, and images have none

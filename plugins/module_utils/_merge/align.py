@@ -25,7 +25,7 @@ _Range = Tuple[int, int, int, int]
 _SMALL = 40_000
 
 #: how often each element may be looked at; what is left then counts as not matched, which costs conflicts, not time
-_LOOKS = 60
+_LOOKS = 20
 
 
 def align(left: Sequence[Hashable], right: Sequence[Hashable]) -> List[Pair]:

@@ -10,7 +10,7 @@ are given, with what the question is.
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import kinds
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.entries import joined, merged
@@ -24,7 +24,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.outcome impor
     Conflict,
     Outcome,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Lines, Unfit
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Lines, Token, Unfit
 
 __all__ = ["CONFLICT", "FOLLOWS", "KEPT", "MERGED", "SAME", "Conflict", "Outcome", "made_from", "merge"]
 
@@ -51,13 +51,14 @@ def merge(path: str, old: Optional[bytes], new: Optional[bytes], ours: bytes) ->
     """What becomes of an override when the base changes under it.
 
     :param path: relative to /etc, such as ``ssh/sshd_config``; it says which kind of file this is.
-    :param old: the base file that the override was made against; None where the base had none, or where it is not known.
+    :param old: the base file that the override was made against; None where it had none, or where it is not known.
     :param new: the base file of the new system; None where it has none.
     :param ours: the override.
-    :returns: ``kept`` where the base did not change, where the old base is not known (but for users, groups and the
-        like, which are added where nothing is in their way), where a program makes the file of another one, and
-        where the override is empty, which says that there is to be nothing; ``follows`` where the override is the old
-        base; ``conflict`` where the base has given up a file that the site changed.
+    :returns: ``kept`` where the base did not change, or in nothing that the override has not said; where the old base
+        is not known (but for users, groups and the like, which are added where nothing is in their way); where a
+        program makes the file of another one; where the override is empty, which says that there is to be nothing.
+        ``follows`` where the override is the old base. ``conflict`` where both changed the same thing, and where the
+        base has given up a file that the site changed.
     """
     if new == old or made_from(path) or not ours.strip():
         return Outcome(KEPT, ours, (), ours)
@@ -83,40 +84,41 @@ def _whole(path: str, old: Optional[bytes], new: Optional[bytes], ours: bytes, w
 
 
 def _text_merge(path: str, old: Optional[bytes], new: bytes, ours: bytes) -> Outcome:
-    grammar = kinds.grammar_of(path)
-    before, after, here = [_unix(each) if each is not None else None for each in (old, new, ours)]
+    grammar, versions = _read(kinds.grammar_of(path), None if old is None else _unix(old), _unix(new), _unix(ours))
+    if old is None and not grammar.additive:
+        return Outcome(KEPT, ours, (), ours)
     crlf, ended = _crlf(ours), ours.endswith(b"\n")
 
-    def back(text: str) -> bytes:
+    def merged_by(prefer: bool) -> Tuple[bytes, Tuple[Conflict, ...]]:
+        judge = Judge(holds_secrets(path) and not grammar.public, grammar.public, prefer)
+        text = joined(merged(grammar, versions, judge))
         text = text if ended or not text.endswith("\n") else text[:-1]
-        return (text.replace("\n", "\r\n") if crlf else text).encode("latin-1")
+        return (text.replace("\n", "\r\n") if crlf else text).encode("latin-1"), tuple(judge.conflicts)
 
-    mine, conflicts = _merged(path, grammar, before, after or "", here or "", True)
-    content = ours if mine == here else back(mine)
-    if not conflicts:
-        return Outcome(KEPT if content == ours and old is None else MERGED, content, (), content)
-    theirs, _same = _merged(path, grammar, before, after or "", here or "", False)
-    return Outcome(CONFLICT, content, conflicts, back(theirs))
+    content, conflicts = merged_by(True)
+    if conflicts:
+        return Outcome(CONFLICT, content, conflicts, merged_by(False)[0])
+    return Outcome(KEPT if content == ours else MERGED, content, (), content)
 
 
-def _merged(
-    path: str, grammar: Grammar, old: Optional[str], new: str, ours: str, prefer: bool
-) -> Tuple[str, Tuple[Conflict, ...]]:
-    """One merge with one answer to all conflicts: by entry where all three can be read so, otherwise by lines."""
+_Versions = Tuple[List[Token], List[Token], List[Token]]
+
+
+def _read(grammar: Grammar, old: Optional[str], new: str, ours: str) -> Tuple[Grammar, _Versions]:
+    """What three versions are made of: entries where the grammar can read all of them, otherwise lines.
+
+    An old base that is not known is made up: what both have is taken for the site's own, so that only what the
+    override does not have at all is the new base's.
+    """
     try:
-        versions = [grammar.parse(each) for each in (old or "", new, ours)]
+        before, after, here = [grammar.parse(each) for each in (old or "", new, ours)]
     except Unfit:
         grammar = Lines()
-        versions = [grammar.parse(each) for each in (old or "", new, ours)]
-    judge = Judge(holds_secrets(path), grammar.public, prefer)
+        before, after, here = [grammar.parse(each) for each in (old or "", new, ours)]
     if old is None:
-        if not grammar.additive:
-            return ours, ()
-        # what both have is taken for the site's, and only what it does not have at all for the base's
-        known = {token.key for token in versions[2]}
-        versions[0] = [token for token in versions[1] if token.key is None or token.key in known]
-    result = merged(grammar, (versions[0], versions[1], versions[2]), judge)
-    return joined(result), tuple(judge.conflicts)
+        known = {token.key for token in here}
+        before = [token for token in after if token.key is None or token.key in known]
+    return grammar, (before, after, here)
 
 
 def _crlf(data: bytes) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import collections
 from typing import Dict, Hashable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.align import align
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.align import Pair, align
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.judge import Judge
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Token
 
@@ -23,7 +23,7 @@ CHANGED = "changed here and in the base"
 ADDED = "added here and in the base, each in its own way"
 GONE = "changed here, and no longer in the base"
 LEFT = "removed here, and changed in the base"
-PINNED = "the base changed a number, and files are owned by numbers"
+PINNED = "the base changed a number by which it is known here"
 ORDER = "both changed what stands here, and its order means something"
 
 _Tokens = Sequence[Token]
@@ -44,34 +44,48 @@ def _same(grammar: Grammar, one: Token, other: Token) -> bool:
 
 
 def in_order(grammar: Grammar, left: _Tokens, right: _Tokens) -> Dict[int, int]:
-    """Which tokens are the same ones, without changing the order: first those that are alike, then by key."""
+    """Which tokens are the same ones, without changing the order.
+
+    Entries come first, those that are alike before those that only have the same key, and remarks in what is left
+    between them: an empty line is no place to go by.
+    """
     ours = [_identity(grammar, token) for token in left]
     theirs = [_identity(grammar, token) for token in right]
-    found = dict(align(ours, theirs))
+    if not grammar.moves:
+        return dict(align(ours, theirs))  # all are entries that are their own keys
+    entries = [[token.key and each for token, each in zip(*side)] for side in ((left, ours), (right, theirs))]
+    found = _filled([], *entries)
+    found = _filled(found, [token.key for token in left], [token.key for token in right])
+    remarks = [[None if token.key else each for token, each in zip(*side)] for side in ((left, ours), (right, theirs))]
+    return dict(_filled(found, *remarks))
+
+
+def _filled(pairs: Sequence[Pair], left: Sequence[Hashable], right: Sequence[Hashable]) -> List[Pair]:
+    """Pairs, and those of equal elements in the gaps between them. None is equal to nothing."""
+    found = list(pairs)
     alo, blo = 0, 0
-    for ahi, bhi in sorted(found.items()) + [(len(left), len(right))]:
-        keys = [token.key for token in left[alo:ahi]], [token.key for token in right[blo:bhi]]
-        for first, second in align(*keys):
-            if keys[0][first]:
-                found[alo + first] = blo + second
+    for ahi, bhi in list(pairs) + [(len(left), len(right))]:
+        if alo < ahi and blo < bhi:
+            ours = [("left", index) if left[index] is None else left[index] for index in range(alo, ahi)]
+            theirs = [("right", index) if right[index] is None else right[index] for index in range(blo, bhi)]
+            found += [(alo + first, blo + second) for first, second in align(ours, theirs)]
         alo, blo = ahi + 1, bhi + 1
-    return found
+    return sorted(found)
 
 
 def anywhere(grammar: Grammar, left: _Tokens, right: _Tokens) -> Dict[int, int]:
     """Which tokens are the same ones, wherever they stand."""
     found = in_order(grammar, left, right)
-    taken = set(found.values())
     for same in (_identity, lambda _grammar, token: token.key):
+        taken = set(found.values())
         free: Dict[Hashable, List[int]] = collections.defaultdict(list)
         for index in reversed(range(len(right))):
-            if index not in taken:
+            if index not in taken and right[index].text.strip():
                 free[same(grammar, right[index])].append(index)
         for index, token in enumerate(left):
-            places = free.get(same(grammar, token))
-            if index not in found and places and (token.key or token.text.strip()):
-                found[index] = places.pop()
-                taken.add(found[index])
+            what = same(grammar, token) if index not in found and token.text.strip() else None
+            if what is not None and free.get(what):
+                found[index] = free[what].pop()
     return found
 
 
@@ -94,6 +108,19 @@ class _Links(NamedTuple):
     in_new: Dict[int, int]
     in_ours: Dict[int, int]
     place: Dict[int, int]
+
+
+class _Copies:
+    """How often the same thing stands in each version, so that a second merge does not take out another copy of it."""
+
+    def __init__(self, old: Sequence[Hashable], new: Sequence[Hashable], ours: Sequence[Hashable]) -> None:
+        self._old, self._new, self._ours = [collections.Counter(each) for each in (old, new, ours)]
+
+    def spare(self, what: Hashable) -> bool:
+        """Whether one may go, which counts as gone then: more than the new base has, and none that the site added."""
+        fewer = self._new[what] < self._ours[what] <= self._old[what]
+        self._ours[what] -= fewer
+        return fewer
 
 
 def merged(grammar: Grammar, three: Tuple[_Tokens, _Tokens, _Tokens], judge: Judge, at: str = "") -> List[Token]:
@@ -131,16 +158,24 @@ class Merge:
 
     def _entry(self, old: Optional[Token], new: Token, ours: Token) -> Token:
         """An entry that is in the new base and in the override."""
-        if _same(self._grammar, ours, new) or (old and _same(self._grammar, new, old)):
+        grammar = self._grammar
+        if ours.text == new.text or (old and new.text == old.text):
             return ours
-        if old and _same(self._grammar, ours, old) and not (self._grammar.pins or new.pinned):
+        if ours.secret and ours.text and not new.text:
+            return ours  # the base has no password where there is one here: nobody wants that
+        follows = old is not None and _same(grammar, ours, old) and not (grammar.pins or new.pinned)
+        if old and follows and ours.text == old.text:
             return new
+        if not grammar.nested and (_same(grammar, ours, new) or (old and _same(grammar, new, old))):
+            return ours
         parts = self._parts(old, new, ours)
         if parts is not None:
             return parts
-        if ours.soft:
+        if follows:
+            return ours._replace(text=grammar.adopt(ours, new))
+        if ours.soft or _same(grammar, ours, new):
             return ours
-        why = PINNED if old and _same(self._grammar, ours, old) else CHANGED if old else ADDED
+        why = PINNED if old and _same(grammar, ours, old) else CHANGED if old else ADDED
         return ours if self._asked(why, old, new, ours) else new
 
     def _parts(self, old: Optional[Token], new: Token, ours: Token) -> Optional[Token]:
@@ -177,10 +212,12 @@ class Merge:
             if three.new[index].key:
                 old = three.old[was[index]] if index in was else None
                 slots[place] = self._entry(old, three.new[index], three.ours[place])
-        self._drop(three, links, slots)
+        copies = _Copies(*[[_identity(self._grammar, token) for token in each] for each in three])
+        self._drop(three, links, slots, copies)
         dropped, refused = _remarks(three, links)
-        for place in dropped:
-            slots[place] = None
+        for place in sorted(dropped):
+            if copies.spare(_identity(self._grammar, three.ours[place])):
+                slots[place] = None
         added = self._added(three, links, was, slots, refused)
         found = list(added.get(-1, ()))
         for place, token in enumerate(slots):
@@ -188,14 +225,18 @@ class Merge:
             found += added.get(place, ())
         return found
 
-    def _drop(self, three: _Three, links: _Links, slots: List[Optional[Token]]) -> None:
+    def _drop(self, three: _Three, links: _Links, slots: List[Optional[Token]], copies: _Copies) -> None:
         """Take out the entries that the base no longer has."""
         for index, token in enumerate(three.old):
             place = links.in_ours.get(index)
             if not token.key or place is None or index in links.in_new:
                 continue
             ours = three.ours[place]
-            if _same(self._grammar, ours, token) or not self._asked(GONE, token, None, ours):
+            if _same(self._grammar, ours, token):
+                goes = copies.spare(_identity(self._grammar, ours))
+            else:
+                goes = not self._asked(GONE, token, None, ours)
+            if goes:
                 slots[place] = None
 
     def _added(
@@ -211,11 +252,9 @@ class Merge:
                 continue
             if not token.key:
                 wanted = index not in was and index not in refused
-            elif index in was:
-                old = three.old[was[index]]
-                wanted = not _same(self._grammar, old, token) and not self._asked(LEFT, old, token, None)
             else:
-                wanted = self._free(token, holders)
+                old = three.old[was[index]] if index in was else None
+                wanted = not (old and _same(self._grammar, old, token)) and self._may_come(old, token, holders)
             if wanted:
                 if anchor is None:
                     anchor = self._before(links, index, len(three.new), len(three.ours))
@@ -238,45 +277,58 @@ class Merge:
                 found.setdefault(claim, token)
         return found
 
-    def _free(self, token: Token, holders: Dict[Hashable, Token]) -> bool:
-        """Whether an entry of the new base can be added without taking what is somebody's."""
-        claim = self._grammar.claim(token)
-        holder = holders.get(claim) if claim is not None else None
-        if holder is None:
-            return True
+    def _may_come(self, old: Optional[Token], token: Token, holders: Dict[Hashable, Token]) -> bool:
+        """Whether an entry that the override does not have comes into it."""
         grammar = self._grammar
-        why = "new in the base, with a number that {0} has here".format(grammar.name(holder))
-        where = self._where(grammar.name(token))
-        return not self._judge.ours(where, why, "", grammar.shown(token), grammar.shown(holder))
+        claim = grammar.claim(token)
+        holder = holders.get(claim) if claim is not None else None
+        if holder:
+            what = "changed" if old else "new"
+            why = "{0} in the base, with a number that {1} has here".format(what, grammar.name(holder))
+            texts = [grammar.shown(each) if each else "" for each in (old, token, holder)]
+            return not self._judge.ours(self._where(grammar.name(token)), why, *texts)
+        return old is None or not self._asked(LEFT, old, token, None)
 
     # -- entries in order ----------------------------------------------------------------------------------------------
 
     def _ordered(self, three: _Three) -> List[Token]:
         found: List[Token] = []
+        torn = _torn(self._grammar, three) if self._grammar.moves else _Torn(set(), set())
         for stable, (alo, ahi), (blo, bhi), (clo, chi) in _chunks(self._grammar, three):
             part = _Three(three.old[alo:ahi], three.new[blo:bhi], three.ours[clo:chi])
-            if not stable:
-                found += self._chunk(part, self._grammar.place(three.ours, clo, chi))
-            elif part.ours[0].key:
+            if stable:
                 found.append(self._entry(part.old[0], part.new[0], part.ours[0]))
             else:
-                found += part.ours
+                found += self._chunk(part, self._grammar.place(three.ours, clo, chi), torn)
         return found
 
-    def _chunk(self, part: _Three, name: str) -> List[Token]:
+    def _identities(self, tokens: _Tokens) -> List[Hashable]:
+        """What the entries are and say."""
+        return [_identity(self._grammar, token) for token in tokens if token.key]
+
+    def _chunk(self, part: _Three, name: str, torn: _Torn) -> List[Token]:
         """What stands between two entries that all have."""
-        if joined(part.ours) == joined(part.old):
-            return part.new
-        entries = [[_identity(self._grammar, token) for token in each if token.key] for each in part]
-        old, new, ours = entries
-        if ours == new or (new == old and joined(part.new) == joined(part.old)):
+        new, ours = self._identities(part.new), self._identities(part.ours)
+        keys = {token.key for each in part for token in each}
+        if ours == new and ours:
             return part.ours
-        if old in (new, ours):  # one of them changed remarks only: entries are where the other has them
-            found = self._keyed(part)
-            if [_identity(self._grammar, token) for token in found if token.key] == (ours if new == old else new):
-                return found
+        if not keys & torn.keys:
+            if joined(part.new) == joined(part.old):
+                return part.ours
+            if joined(part.ours) == joined(part.old):
+                return part.new
+            if self._grammar.moves and not keys & torn.moved and not self._both_add(part):
+                return self._keyed(part)  # entries keep their order, and only one side has others between them
         texts = ["".join(self._grammar.shown(token) for token in each) for each in part]
         return part.ours if self._judge.ours(self._where(name), ORDER, *texts) else part.new
+
+    def _both_add(self, part: _Three) -> bool:
+        """Whether something is to come where the override has entries of its own already."""
+        known = {token.key for token in part.old}
+        new, ours = [
+            self._identities([token for token in each if token.key not in known]) for each in (part.new, part.ours)
+        ]
+        return bool(ours) and not set(new) <= set(ours)
 
 
 def _remarks(three: _Three, links: _Links) -> Tuple[Set[int], Set[int]]:
@@ -310,17 +362,60 @@ def _remarks(three: _Three, links: _Links) -> Tuple[Set[int], Set[int]]:
     return dropped, refused
 
 
+class _Torn(NamedTuple):
+    """Entries whose place is a question.
+
+    :param keys: those that one side moved and the other changed, and those that both added in different places.
+    :param moved: those that either side moved.
+    """
+
+    keys: Set[Hashable]
+    moved: Set[Hashable]
+
+
+def _torn(grammar: Grammar, three: _Three) -> _Torn:
+    in_new, in_ours = in_order(grammar, three.old, three.new), in_order(grammar, three.old, three.ours)
+    free_new, free_ours = _unlinked(three.new, in_new), _unlinked(three.ours, in_ours)
+    agreed = {
+        three.new[first].key
+        for first, second in in_order(grammar, three.new, three.ours).items()
+        if _same(grammar, three.new[first], three.ours[second])
+    }
+    keys: Set[Hashable] = (free_new & free_ours) - agreed
+    moved: Set[Hashable] = set()
+    for index, token in enumerate(three.old):
+        there, here = in_new.get(index), in_ours.get(index)
+        if token.key in free_new and there is None:
+            moved.add(token.key)
+            if here is None or not _same(grammar, token, three.ours[here]):
+                keys.add(token.key)
+        if token.key in free_ours and here is None:
+            moved.add(token.key)
+            if there is None or not _same(grammar, token, three.new[there]):
+                keys.add(token.key)
+    return _Torn(keys, moved)
+
+
+def _unlinked(tokens: _Tokens, links: Dict[int, int]) -> Set[Hashable]:
+    """The keys of entries that the old base does not have in this place."""
+    there = set(links.values())
+    return {token.key for index, token in enumerate(tokens) if token.key and index not in there}
+
+
 _Span = Tuple[int, int]
 
 
 def _chunks(grammar: Grammar, three: _Three) -> Iterator[Tuple[bool, _Span, _Span, _Span]]:
-    """The parts of three versions, in order: one token that all have, or what is between such (diff3(1)).
+    """The parts of three versions, in order: one entry that all have, or what is between such (diff3(1)).
 
-    :returns: whether it is such a token; the range of the old base, of the new base, of the override.
+    Remarks are always between: an empty line is no place to go by.
+
+    :returns: whether it is such an entry; the range of the old base, of the new base, of the override.
     """
     in_new, in_ours = in_order(grammar, three.old, three.new), in_order(grammar, three.old, three.ours)
     alo, blo, clo = 0, 0, 0
-    for ahi in [index for index in range(len(three.old)) if index in in_new and index in in_ours] + [len(three.old)]:
+    common = [index for index, token in enumerate(three.old) if token.key and index in in_new and index in in_ours]
+    for ahi in common + [len(three.old)]:
         bhi, chi = in_new.get(ahi, len(three.new)), in_ours.get(ahi, len(three.ours))
         if (ahi, bhi, chi) != (alo, blo, clo):
             yield False, (alo, ahi), (blo, bhi), (clo, chi)

@@ -11,9 +11,7 @@ from typing import List
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _text
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.outcome import Conflict
-
-#: instead of what nobody should see; no digest either, by which a guess could be tried
-HIDDEN = "(not shown)"
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import HIDDEN
 
 #: files that are secrets, or hold them
 _SECRET_FILES = re.compile(
@@ -25,8 +23,8 @@ _SECRET_FILES = re.compile(
 
 #: lines that hold some; an address with a name in it may hold a password
 _SECRET_TEXT = re.compile(
-    r"(pass(word|wd|phrase|code)?|pwd|secret|psk|token|api_?key|auth_?key|private_?key|community|credentials?)"
-    r"[\w-]*[\"']?[ \t]*[=: \t][ \t]*\S|://[^/\s]*@",
+    r"(pass(word|wd|phrase|code)?|pwd|secret|psk|token|api[_-]?key|auth[_-]?key|private[_-]?key|community|credentials?)"
+    r"[\w-]*[\"']?[ \t]*[=: \t][ \t]*\S|://[^\s@]*@",
     re.IGNORECASE,
 )
 

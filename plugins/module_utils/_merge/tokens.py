@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Hashable, List, NamedTuple, Optional, Sequence, Tuple
 
+#: instead of what nobody should see; no digest either, by which a guess could be tried
+HIDDEN = "(not shown)"
+
 
 class Unfit(Exception):
     """A text that a grammar does not understand well enough to move its entries about: it is merged by lines."""
@@ -39,7 +42,7 @@ class Inner(NamedTuple):
     :param tokens: the parts.
     """
 
-    grammar: "Grammar"
+    grammar: Grammar
     tokens: List[Token]
 
 
@@ -49,11 +52,18 @@ class Grammar:
     #: whether the order of entries means something
     ordered = False
 
+    #: whether an entry that stands elsewhere is still the same one; a line may come again anywhere
+    moves = True
+
     #: whether entries of the base may be added to an override whose base is not known
     additive = False
 
-    #: whether lines that speak of passwords are harmless: in this kind of file they are names of settings
+    #: whether what :meth:`shown` says may be shown, whatever the file is called and whatever words are in it:
+    #: in such files "password" is the name of a setting, or the grammar hides passwords itself
     public = False
+
+    #: whether entries have remarks in them, which are merged even where their parts are what they were
+    nested = False
 
     #: whether entries have parts that are pinned
     pins = False
@@ -73,9 +83,20 @@ class Grammar:
         """The parts of an entry; None where it is changed as a whole."""
         return None
 
+    def meaning(self, token: Token) -> Hashable:
+        """What the parts of an entry mean, remarks in it apart; the text of one that has none."""
+        inner = self.inner(token)
+        if inner is None:
+            return " ".join(token.text.split())
+        return tuple((part.key, inner.grammar.value(part)) for part in inner.tokens if part.key)
+
     def rebuild(self, token: Token, parts: Sequence[Token]) -> str:
         """The text of an entry with other parts."""
         return "".join(part.text for part in parts)
+
+    def adopt(self, ours: Token, new: Token) -> str:
+        """The text of an entry that only the base changed, where the site wrote it in its own way."""
+        return new.text
 
     def claim(self, token: Token) -> Optional[Hashable]:
         """What only one entry can have, such as the number of a user; None where there is no such thing."""
@@ -87,7 +108,7 @@ class Grammar:
 
     def shown(self, token: Token) -> str:
         """The text of an entry, for people, without anything secret."""
-        return token.text
+        return HIDDEN if token.secret and token.text else token.text
 
     def place(self, tokens: Sequence[Token], low: int, high: int) -> str:
         """What a part of an override is called, from one token up to another."""
@@ -109,6 +130,7 @@ class Lines(Grammar):
     """A file of which nothing is known: every line is an entry, and they are in order."""
 
     ordered = True
+    moves = False
 
     def parse(self, text: str) -> List[Token]:
         """Each line is its own key."""

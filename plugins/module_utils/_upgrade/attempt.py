@@ -108,8 +108,8 @@ class Attempt:
             raise Refused(
                 "the configuration for the new system would not do: {0}".format("; ".join(problems)),
                 safe="the trial was not begun, and the configuration in force was not changed",
-                todo="mend that in /cfg, in the tasks in upgrade_cfg_tasks, or by what upgrade_merge says of the file, and "
-                "run the play again",
+                todo="mend that in /cfg, in the tasks in upgrade_cfg_tasks, or by what upgrade_merge says of the file, "
+                "and run the play again",
             )
 
     def _restart(self, phase: str, refused: Callable[[str], None]) -> str:

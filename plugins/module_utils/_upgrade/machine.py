@@ -60,7 +60,7 @@ ACTIONS: Dict[str, str] = {
     UNFLAG: "take the boot flags off the inactive slice",
     FLAG: "give the inactive slice one boot",
     REMEMBER: "let the OS medium know: it is the armed one",
-    STAGED: "copy /cfg to where the site's tasks may change it",
+    STAGED: "copy /cfg, merged with what the new system has, to where the site's tasks may change it",
     PLAN: "work out how all data goes back, and refuse what could not",
     RESERVE: "keep the space that putting data back needs",
     RESTART: "restart; if that does not happen: disarm",

@@ -11,7 +11,13 @@ from typing import List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import BOOTFAILED, GPT, Medium, read_medium
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import (
+    BOOTFAILED,
+    GPT,
+    Medium,
+    Slice,
+    read_medium,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zpool import Zpool
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.content import read_slice, running_image
@@ -51,6 +57,14 @@ class Situation:
     def zfs(self) -> Zfs:
         """The pool's datasets."""
         return Zfs(self.runner)
+
+    @property
+    def other(self) -> Slice:
+        """The slice that does not run.
+
+        :raises Refused: when the OS medium has no such slice.
+        """
+        return self.medium.get(self.medium.inactive.label if self.medium.inactive else "")
 
     @property
     def root(self) -> str:

@@ -50,9 +50,11 @@ def _plan(result: Result, _arguments: Result) -> Facts:
     )
 
 
-def _closed(result: Result, _arguments: Result) -> Facts:
-    """Of ``transaction``: only one that was given up says something."""
+def _closed(result: Result, arguments: Result) -> Facts:
+    """Of ``transaction``: one that was given up says something, and what became of the files in /cfg."""
     says = str(result.get("says") or "")
+    if arguments.get("state") == "staged":
+        return Facts(text=says)
     return Facts(text=says, result=("given up" if result.get("changed") else NOTHING_TO_DO) if says else "")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, Etc, Places, patterns
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
 
@@ -30,13 +31,26 @@ def start_again(agent: AgentHost) -> None:
     """What the next start makes of /etc."""
     shutil.rmtree(agent.places.etc)
     shutil.copytree(agent.places.base, agent.places.etc, symlinks=True)
-    shutil.copytree(agent.places.cfg, agent.places.etc, symlinks=True, dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(".nanozfs.*")
+    shutil.copytree(agent.places.cfg, agent.places.etc, symlinks=True, ignore=ignored, dirs_exist_ok=True)
 
 
 class TestDiff:
     def test_after_a_start_nothing_differs(self, agent: AgentHost) -> None:
         start_again(agent)
         assert found(agent) == []
+
+    def test_what_every_start_makes_of_the_users_of_cfg(self, agent: AgentHost) -> None:
+        """The hook runs pwd_mkdb where /cfg has users of its own, as deploy writes them: nothing would be lost."""
+        users = "root:*:0:0::0:0:Charlie:/root:/bin/sh\n"
+        for name in ("master.passwd", "passwd", "pwd.db", "spwd.db"):
+            agent.put("base", name, "of the image\n")
+            agent.put("etc", name, users if name == "master.passwd" else "made of them\n")
+        assert [path for _kind, path, _origin in found(agent)] == ["master.passwd", "passwd", "pwd.db", "spwd.db"]
+        agent.put("cfg", "master.passwd", users)
+        assert found(agent) == []
+        agent.put("cfg", "passwd", "of before\n")
+        assert found(agent) == [("changed", "passwd", "cfg")]
 
     def test_every_kind(self, agent: AgentHost) -> None:
         agent.put("etc", "rc.conf", 'hostname="web-1"\nsshd_enable="YES"\n')
@@ -155,6 +169,24 @@ class TestSave:
         assert not os.path.exists(os.path.join(agent.places.cfg, STAGING))
         start_again(agent)
         assert found(agent) == [] and "nothing to save" in agent.ok("save")
+
+    def test_it_is_noted_what_files_are_made_against(self, agent: AgentHost) -> None:
+        """For the merge of an upgrade; nothing of it comes to /etc or is in a diff."""
+        agent.put("etc", "motd", "hello\n")
+        agent.put("etc", "own.conf", "x\n")
+        agent.ok("save", "motd", "own.conf")
+        notes = origins.read(agent.places.cfg)
+        assert (notes["motd"].content, notes["motd"].assumed, notes["own.conf"].kind) == (b"welcome\n", False, "none")
+        assert stat.S_IMODE(os.stat(os.path.join(agent.places.cfg, origins.NAME)).st_mode) == 0o600
+        agent.put("base", "motd", "welcome, too\n")
+        agent.put("etc", "motd", "hello, world\n")
+        agent.put("etc", "rc.conf", 'hostname="web-9"\n')
+        os.unlink(os.path.join(agent.places.etc, "own.conf"))
+        agent.ok("save", "--delete")
+        after = origins.read(agent.places.cfg)
+        assert after["motd"] == notes["motd"] and after["rc.conf"].assumed and "own.conf" not in after
+        start_again(agent)
+        assert found(agent) == [] and agent.get("etc", origins.NAME) is None
 
     def test_check_shows_the_same_and_writes_nothing(self, agent: AgentHost) -> None:
         agent.put("etc", "motd", "hello\n")

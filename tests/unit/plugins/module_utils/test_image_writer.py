@@ -25,6 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.device impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import choice, codec, fetch, writer
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.choice import Wishes
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import BadMap, Frame, parse_map
+from ansible_collections.nanozfs.fleet.plugins.module_utils._image.glimpse import TooMuch
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest import BadManifest, parse_manifest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import (
     FolderRepository,
@@ -106,6 +107,60 @@ def server(copy: Published) -> Iterator[Server]:
     yield found
     found.server.shutdown()
     found.server.server_close()
+
+
+class TestGlimpse:
+    """Looking into an image before it is written."""
+
+    @pytest.mark.parametrize("deltas", [True, False])
+    @pytest.mark.parametrize("held", ["nothing", "a part", "all"])
+    def test_every_byte_is_the_image_s(self, published: Published, deltas: bool, held: str) -> None:
+        image = published.contents["1.1"]
+        content = {"nothing": b"\xff" * SIZE, "a part": image[: 2 * MIB] + b"\xff" * (SIZE - 2 * MIB), "all": image}
+        target = published.target(content[held])
+        writer = published.writer(target, deltas=deltas)
+        with writer.glimpse(writer.predict().plan) as found:
+            for offset, length in ((0, 4096), (MIB - 4096, 8192), (4 * MIB, 3 * MIB), (SIZE - 4096, 8192), (SIZE, 1)):
+                assert found.read(offset, length) == image[offset : offset + length]
+            assert found.read(0, SIZE) == image
+        with open(target, "rb") as file:
+            assert file.read(SIZE) == content[held], "nothing is written"
+
+    def test_no_more_is_fetched_than_is_looked_at(self, published: Published) -> None:
+        writer = published.writer(published.target(), deltas=False)
+        plan = writer.predict().plan
+        assert plan is not None
+        before = writer.repository.fetched
+        with writer.glimpse(plan) as found:
+            found.read(8192, 4096)
+            fetched = writer.repository.fetched - before
+            found.read(0, 4096)
+        assert 0 < fetched < plan.size // 2 and writer.repository.fetched - before == fetched
+
+    def test_what_is_not_as_it_is_signed(self, copy: Published) -> None:
+        writer = copy.writer(copy.target(), deltas=False)
+        plan = writer.predict().plan
+        with open(copy.file(copy.offer("pack").data.name), "r+b") as file:
+            file.seek(1000)
+            file.write(b"other")
+        with writer.glimpse(plan) as found, pytest.raises(BadMap, match="holds other bytes"):
+            found.read(0, 4096)
+
+    def test_a_base_that_has_rotted(self, copy: Published) -> None:
+        with open(copy.paths["1.0"], "r+b") as file:
+            file.write(os.urandom(SIZE))
+        writer = copy.writer(copy.target())
+        with writer.glimpse(writer.predict().plan) as found, pytest.raises(BadMap):
+            found.read(0, SIZE)
+
+    def test_a_budget(self, published: Published) -> None:
+        """Of a part of the image that is more than it: the map alone cannot tell."""
+        writer = published.writer(published.target(), deltas=False)
+        plan = writer.predict().plan
+        assert plan is not None
+        small = replace(plan, wishes=replace(plan.wishes, max_transfer=10))
+        with writer.glimpse(small) as found, pytest.raises(TooMuch, match="more than 10 bytes"):
+            found.read(0, 4096)
 
 
 class TestChoosing:

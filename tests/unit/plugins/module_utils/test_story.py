@@ -191,10 +191,21 @@ class Story(RuleBasedStateMachine):
         token = self.tokens[name]
         self.call(name, cut, lambda supply: Operation(situation.look(supply.runner), Play(token)).run(machine.WROTE))
 
-    @rule(name=plays, cut=cuts)
-    def stage(self, name: str, cut: Optional[int]) -> None:
+    @rule(name=plays, cut=cuts, fits=some.booleans())
+    def stage(self, name: str, cut: Optional[int], fits: bool) -> None:
+        """A configuration for the new system; or it is found that the files of /cfg cannot be merged."""
         token = self.tokens[name]
-        self.call(name, cut, lambda supply: Operation(situation.look(supply.runner), Play(token)).run(machine.STAGE))
+
+        def fit(_folder: str) -> None:
+            if not fits:
+                raise FleetError("both sides changed the same")
+
+        def act(supply: Supply) -> Any:
+            return Operation(situation.look(supply.runner), Play(token), fit=fit).run(machine.STAGE)
+
+        self.call(name, cut, act)
+        journal = self.here.journal
+        assert not journal.staged or ROOT + "/next" in self.host.names("filesystem")
 
     @rule(name=plays, cut=cuts, late=some.integers(0, 2), happens=some.sampled_from([True, True, True, False]))
     def try_it(self, name: str, cut: Optional[int], late: int, happens: bool) -> None:

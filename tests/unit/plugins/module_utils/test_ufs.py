@@ -130,6 +130,15 @@ def test_walks_over_every_file(made: Dict[str, Any]) -> None:
     assert sorted(found) == ["", "/deep", "/deep/er", "/many"]
 
 
+def test_a_part_of_it(made: Dict[str, Any]) -> None:
+    ufs = Ufs(reader(made["raw"]))
+    whole = {path: number for path, number, _inode in ufs.inodes()}
+    deep = {path: number for path, number, _inode in ufs.inodes("/deep/er")}
+    assert deep == {path[8:]: number for path, number in whole.items() if path.startswith("/deep/er")} and "" in deep
+    assert list(ufs.inodes("/nothing/there")) == []
+    assert ufs.find("a name\udcff of any bytes") is None
+
+
 def test_lists_everything_with_what_its_inode_says(made: Dict[str, Any]) -> None:
     raw = made["raw"]
     ufs = Ufs(reader(raw))

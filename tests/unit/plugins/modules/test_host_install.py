@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, given, merged, pack
@@ -89,6 +90,7 @@ class Target:
         self.host.command("kenv", "nanozfs.state=normal")
         self.host.command("mount", "-t", "zfs", "-o", "ro", ROOT + "/cfg", self.places.cfg)
         subprocess.run(["cp", "-Rp", self.places.cfg + "/.", self.places.etc], check=True)
+        os.unlink(os.path.join(self.places.etc, origins.NAME))  # the hook leaves it in /cfg
         for name in ("", "/log", "/db"):
             self.host.command("mount", "-t", "zfs", ROOT + "/var" + name, self.at("var" + name))
 
@@ -416,6 +418,17 @@ class TestInstalled:
         assert checked["warnings"] == []
         again = running.run(files=files, rc_conf={"motto": "new"})
         assert not again["changed"] and again["warnings"] == []
+
+    def test_it_is_noted_what_files_are_made_against(self, running: Target) -> None:
+        """For the merge of an upgrade. On a new host that is what runs while it is installed, which may be older."""
+        before = origins.read(running.places.cfg)
+        assert before and all(each.assumed for each in before.values())
+        with open(os.path.join(running.places.base, "login.conf"), "w", encoding="utf-8") as file:
+            file.write("of the image\n")
+        running.run(files={"login.conf": "default:\n"})
+        note = origins.read(running.places.cfg)["login.conf"]
+        assert (note.content, note.assumed) == (b"of the image\n", False)
+        assert running.get("etc", origins.NAME) is None
 
     def test_etc_that_was_left_behind(self, running: Target) -> None:
         """As an earlier version of the role left it."""

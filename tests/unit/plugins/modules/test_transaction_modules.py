@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal im
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd import command
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease, preflight, staging
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import JournalStore
 from ansible_collections.nanozfs.fleet.plugins.modules import rollback_info, transaction, trial, upgrade_info
 from ansible_collections.nanozfs.fleet.tests.unit.agent import AgentHost
@@ -258,6 +259,166 @@ def fixture_edited(agent: AgentHost, images: Images, monkeypatch: pytest.MonkeyP
     agent.put("etc", "made.db", "by whatever made it\n")
     agent.kenv("nanozfs.state=normal")
     return Fleet(agent.host, images)
+
+
+APP = "local/app.conf"
+
+
+class TestMerge:
+    """The files in /cfg with those of the new system."""
+
+    @pytest.fixture(name="merging")
+    def fixture_merging(self, agent: AgentHost, images: Images, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+        for module in (upgrade_info, transaction, trial):
+            monkeypatch.setattr(module, "PLACES", agent.places)
+        agent.kenv("nanozfs.state=normal")
+        os.unlink(os.path.join(agent.places.base, "rc.conf"))  # the images have none
+        agent.put("base", APP, images.configuration("1.0"))
+        self.override(agent, images.configuration("1.0", "2"))
+        fleet, make = Fleet(agent.host, images), staging.make
+
+        def with_files(runner: Any, root: str, where: str) -> None:  # cp is no command of the model
+            make(runner, root, where)
+            if not runner.check_mode:
+                shutil.copytree(agent.places.cfg, where, dirs_exist_ok=True)
+
+        monkeypatch.setattr(staging, "make", with_files)
+        return fleet
+
+    @staticmethod
+    def override(agent: AgentHost, text: str) -> None:
+        for tree in ("cfg", "etc"):
+            agent.put(tree, APP, text)
+
+    @staticmethod
+    def text(found: Dict[str, Any], path: str = APP) -> str:
+        with open(os.path.join(found["path"], path), encoding="utf-8") as file:
+            return file.read()
+
+    def staged(self, fleet: Fleet, **merge: str) -> Dict[str, Any]:
+        play = fleet.play()
+        assert not play.open()["failed"]
+        play.write()
+        return play._call("transaction", state="staged", merge=merge)
+
+    def test_foretold_and_done(self, merging: Fleet, agent: AgentHost, images: Images) -> None:
+        before = agent.host.fingerprint()
+        seen = merging.play().look(merge={})
+        assert seen["says"].endswith("; of /cfg with the new system: 1 is merged (local/app.conf)")
+        assert seen["todo"]["stage"] and agent.host.fingerprint() == before
+        found = self.staged(merging)
+        assert not found["failed"], found["msg"]
+        assert found["merge"] == seen["merge"] and found["merge"]["merged"] == [APP]
+        assert found["says"] == "of /cfg with the new system: 1 is merged (local/app.conf)"
+        assert self.text(found) == images.configuration("1.1", "2")
+        assert agent.get("cfg", APP) == images.configuration("1.0", "2"), "what is in force was changed"
+        again = merging.play(take_over=True).look(merge={})
+        assert not again["failed"], again["msg"]
+        assert (again["step"], again["merge"]) == ("arm", seen["merge"]), "the slice holds it by now"
+
+    def test_not_asked_for(self, merging: Fleet, images: Images) -> None:
+        seen = merging.play().look()
+        assert seen["merge"] is None and not seen["todo"]["stage"]
+        kept = merging.play().look(merge={"*": "keep"})
+        assert kept["merge"]["kept"] == 3 and not kept["todo"]["stage"]
+        play = merging.play()
+        play.open()
+        play.write()
+        found = play._call("transaction", state="staged")
+        assert "merge" not in found and self.text(found) == images.configuration("1.0", "2")
+        assert merging.play(take_over=True).look(merge={"*": "keep"})["todo"]["stage"], "it may be of other wishes"
+
+    def test_what_both_changed_is_refused_before_anything_is_done(
+        self, merging: Fleet, agent: AgentHost, images: Images
+    ) -> None:
+        self.override(agent, images.configuration("mine"))
+        before = agent.host.fingerprint()
+        refused = merging.play().look(merge={})
+        assert refused["failed"] and agent.host.fingerprint() == before
+        assert "local/app.conf, " in refused["msg"] and "Safe now: nothing was changed" in refused["msg"]
+        assert [each["yours"] for each in refused["conflicts"]] == ["since = mine"]
+        assert [each["new"] for each in refused["conflicts"]] == ["since = 1.1"]
+        assert not merging.play().look(merge={"local/*": "ours"})["failed"]
+        late = self.staged(merging)
+        assert late["failed"] and "the configuration in force was not changed" in late["msg"]
+        assert not merging.journal.staged and ROOT + "/next" not in agent.host.names("filesystem")
+
+    @pytest.mark.parametrize("policy", ["ours", "theirs"])
+    def test_who_wins(self, merging: Fleet, agent: AgentHost, images: Images, policy: str) -> None:
+        self.override(agent, images.configuration("mine", "2"))
+        found = self.staged(merging, **{"/usr/local/etc/app.conf": policy})
+        assert not found["failed"], found["msg"]
+        assert self.text(found) == images.configuration({"ours": "mine", "theirs": "1.1"}[policy], "2")
+        assert found["merge"]["conflicts"][0]["policy"] == policy
+
+    def test_it_follows_the_image_again(self, merging: Fleet, agent: AgentHost, images: Images) -> None:
+        self.override(agent, images.configuration("1.0"))
+        found = self.staged(merging)
+        assert not found["failed"], found["msg"]
+        assert found["merge"]["follows"] == [APP] and not os.path.lexists(os.path.join(found["path"], APP))
+        assert os.path.lexists(os.path.join(found["path"], ".nanozfs.origins.gz"))
+
+    def test_the_new_system_judges_it(self, merging: Fleet, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
+        """With its own /etc below what is merged."""
+        judged: List[Any] = []
+
+        def rehearsed(_runner: Any, places: Any, _changes: Any) -> Outcome:
+            with open(os.path.join(places.base, APP), encoding="utf-8") as base:
+                judged.append((base.read(), places.cfg))
+            return Outcome(
+                "", [("old", "left out as before"), ("rc.d/new", "only the image has it")][: 3 - len(judged)]
+            )
+
+        monkeypatch.setattr(trial, "rehearse", rehearsed)
+        play = merging.play()
+        play.open()
+        play.write()
+        found = play._call("transaction", state="staged", merge={})
+        refused = play.trial("begin")
+        assert refused["failed"] and "would not do: rc.d/new: only the image has it" in refused["msg"]
+        assert [text for text, _cfg in judged] == [images.configuration("1.1"), images.configuration("1.0")]
+        assert judged[0][1] == found["path"]
+
+    @pytest.mark.parametrize("params", [{"push": True}, {"max_transfer": 1}])
+    def test_what_can_only_be_told_later(
+        self, merging: Fleet, images: Images, tmp_path: Any, params: Dict[str, Any]
+    ) -> None:
+        """The host cannot fetch it: it is brought there, when it is written."""
+        small = images.copy(str(tmp_path))
+        for name in os.listdir(small):
+            if name.endswith((".pack", ".delta")):
+                os.unlink(os.path.join(small, name))
+        seen = merging.host.run("upgrade_info", **dict(merging.wanted("1.1"), repository=small, merge={}))
+        assert not seen["failed"], seen["msg"]
+        assert seen["merge"] is None and seen["todo"]["stage"]
+        assert "only known when it is written" in " ".join(seen["warnings"])
+
+    def test_nonsense_is_refused_at_once(self, merging: Fleet) -> None:
+        assert "upgrade_merge: 'a': 'mine'" in merging.play().look(merge={"a": "mine"})["msg"]
+
+    def test_a_check_makes_nothing(self, merging: Fleet, agent: AgentHost) -> None:
+        play = merging.play()
+        play.open()
+        play.write()
+        before = agent.host.fingerprint()
+        would = merging.host.run("transaction", True, state="staged", merge={}, lease=play.lease)
+        assert not would["failed"] and "merge" not in would and agent.host.fingerprint() == before
+
+    def test_what_an_earlier_play_has_made_is_not_taken_for_whole(
+        self, merging: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A power cut while it is made anew leaves it by half, and the journal must not say that it is there."""
+        assert not self.staged(merging)["failed"] and merging.journal.staged
+
+        def cut(*_arguments: Any) -> None:
+            raise KeyError("the power fails")
+
+        monkeypatch.setattr(staging, "make", cut)
+        play = merging.play(take_over=True)
+        assert not play.open()["failed"]
+        with pytest.raises(KeyError):
+            play._call("transaction", state="staged", merge={})
+        assert not merging.journal.staged
 
 
 class TestUnsaved:

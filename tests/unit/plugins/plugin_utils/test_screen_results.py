@@ -96,6 +96,7 @@ def test_what_hosts_say_is_harmless() -> None:
     [
         ("upgrade_info", {"step": "done", "says": "runs already"}, {}, "runs already", NOTHING_TO_DO),
         ("rollback_info", {"step": "prepare", "says": "back"}, {}, "back", PLANNED),
+        ("transaction", {"changed": True, "says": "1 is merged (a)"}, {"state": "staged"}, "1 is merged (a)", ""),
         ("transaction", {"changed": True, "says": "given up"}, {}, "given up", "given up"),
         ("transaction", {"changed": True, "lease": "x"}, {}, "", ""),
         ("host_install", {"step": "install", "done": []}, {"state": "planned"}, "", NOTHING_TO_DO),
