@@ -29,6 +29,10 @@ missing_packages() {
 	done | sort -u
 }
 
+# A second lab of this checkout, for what CI plays beside the first.
+# shellcheck disable=SC2034 # for the scripts that source this
+OTHER_LAB=beside-$(printf '%s' "$TOP" | sha256sum | cut -c 1-8)
+
 # The path of a Python version, also of pyenv's; its shims may lead to no version.
 python_of() {
 	PATH=$(printf '%s' "$PATH" | tr : '\n' | grep -v '/shims$' | paste -sd:):$(echo "$HOME/.pyenv/versions/$1"*/bin | tr ' ' :) command -v "python$1"

@@ -40,7 +40,7 @@ class ActionModule(PushingAction):
                 result["puller"] = {
                     "label": str(arguments.get("label") or ""),  # not what the machine says: it is of one only
                     "key": result["public_key"],
-                    "addresses": addresses(given, self._vars.get("ansible_host")),
+                    "addresses": addresses(given, self.own_variables().get("ansible_host")),
                 }
             return result
         found = str(taken["found"] or "")

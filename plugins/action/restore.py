@@ -22,7 +22,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._action import Modul
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._inventory import HostVariables
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._known_hosts import introduce
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._vault_hosts import addresses
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._vault_hosts import addresses, reached
 
 PROGRAM = "/usr/local/sbin/nanozfs-backup"
 
@@ -38,8 +38,9 @@ class ActionModule(ModuleAction):
         """Say what comes back from where, and run the module; its result."""
         known_hosts = boolean(arguments.pop("known_hosts", True), strict=False)
         source = str(arguments.pop("source", None) or self._host)
-        address = str(arguments.pop("address", None) or self._vars.get("ansible_host") or self._host)
-        port = str(arguments.pop("port", None) or self._vars.get("ansible_port") or 22)
+        way = reached(self._host, self.own_variables())
+        given = (arguments.pop("address", None), arguments.pop("port", None))
+        address, port = str(given[0] or way[0]), str(given[1] or way[1])
         bandwidth = str(arguments.pop("bandwidth", None) or 0)
         told = self._told(str(arguments.pop("found", None) or ""))
         kind, name = self._what(arguments)

@@ -16,6 +16,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._condition import NO
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _channel
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._inventory import HostVariables
 
 display = Display()
 
@@ -84,6 +85,10 @@ class ModuleAction(ActionBase):
     def variables(self, task_vars: Mapping[str, Any]) -> Dict[str, Any]:
         """Those that the module is run with."""
         return dict(task_vars)
+
+    def own_variables(self) -> Mapping[str, Any]:
+        """Those of the host with what their templates mean; a task has them as the inventory has them."""
+        return HostVariables(self._host, self._vars["hostvars"][self._host])
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
         """What Ansible calls."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
@@ -57,10 +57,25 @@ def settings(name: str, variables: Mapping[str, Any], usual: Mapping[str, Any]) 
             safe="nothing was changed",
             todo="correct it in the inventory",
         )
-    found["address"] = str(variables.get("ansible_host") or name)
-    found["port"] = variables.get("ansible_port") or 22
+    found["address"], found["port"] = reached(name, variables)
     found["line"] = site_of(variables)
     return found
+
+
+def reached(name: str, variables: Mapping[str, Any]) -> Tuple[str, Any]:
+    """Where a backup host finds a host: an address or a name, and the port of its ssh.
+
+    The controller may come by another way, as through a tunnel or by an address that only it has; then the host says it
+    (``backup_address``, ``backup_port``). What is said of the address alone leaves the port to ssh: that of the
+    controller's way is none of it.
+    """
+
+    def said(*variable: str) -> Any:
+        return next((variables[each] for each in variable if variables.get(each) not in (None, "")), None)
+
+    own = said("backup_address")
+    port = said("backup_port") if own else said("backup_port", "ansible_port", "ansible_ssh_port")
+    return str(own or said("ansible_host", "ansible_ssh_host") or name), port or 22
 
 
 def addresses(given: Sequence[str], reached: Any) -> List[str]:

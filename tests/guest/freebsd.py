@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import shutil
@@ -38,6 +39,12 @@ DISKS = ("vtbd1", "vtbd2", "vtbd3")
 
 #: where Debian's package ovmf has UEFI code and an empty store of variables
 OVMF = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+#: the backup host of the site, and the dataset of its that the backups are below
+VAULT, BACKUPS = "vault", "bank/backups"
+
+#: what the host and the backup host exchange files by
+RSYNC = "usr/local/bin/rsync"
 
 #: how much larger than the published file a medium is, in bytes: sticks are never of one size
 SPARE = 64 * MIB
@@ -115,6 +122,15 @@ def sizes_in(archives: Iterable[str]) -> List[int]:
     return found
 
 
+def has_rsync(archives: Iterable[str]) -> bool:
+    """Whether one of these tar archives has rsync in it, as no release of FreeBSD has."""
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            if any(member.name.lstrip("./") == RSYNC for member in tar):
+                return True
+    return False
+
+
 def write_medium(published: str, path: str, spare: int = SPARE) -> None:
     """Write a published medium, as ``xz -dc … | dd of=`` does, to one that is *spare* bytes larger; a sparse file."""
     with lzma.open(published) as source, open(path + ".part", "wb") as medium:
@@ -176,10 +192,11 @@ def has_esp(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports of 127.0.0.1 on this machine: the guest's ssh, and the published images."""
+    """Ports of 127.0.0.1 on this machine: the guest's ssh, the published images, and the backup host's ssh."""
 
     ssh: int
     web: int
+    vault: int
 
 
 class Site(common.Site):
@@ -195,8 +212,23 @@ class Site(common.Site):
         self.ports = ports
 
     def address(self, host: str) -> Dict[str, Any]:
-        """Where the guest is."""
-        return {"ansible_host": "127.0.0.1", "ansible_port": self.ports.ssh}
+        """Where the guest is; the backup host, a guest as well, finds it where this machine is to guests."""
+        if host == VAULT:
+            return {"ansible_host": "127.0.0.1", "ansible_port": self.ports.vault}
+        way = {"ansible_host": "127.0.0.1", "ansible_port": self.ports.ssh}
+        return {**way, "backup_address": qemu.HOST_ADDRESS, "backup_port": self.ports.ssh}
+
+    def add_vault(self) -> None:
+        """Put a backup host into the inventory, which pulls by ``zfs send``."""
+        self.write("inventory.yml", "all:\n  hosts:\n    {0}:\nbackup:\n  hosts:\n    {1}:\n".format(HOST, VAULT))
+        settings = {
+            "backup_method": "send",
+            "backup_dataset": BACKUPS,
+            "backup_addresses": [qemu.HOST_ADDRESS],
+            "backup_schedule": "none",
+        }
+        self.write("group_vars/backup.yml", json.dumps(settings) + "\n")
+        self.configure([HOST, VAULT])
 
     def variables(self) -> Dict[str, Any]:
         """What is different for a guest. Times in seconds; under software emulation a boot takes a minute or two."""
@@ -272,6 +304,13 @@ class Machine:
             with open(path, "wb") as file:
                 file.truncate(size)
         return paths
+
+    def beside(self, name: str, logs: str, port: int, disks: Sequence[str]) -> qemu.Guest:
+        """Another computer on this machine's network, with disks of its own; it boots the first.
+
+        :param port: of 127.0.0.1, for its ssh.
+        """
+        return qemu.Guest(name, logs, qemu.Hardware(drives=disks, forwards={22: port}, accel=self._accel))
 
     def uefi(self) -> List[str]:
         """UEFI firmware with a store of variables of its own.

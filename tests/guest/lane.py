@@ -11,6 +11,7 @@ Each step looks at the host afterwards, and fails unless everything is as it sho
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -32,7 +33,7 @@ from ansible_collections.nanozfs.fleet.tests.contract import runner
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISK_SIZE as CASE_DISK_SIZE
 from ansible_collections.nanozfs.fleet.tests.contract.machines import DISKS, FreeBsd, ssh_shell
 from ansible_collections.nanozfs.fleet.tests.guest import freebsd, qemu
-from ansible_collections.nanozfs.fleet.tests.guest.freebsd import HOST
+from ansible_collections.nanozfs.fleet.tests.guest.freebsd import HOST, VAULT
 from ansible_collections.nanozfs.fleet.tests.guest.qemu import GuestError, Line, Transcript
 from ansible_collections.nanozfs.fleet.tests.lab import web
 from ansible_collections.nanozfs.fleet.tests.site import CHECKOUT, MIB, SSH_OPTIONS, VERSIONS, PlayFailed
@@ -83,6 +84,28 @@ class Cut(NamedTuple):
     pattern: str
 
 
+#: files that are to come back from a backup, and what mtree(8) is to compare of them
+FILES, MTREE = "/var/db/lane", "flags,gid,link,mode,nlink,sha256digest,size,time,type,uid"
+
+#: what makes them: many, of all kinds, with names that few would give
+MAKE_FILES = r"""
+import os
+top = "/var/db/lane"
+os.makedirs(top + "/deep/er")
+for number in range(300):
+    with open("%s/deep/%03d" % (top, number), "wb") as file:
+        file.write(os.urandom(number * 7))
+for name in (b"-rf", b" ", b"a\nb", b"'\"q", b"%s", b"{{ x }}", b"\xff"):
+    open(os.path.join(os.fsencode(top), name), "w").close()
+with open(top + "/holes", "wb") as file:
+    file.truncate(8 << 20)
+os.link(top + "/deep/001", top + "/deep/er/one")
+os.symlink("../deep", top + "/deep/er/link")
+os.mkfifo(top + "/fifo")
+os.chmod(top + "/deep/002", 0o4711)
+os.chown(top + "/deep/003", 80, 80)
+"""
+
 #: The runs of one upgrade with the moments at which the power fails in each, and what the host may be after a run: its
 #: version with the phases of its journal.
 POWER_CUTS = (
@@ -124,6 +147,7 @@ STEPS = {
     "medium": "The medium dies and is replaced",
     "pool": "Two of three data disks are gone, and come back",
     "network": "Without its pool the host keeps its name and network; and the image's where nobody answers",
+    "backup": "Backups on another FreeBSD by zfs send; a file, and the whole host on a new machine, come back",
     "off": "Switch off by the button",
     "uefi": "Start under UEFI",
     "mbr": "A new machine whose medium has an MBR: deploy, upgrade, and an upgrade that fails",
@@ -150,7 +174,7 @@ class Lane(Walkthrough):
         self.work = work
         self.other = other
         self.memory = os.path.join(work, "lane.json")
-        ports = freebsd.Ports(qemu.free_port(), qemu.free_port())
+        ports = freebsd.Ports(qemu.free_port(), qemu.free_port(), qemu.free_port())
         site = freebsd.Site(os.path.join(work, "site"), sets, self._size(sets), ports)
         super().__init__(site, os.path.join(logs, "plays.log"))
         self.ports = ports
@@ -512,6 +536,87 @@ class Lane(Walkthrough):
             copy.seek(0)
             medium.seek(place)
             medium.write(copy.read())
+
+    def backup(self) -> None:
+        """Backups of the host on another machine, and back from there."""
+        if not freebsd.has_rsync(self.site.sets.all):
+            self.say("    SKIPPED: none of the sets has {0}, which backups need on a host".format(freebsd.RSYNC))
+            return
+        vault = self._vault()
+        try:
+            self._backed_up()
+            self._file_comes_back()
+            self._host_comes_back()
+        finally:
+            vault.cut()
+
+    def _vault(self) -> qemu.Guest:
+        """The backup host: an ordinary FreeBSD with a pool."""
+        system, bank = (os.path.join(self.work, "machine", "vault-{0}.img".format(name)) for name in ("system", "bank"))
+        freebsd.write_plain(self.site.sets, self.site.public("admin"), system, self.site.size)
+        with open(bank, "wb") as file:
+            file.truncate(DISK_SIZE)
+        vault = self.machine.beside(VAULT, os.path.dirname(self.log), self.ports.vault, [system, bank])
+        vault.on()
+        vault.wait_ssh(BOOT)
+        self.site.add_vault()
+        self.site.ssh(VAULT, "zpool create bank vtbd1")
+        return vault
+
+    def _kept(self) -> str:
+        """What mtree(8) says of the files that are to come back."""
+        # -C has each on a line of its own
+        return self.site.ssh(HOST, "mtree -c -n -k {0} -p {1} | mtree -C -k {0}".format(MTREE, FILES))
+
+    def _backed_up(self) -> None:
+        """A first backup, one of what has changed since, and a look into that."""
+        packed = base64.b64encode(MAKE_FILES.encode()).decode()  # root's shell is csh, to which a line end ends a word
+        code = 'exec(__import__("base64").b64decode("{0}"))'.format(packed)
+        self.site.ssh(HOST, "/usr/local/bin/python3 -c '{0}'".format(code))
+        out = self.play("backup", "-e", "backup_now=true")
+        self.shows("the first backup has arrived", "web-1: all its datasets" in out, out)
+        again = self.play("backup")
+        self.shows("the backup host is as it should be", "2 hosts: 2 ok" in again, again)
+        self.site.ssh(HOST, "echo later > {0}/later && chflags nodump {0}/later".format(FILES))
+        out = self.play("backup", "-e", "backup_now=true")
+        self.shows("so has what has changed since", "web-1: all its datasets" in out, out)
+        said = self.site.ssh(VAULT, "/usr/local/sbin/nanozfs-backup list --json")
+        made = [each["result"] for each in json.loads(said)]
+        self.shows("it has two sets", made == ["ok", "ok"], said)
+        marks = self.site.ssh(HOST, "zfs list -H -t bookmark -o name -r tank").splitlines()
+        self.shows("the host has no snapshot of it, but bookmarks", len(marks) >= 2, marks)
+        out = self.play("backup_verify", "-l", HOST)
+        self.shows("a sample of it is what the host has", "web-1: verified: " in out, out)
+
+    def _file_comes_back(self) -> None:
+        """A file that somebody has removed."""
+        before = self._kept()
+        self.site.ssh(HOST, "rm {0}/later".format(FILES))
+        where = ["-l", HOST, "-e", "restore_path={0}/later".format(FILES), "-e", "restore_in_place=true"]
+        self.play("restore", *where)
+        text = self.site.ssh(HOST, "cat {0}/later".format(FILES)).strip()
+        self.shows("the file is back", text == "later", text)
+        now = self._kept()
+        # the time of the folder it is in is another one
+        changed = {line for line in set(now.splitlines()) ^ set(before.splitlines()) if not line.startswith(". ")}
+        self.shows("all else is as it was", not changed, changed)
+
+    def _host_comes_back(self) -> None:
+        """The whole machine is lost; a new one with empty disks becomes it."""
+        before, key = self._kept(), self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
+        self.play("backup", "-e", "backup_now=true")
+        self.guest.cut()
+        self.machine.buy_disks(DISK_SIZE)
+        freebsd.write_medium(self.site.medium("1.1"), self.machine.medium)
+        self.start()
+        host = self.host()
+        self.shows("a new machine is up in recovery mode", host["state"] == "recovery" and not host["pool"], host)
+        self.play("restore", "-l", HOST, "-e", "restore_host=true")
+        self.is_itself({"1.1": ["idle", "committed"]}, ["first", "first"])
+        now = self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
+        self.shows("it has its ssh key", now == key, now)
+        changed = set(self._kept().splitlines()) ^ set(before.splitlines())
+        self.shows("its files are the same, with all that belongs to them", not changed, changed)
 
     def off(self) -> None:
         """The power button."""

@@ -24,7 +24,7 @@ def differences(tmp_path: Any) -> Set[str]:
     os.makedirs(tmp_path / "keys")
     for name in ("admin", "release"):
         (tmp_path / "keys" / (name + ".pub")).write_text("ssh-ed25519 AAAA {0}\n".format(name))
-    guest = freebsd.Site(str(tmp_path / "site"), Mock(all=[]), 1 << 20, freebsd.Ports(1, 2))
+    guest = freebsd.Site(str(tmp_path / "site"), Mock(all=[]), 1 << 20, freebsd.Ports(1, 2, 3))
     return {*LabSite(str(tmp_path / "site")).variables(), *guest.variables()}
 
 

@@ -180,8 +180,8 @@ def host_of(name: str, said: Mapping[str, Any]) -> Host:
         _text(zone, "fleet_time_zone of {0}".format(shown), _ZONE.fullmatch, "time zone, as Europe/Berlin is one")
     return Host(
         name,
-        _text(said.get("address"), "ansible_host of {0}".format(shown), _ADDRESS.fullmatch, "name or address"),
-        _whole(said.get("port", 22), "ansible_port of {0}".format(shown), 1, 65535),
+        _text(said.get("address"), "backup_address or ansible_host of " + shown, _ADDRESS.fullmatch, "name or address"),
+        _whole(said.get("port", 22), "backup_port or ansible_port of " + shown, 1, 65535),
         _text(said.get("line", ""), "the site of {0}".format(shown), str.isprintable, "name of a site")
         if said.get("line")
         else "",

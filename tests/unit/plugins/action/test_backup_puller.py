@@ -21,7 +21,8 @@ class Action(ActionModule):
     """
 
     def __init__(self, answer: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
-        self._vars = {"hostvars": {}, **variables}
+        self._host = "vault"
+        self._vars = {"hostvars": {"vault": variables}}
         self.answer = dict(answer)
 
     def module(self, _arguments: Mapping[str, Any], *_more: Any) -> Dict[str, Any]:

@@ -115,7 +115,9 @@ def act(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         }
         given.update({"method": "rsnapshot", "retain": {"daily": 7, "weekly": 4}, "window": "22:00-05:00"}, **args)
         action = Action(str(tmp_path), given, check_mode)
-        variables = {"inventory_hostname": "vault", "ansible_host": "192.0.2.5", "hostvars": Variables(HOSTS)}
+        # a task has templates as the inventory has them, and hostvars what they mean
+        every = Variables(HOSTS, vault={"ansible_host": "192.0.2.5"})
+        variables = {"inventory_hostname": "vault", "ansible_host": "{{ net }}.5", "hostvars": every}
         return action.run(None, variables), action
 
     return run

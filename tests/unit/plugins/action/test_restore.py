@@ -27,9 +27,9 @@ TOLD = {
 }
 VARIABLES: Dict[str, Any] = {
     "inventory_hostname": "web-1",
-    "ansible_host": "10.77.0.11",
+    "ansible_host": "{{ net }}.11",  # as a task gets it
     "restore_found": {"stdout": json.dumps(TOLD)},
-    "hostvars": {"vault": {"ansible_host": "10.77.0.5"}},
+    "hostvars": {"vault": {"ansible_host": "10.77.0.5"}, "web-1": {"ansible_host": "10.77.0.11"}},
 }
 
 
@@ -100,6 +100,9 @@ def test_the_command_for_the_backup_host() -> None:
         *("--contents", "--exclude", "/c", "--to", "/x", "--address", "10.77.0.11", "--port", "2222"),
         *("--host-key", "ssh-ed25519 BBBB", "--bandwidth", "0"),
     ]
+    hosts = {**VARIABLES["hostvars"], "web-1": {"ansible_host": "10.77.0.11", "backup_address": "10.9.0.1"}}
+    _action, result = run({"dataset": "var/db", "state": "open"}, answer, hostvars=hosts)
+    assert result["send"][-8:-4] == ["--address", "10.9.0.1", "--port", "22"]
     action, _result = run({"dataset": "var/db", "state": "open", "source": "old-1"}, answer)
     assert action.sent[0]["other_host"] is True, "somebody has said that it is of another host"
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused(change: Mapping[str, Any], message: str) -> N
         ("web-1", {"address": "-oProxyCommand=sh"}, "ansible_host"),
         ("web-1", {"address": "a b"}, "ansible_host"),
         ("web-1", {"address": None}, "ansible_host"),
-        ("web-1", {"port": 0}, "ansible_port"),
+        ("web-1", {"port": 0}, "backup_port or ansible_port"),
         ("web-1", {"method": "tar"}, "backup_method"),
         ("web-1", {"retain": {"hourly": 1}}, "backup_retain"),
         ("web-1", {"retain": {"daily": 0, "weekly": 4}}, "one daily set"),
