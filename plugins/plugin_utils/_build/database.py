@@ -9,7 +9,7 @@ after an upgrade. A link on the pool does not do, because SQLite reads links by 
 pkg opens its database by another (``pkgdb_syscall_overload()``). Nobody can write to it there, which pkg(8) finds out
 by itself: it opens it for reading, and refuses to install or delete.
 
-The same packages make the same bytes, whatever version of SQLite writes them here.
+The same packages make the same bytes; with the versions 3.40 and 3.51 of SQLite that was seen.
 
 Source: ``libpkg/pkgdb.c`` (tables, and what is put into them at an installation), ``libpkg/private/db_upgrades.h``,
 ``libpkg/pkg_manifest.c`` and ``libpkg/pkg.h.in`` of freebsd/pkg 2.8.4; the file's header in
@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sqlite3
+import struct
 import urllib.parse
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -186,6 +187,8 @@ _INDEXES = (
 #: places of numbers in the header that tell of the writer and of how often it wrote, and what stands there for all
 _COUNTER, _VALID_FOR, _WRITER = 24, 92, 96
 _ONE = b"\0\0\0\1"
+#: of a page, of the file's header, and of the header of a page that is part of a tree, by its kind (bytes)
+PAGE, HEADER, _TREES = 4096, 100, {2: 12, 5: 12, 10: 8, 13: 8}
 #: SQLite 3.40.0, of which only readers with a debugger take note
 _VERSION = (3040000).to_bytes(4, "big")
 
@@ -247,7 +250,13 @@ def make(at: str, archives: Sequence[Archive], source: Source, epoch: int, schem
     connection = sqlite3.connect(at, isolation_level=None)
     try:
         # no log beside it, which a reader would have to make where nothing can be written
-        for pragma in ("page_size = 4096", "encoding = 'UTF-8'", "journal_mode = OFF", "synchronous = OFF"):
+        for pragma in (
+            "secure_delete = ON",
+            "page_size = {0}".format(PAGE),
+            "encoding = 'UTF-8'",
+            "journal_mode = OFF",
+            "synchronous = OFF",
+        ):
             connection.execute("PRAGMA " + pragma)
         connection.execute("BEGIN")
         for statement in _TABLES:
@@ -265,9 +274,24 @@ def make(at: str, archives: Sequence[Archive], source: Source, epoch: int, schem
     finally:
         connection.close()
     with open(at, "r+b") as file:
-        for place, value in ((_COUNTER, _ONE), (_VALID_FOR, _ONE), (_WRITER, _VERSION)):
-            file.seek(place)
-            file.write(value)
+        content = bytearray(file.read())
+        _settle(content)
+        file.seek(0)
+        file.write(content)
+
+
+def _settle(content: bytearray) -> None:
+    """Take out of a database what its content does not decide: who wrote it, how often, and what was in a page before
+    that is not used now. Versions of SQLite leave there what they like, also with ``secure_delete``.
+    """
+    for place, value in ((_COUNTER, _ONE), (_VALID_FOR, _ONE), (_WRITER, _VERSION)):
+        content[place : place + 4] = value
+    for page in range(0, len(content), PAGE):
+        head = page or HEADER  # the first page begins with the header of the file
+        if content[head] in _TREES:  # others hold the rest of a long text, and begin with the number of the next one
+            cells, begin = struct.unpack(">HH", content[head + 3 : head + 7])
+            free = head + _TREES[content[head]] + 2 * cells
+            content[free : page + begin] = bytes(page + begin - free)
 
 
 def _put(connection: sqlite3.Connection, archive: Archive, source: Source, epoch: int) -> None:
