@@ -162,7 +162,9 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
         record = trial.confirm(runner, params["token"] or "")
         return {"changed": record["state"] == trial.CONFIRMED, "state": record["state"]}
     if not params["packed"]:
-        raise Refused("what is wanted is packed by the action of this module, which did not run", safe="nothing was changed")
+        raise Refused(
+            "what is wanted is packed by the action of this module, which did not run", safe="nothing was changed"
+        )
     check_positive(params, "confirm_timeout", "keep_snapshots")
     work = Work(
         runner,

@@ -225,7 +225,9 @@ def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str,
     tail = []
     for criteria in sorted(matches):
         tail.append("Match {0}".format(criteria))
-        tail += ["    {0} {1}".format(key, each) for key in sorted(matches[criteria]) for each in matches[criteria][key]]
+        tail += [
+            "    {0} {1}".format(key, each) for key in sorted(matches[criteria]) for each in matches[criteria][key]
+        ]
     parts = ["# Of configure_sshd; what the image has follows, and of most settings the first one counts.", *head]
     return "\n".join([*parts, "", "\n".join(kept).strip("\n"), *tail]).rstrip("\n") + "\n"
 

@@ -236,7 +236,9 @@ class Trial:
         except Exception as error:  # what is left is the next start
             failed = [getattr(error, "what", "") or repr(error)]
         if failed:
-            said = "in /etc not everything is as it was, a restart of the host makes it so: {0}".format("; ".join(failed))
+            said = "in /etc not everything is as it was, a restart of the host makes it so: {0}".format(
+                "; ".join(failed)
+            )
             runner.query(["logger", "-t", "nanozfs", "-p", "daemon.crit", said])
         self._note(REVERTED, why=why, left=failed)
 

@@ -27,6 +27,7 @@ class Wish:
     :param checks: rows of the site; see :func:`judges.given`.
     :param services: rows of the site; see :func:`effects.given`.
     :param trial: patterns of files that the site has on trial, besides those that always are.
+    :param shown: patterns of files of which the lines that change may be shown: those that hold no secret.
     """
 
     files: Sequence[Entry] = ()
@@ -40,6 +41,7 @@ class Wish:
     checks: Sequence[Mapping[str, Any]] = ()
     services: Sequence[Mapping[str, Any]] = ()
     trial: Sequence[str] = ()
+    shown: Sequence[str] = ()
 
     def packed(self) -> str:
         """As one text, for one argument that no log shows."""

@@ -41,7 +41,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configurati
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import RC_CONF, Entry, is_private, merged
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import restart, snapshot
-from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, JournalStore, root_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, JournalStore
 
 _SAFE = "nothing was changed"
 WHERE = "the variables configure_*"
@@ -49,15 +49,26 @@ WHERE = "the variables configure_*"
 #: begins the names of the snapshots of /cfg that are taken before it is changed
 SNAPSHOT = "configure-"
 
-#: a line that is never shown: whoever wrote it thinks that it is a secret
+#: a line that is never shown, in whatever file: what it says of itself
 _SECRET = re.compile(r"pass|secret|psk|private|token|key|auth|cred|community", re.IGNORECASE)
 _HIDDEN = "(a line that may hold a secret is not shown)"
+
+#: files in which such words are the names of settings, and never come with a secret
+_HARMLESS = (
+    "ssh/sshd_config",
+    "ssh/authorized_keys.d/*",
+    "hosts",
+    "resolv.conf",
+    "group",
+    "mail/aliases",
+    "sysctl.conf",
+)
 
 #: what is no setting of anybody's inventory: the host's own key, and what pwd_mkdb(8) makes
 _OWN = (HOST_KEY, PUBLIC_KEY, "passwd", "pwd.db", "spwd.db", "mail/aliases.db")
 
-#: most lines of a diff of one file, and most bytes of a file that is shown
-_SHOWN, _LARGEST = 400, 1 << 18
+#: most lines and bytes of a file that is shown
+_LONGEST, _LARGEST = 4000, 1 << 18
 
 
 @dataclass
@@ -98,7 +109,9 @@ class Work:
         self.number = keep
         self.configuration = Configuration(runner, places, pool, installed=True)
 
-    def run(self, launch: Callable[[trial.Trial], None] = trial.start, clock: Callable[[], float] = time.time) -> Outcome:
+    def run(
+        self, launch: Callable[[trial.Trial], None] = trial.start, clock: Callable[[], float] = time.time
+    ) -> Outcome:
         """Do it, or in check mode say what would be done.
 
         :param launch: begins a trial.
@@ -205,7 +218,7 @@ class Work:
         outcome.commands = [" ".join(each.argv) for each in wanted]
         outcome.why = effects.on_trial(paths, settings, self.wish.trial)
         outcome.state = "trial" if outcome.why else "changed"
-        outcome.diff = [difference(each, places.cfg) for each in todo] + [
+        outcome.diff = [difference(each, self._as_now(each.path), self.wish.shown) for each in todo] + [
             {"before_header": path, "before": "in /cfg\n", "after_header": path, "after": ""} for path in gone
         ]
         unsaved = sorted(each.path for each in todo if self.configuration.is_unsaved(each))
@@ -216,6 +229,17 @@ class Work:
                 )
             )
         return Change(todo, gone, back, etc_gone, also, wanted), outcome
+
+    def _as_now(self, path: str) -> Optional[File]:
+        """A file as the next start would bring it."""
+        for root in (self.places.cfg, self.places.base):
+            try:
+                found = as_it_is(path, root)
+            except OSError:  # a folder or the like, which is refused when it is written
+                continue
+            if found is not None:
+                return found
+        return None
 
     def _unaccounted(self, files: Sequence[File]) -> List[str]:
         """Files of /cfg that no inventory names. They are told, and stay."""
@@ -265,27 +289,21 @@ class Work:
             )
 
 
-def difference(file: File, root: str) -> Dict[str, str]:
-    """Both sides of a file that changes, for people: the lines that do, and never one that may be a secret.
+def difference(file: File, before: Optional[File], shown: Sequence[str]) -> Dict[str, str]:
+    """Both sides of a file that changes, for people: the lines that do, where nothing in them can be a secret.
 
-    What not everybody on the host may read, and what is no text, is only said to be other.
+    Of other files, of what not everybody on the host may read, and of what is no text it is only said that it changes.
+
+    :param before: the file as it was, where there was one.
+    :param shown: patterns of files that may be shown.
     """
-    before: Optional[File] = None
-    try:
-        before = as_it_is(file.path, root)
-    except OSError:
-        pass  # a folder or the like, which is refused when it is written
-    sides = []
-    for each in (before, file):
-        sides.append("" if each is None else each.describe() + "\n")
-    readable = all(each is None or _is_open(each) for each in (before, file))
-    if readable:
-        old, new = (_shown(each) for each in (before, file))
-        if old is not None and new is not None and max(len(old), len(new)) <= _SHOWN * 10:
-            lines = _only_changed(old, new)
-            sides = [head + changed for head, changed in zip(sides, lines)]
-            return {"before_header": file.path, "before": sides[0], "after_header": file.path, "after": sides[1]}
-    if sides[0] == sides[1]:
+    sides = ["" if each is None else each.describe() + "\n" for each in (before, file)]
+    old, new = _lines(before), _lines(file)
+    may = effects.matches(file.path, shown) and all(each is None or _is_open(each) for each in (before, file))
+    if may and old is not None and new is not None and max(len(old), len(new)) <= _LONGEST:
+        lines = _only_changed(old, new, effects.matches(file.path, _HARMLESS))
+        sides = [head + changed for head, changed in zip(sides, lines)]
+    elif sides[0] == sides[1]:
         sides = [sides[0] + "  content: as before\n", sides[1] + "  content: as the inventory says\n"]
     return {"before_header": file.path, "before": sides[0], "after_header": file.path, "after": sides[1]}
 
@@ -296,7 +314,7 @@ def _is_open(file: File) -> bool:
     return open_for_all and not file.link and len(file.content) <= _LARGEST
 
 
-def _shown(file: Optional[File]) -> Optional[List[str]]:
+def _lines(file: Optional[File]) -> Optional[List[str]]:
     """The lines of a text; ``None`` for what is none."""
     try:
         return [] if file is None else file.content.decode("utf-8").splitlines()
@@ -304,15 +322,18 @@ def _shown(file: Optional[File]) -> Optional[List[str]]:
         return None
 
 
-def _only_changed(old: List[str], new: List[str]) -> Tuple[str, str]:
-    """The lines that are in only one of two texts."""
+def _only_changed(old: List[str], new: List[str], harmless: bool) -> Tuple[str, str]:
+    """The lines that are in only one of two texts.
+
+    :param harmless: whether they can be shown whatever they say.
+    """
     found: Tuple[List[str], List[str]] = [], []
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for kind, first, last, start, end in matcher.get_opcodes():
         if kind != "equal":
             found[0].extend(old[first:last])
             found[1].extend(new[start:end])
-    hidden = [[_HIDDEN if _SECRET.search(line) else line for line in side] for side in found]
+    hidden = [[_HIDDEN if _SECRET.search(line) and not harmless else line for line in side] for side in found]
     return "".join(line + "\n" for line in hidden[0]), "".join(line + "\n" for line in hidden[1])
 
 

@@ -138,9 +138,7 @@ def _wheel() -> int:
     return 0 if os.geteuid() == 0 else os.getegid()
 
 
-def judge(
-    runner: Runner, files: Sequence[File], places: Places, gone: Sequence[str] = (), where: str = _WHERE
-) -> None:
+def judge(runner: Runner, files: Sequence[File], places: Places, gone: Sequence[str] = (), where: str = _WHERE) -> None:
     """Refuse what would keep the host from coming up with its configuration, before anything is written.
 
     The next start is tried, by the early hook's own functions, with these files in /cfg. What /cfg has wrong already is

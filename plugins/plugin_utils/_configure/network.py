@@ -261,12 +261,12 @@ def _check_nets(network: Network) -> None:
             for name, other in seen:
                 if other.ip == address.ip:
                     raise _wrong("{0} has the address {1}, and {2} has it too".format(each.name, address.ip, name))
-                if name != each.name and address.version == other.version and not address.ip.is_link_local():
-                    if address in other or other in address:
-                        raise _wrong(
-                            "{0} ({1}) and {2} ({3}) are in one net".format(each.name, address.cidr, name, other.cidr),
-                            "give the addresses to one interface, or make a bridge or lagg of them",
-                        )
+                apart = name == each.name or address.version != other.version or address.ip.is_link_local()
+                if not apart and (address in other or other in address):
+                    raise _wrong(
+                        "{0} ({1}) and {2} ({3}) are in one net".format(each.name, address.cidr, name, other.cidr),
+                        "give the addresses to one interface, or make a bridge or lagg of them",
+                    )
             seen.append((each.name, address))
 
 

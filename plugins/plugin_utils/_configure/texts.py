@@ -84,7 +84,7 @@ def resolver(value: Any) -> Dict[str, str]:
 
 
 def hosts(value: Any) -> Dict[str, str]:
-    """hosts. localhost is in it whatever is given."""
+    """Hosts. localhost is in it whatever is given."""
     text = HEAD + "::1 localhost\n127.0.0.1 localhost\n"
     for address, names in mapping(value, "hosts").items():
         words = lines(names, "hosts", str(address))
@@ -176,8 +176,9 @@ def ntp(value: Any) -> Dict[str, str]:
     for key in ("pool", "server"):
         for each in lines(given.get(key + "s") or [], "ntp", key):
             text += "{0} {1} iburst\n".format(key, each)
-    text += "restrict default limited kod nomodify notrap noquery nopeer\nrestrict source limited kod nomodify notrap noquery\n"
-    text += 'restrict 127.0.0.1\nrestrict ::1\nleapfile "/var/db/ntpd.leap-seconds.list"\n'
+    text += "restrict default limited kod nomodify notrap noquery nopeer\n"
+    text += "restrict source limited kod nomodify notrap noquery\nrestrict 127.0.0.1\nrestrict ::1\n"
+    text += 'leapfile "/var/db/ntpd.leap-seconds.list"\n'
     text += "".join(each + "\n" for each in lines(given.get("lines") or [], "ntp", "lines"))
     return {"ntp.conf": text}
 

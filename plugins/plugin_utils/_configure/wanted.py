@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import overlay
+from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.effects import matches
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, check_path, given, merged
@@ -33,7 +34,11 @@ NAMES = (
     "checks",
     "services",
     "trial",
+    "show",
 )
+
+#: files made of fields in which somebody may have put a secret: a rule, a command, a key
+_HIDDEN = ("pf.conf", "local/doas.conf", "local/sudoers.d/*", "cron.d/*", "syslog.d/*")
 
 #: files that are laid over the host's own, by the variable
 _LAID = {
@@ -93,6 +98,10 @@ def wish(
         checks=_rows(set_ones.get("checks", []), "checks", ("path", "command"), ("path",)),
         services=_rows(set_ones.get("services", []), "services", ("path", "settings", "command"), ()),
         trial=[str(each) for each in set_ones.get("trial", [])],
+        shown=[
+            *sorted({each.path for each in (*entries, *with_keys) if not matches(each.path, _HIDDEN)} | set(laid)),
+            *(str(each) for each in set_ones.get("show", [])),
+        ],
     )
 
 
@@ -115,7 +124,12 @@ def _entries(
             sources.update(dict.fromkeys(made, "configure_" + key))
     found.update(texts.rc_conf(settings.get("rc_conf", {}), lines))
     entries = [
-        Entry(path, text.encode("utf-8"), 0o600 if path == "pf.conf" else 0o644, source=sources.get(path, "configure_rc_conf"))
+        Entry(
+            path,
+            text.encode("utf-8"),
+            0o600 if path == "pf.conf" else 0o644,
+            source=sources.get(path, "configure_rc_conf"),
+        )
         for path, text in found.items()
     ]
     if "sudoers" in settings:
@@ -191,7 +205,9 @@ def _rows(value: Any, variable: str, keys: Sequence[str], needed: Sequence[str])
         row = texts.mapping(each, variable, keys)
         command = row.get("command")
         if not isinstance(command, (list, tuple)) or not command or any(not row.get(key) for key in needed):
-            raise texts.wrong(variable, "each needs {0} and command, a list of words".format(" ".join(needed) or "path"))
+            raise texts.wrong(
+                variable, "each needs {0} and command, a list of words".format(" ".join(needed) or "path")
+            )
         if not row.get("path") and not row.get("settings"):
             raise texts.wrong(variable, "each needs path or settings")
         found.append(dict(row, command=[str(word) for word in command]))

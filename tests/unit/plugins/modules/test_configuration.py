@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The module configuration on the model: what it writes and when, what goes on trial and comes back, what it refuses."""
+"""The module configuration on the model: what it writes and when, what comes back, what it refuses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
 ROOT = "tank/nanozfs"
 BASE = {
     "ssh/sshd_config": "#Port 22\nPort 22\nSubsystem sftp /usr/libexec/sftp-server\n",
-    "master.passwd": "# $FreeBSD$\nroot:*:0:0::0:0:Charlie &:/root:/bin/sh\nwww:*:80:80::0:0:Web:/nonexistent:/usr/sbin/nologin\n",
+    "master.passwd": "# $FreeBSD$\nroot:*:0:0::0:0:Charlie &:/root:/bin/sh\n"
+    "www:*:80:80::0:0:Web:/nonexistent:/usr/sbin/nologin\n",
     "group": "wheel:*:0:root\nwww:*:80:\n",
     "resolv.conf": "nameserver 192.0.2.99\n",
 }
@@ -67,7 +68,11 @@ class Host:
                 return 0, " 1 {0} sshd-session\n".format(self.elapsed), ""
             if name == "sshd":
                 with open(argv[-1], encoding="utf-8") as file:
-                    return (255, "", argv[-1] + ": Bad configuration option: Bogus") if "Bogus" in file.read() else (0, "", "")
+                    return (
+                        (255, "", argv[-1] + ": Bad configuration option: Bogus")
+                        if "Bogus" in file.read()
+                        else (0, "", "")
+                    )
             if name in ("pwd_mkdb", "service", "logger", "visudo", "pfctl", "newaliases", "newsyslog", "doas"):
                 self.ran.append(" ".join([name, *argv[1:]]))
                 rc, text = self.says.get(self.ran[-1], (0, ""))
@@ -170,13 +175,22 @@ class TestAtOnce:
 
     def test_check_mode_says_it_and_does_nothing(self, web: Host) -> None:
         before = web.host.fingerprint()
-        told = web.run(files(**{"hosts": "127.0.0.1 localhost\n", "local/db": "password = s3cret\nport = 1\n"}), check=True)
+        some = files(**{"hosts": "127.0.0.1 localhost\n", "local/db": "password = s3cret\nport = 1\n"}).files
+        told = web.run(Wish(files=some, shown=["*"]), check=True)
         assert told["changed"] and web.host.fingerprint() == before and web.get("etc", "hosts") is None
         shown = str(told["diff"])
         assert "127.0.0.1 localhost" in shown and "port = 1" in shown and "s3cret" not in shown
+        assert "port = 1" not in str(web.run(Wish(files=some), check=True))
+
+    def test_exactly_the_lines_that_change(self, web: Host) -> None:
+        told = web.run(Wish(sshd={"PasswordAuthentication": ["no"]}, shown=["ssh/sshd_config"]), check=True)
+        (diff,) = told["diff"]
+        before, after = (diff[side].splitlines()[1:] for side in ("before", "after"))
+        assert before == [] and "PasswordAuthentication no" in after and "Port 22" not in after
 
     def test_what_only_root_reads_is_never_shown(self, web: Host) -> None:
-        wish = Wish(files=[Entry("local/app.conf", b"plain words\n", 0o640), Entry("local/tls.key", b"plain words\n")])
+        some = [Entry("local/app.conf", b"plain words\n", 0o640), Entry("local/tls.key", b"plain words\n")]
+        wish = Wish(files=some, shown=["*"])
         assert "plain words" not in str(web.run(wish))
 
     def test_services_that_run_are_told(self, web: Host) -> None:
@@ -239,7 +253,9 @@ class TestTrial:
         new = web.get("cfg", "ssh/sshd_config")
         assert new == web.get("etc", "ssh/sshd_config") and "UseDNS no\n" in str(new)
         assert seen[-1] == (new, None), "on trial it must not be in /cfg"
-        assert web.host.ok("configuration", pool="tank", state="confirmed", token=result["token"])["state"] == "confirmed"
+        assert (
+            web.host.ok("configuration", pool="tank", state="confirmed", token=result["token"])["state"] == "confirmed"
+        )
         assert not web.run(SSHD)["changed"]
 
     def test_it_comes_back_when_nobody_confirms(self, web: Host) -> None:
@@ -257,16 +273,18 @@ class TestTrial:
         web.run(SSHD)
         process = web.live()
         assert "sanity check failed" in process.record["why"]
-        assert web.get("etc", "ssh/sshd_config") == BASE["ssh/sshd_config"] and web.get("cfg", "ssh/sshd_config") is None
+        assert (
+            web.get("etc", "ssh/sshd_config") == BASE["ssh/sshd_config"] and web.get("cfg", "ssh/sshd_config") is None
+        )
         assert process.record["left"] != [], "that the old one was not taken either is not told"
 
-    def test_it_comes_back_when_cfg_cannot_be_written(self, web: Host) -> None:
+    def test_it_comes_back_when_cfg_cannot_be_written(self, web: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         web.run(SSHD)
 
         def fails(*_args: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        web.begun[-1].configuration.store = fails  # type: ignore[method-assign]
+        monkeypatch.setattr(web.begun[-1].configuration, "store", fails)
         assert web.live(confirming(web)).record["state"] == trial.REVERTED
         assert web.get("etc", "ssh/sshd_config") == BASE["ssh/sshd_config"]
 
@@ -278,11 +296,10 @@ class TestTrial:
         assert [each for each in web.ran if each.startswith("service")] == once * 2
         assert web.get("etc", "rc.conf.local") is None
 
-    def test_an_old_connection_does_not_confirm(self, web: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_old_connection_does_not_confirm(self, web: Host) -> None:
         token = web.run(SSHD)["token"]
         process = web.begun[-1]
         process._note(trial.APPLIED, applied=100.0)
-        monkeypatch.setattr(trial.time, "monotonic", lambda: 110.0)
         web.elapsed = 10
         runner = process.configuration.runner
         for elapsed in (9, 10, 100):
