@@ -146,7 +146,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._arguments import ch
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import unpacked
-from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.work import Work, result_of
+from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.work import Work, result_of, untold
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._module import run_module
@@ -160,7 +160,11 @@ def logic(module: AnsibleModule, runner: Runner) -> Dict[str, Any]:
     params = module.params
     if params["state"] == "confirmed":
         record = trial.confirm(runner, params["token"] or "")
-        return {"changed": record["state"] == trial.CONFIRMED, "state": record["state"]}
+        return {
+            "changed": record["state"] == trial.CONFIRMED,
+            "state": record["state"],
+            "warnings": untold(record.get("odd") or []),
+        }
     if not params["packed"]:
         raise Refused(
             "what is wanted is packed by the action of this module, which did not run", safe="nothing was changed"

@@ -74,15 +74,22 @@ class Effect(NamedTuple):
     """What is done around the change of files. ``argv`` is run after it, ``before`` with the old files still there.
 
     :param running: name of the service that must run for it: one that does not run reads the new file at its start.
+    :param judges: whether a failure of it ends a trial. Of the network it does not: what rc.d/netif exits with says
+        little, and a host that can be reached over a new connection has one.
     """
 
     argv: Tuple[str, ...]
     before: Tuple[str, ...] = ()
     running: str = ""
+    judges: bool = False
+
+
+#: services whose failure ends a trial: they are what a host is reached by
+_JUDGES = ("sshd", "pf")
 
 
 def _service(name: str, action: str, running: bool = True) -> Effect:
-    return Effect(("service", name, action), running=name if running else "")
+    return Effect(("service", name, action), running=name if running else "", judges=name in _JUDGES)
 
 
 NETIF = Effect(("service", "netif", "start"), ("service", "netif", "stop"))
@@ -201,20 +208,21 @@ def effects(
 
 
 class Done(NamedTuple):
-    """What was done, and what went wrong."""
+    """What was done, and what went wrong: so that it ends a trial, or so that it is told."""
 
     done: List[str]
     failed: List[str]
+    odd: List[str]
 
 
-def _run(runner: Runner, argv: Sequence[str], done: Done) -> None:
+def _run(runner: Runner, argv: Sequence[str], done: Done, judges: bool) -> None:
     result = runner.attempt(list(argv))
     said = " ".join(argv)
     if result.rc == 0:
         done.done.append(said)
     else:
         why = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[-1]
-        done.failed.append("{0}: {1} (exit status {2})".format(said, why, result.rc))
+        (done.failed if judges else done.odd).append("{0}: {1} (exit status {2})".format(said, why, result.rc))
 
 
 def around(runner: Runner, wanted: Sequence[Effect], change: Callable[[], None]) -> Done:
@@ -223,18 +231,18 @@ def around(runner: Runner, wanted: Sequence[Effect], change: Callable[[], None])
     :param change: replaces the files.
     :raises FleetError: of the change; then what was taken down is brought up again before.
     """
-    done = Done([], [])
+    done = Done([], [], [])
     running: Dict[str, bool] = {}
     for each in wanted:
         if each.running and each.running not in running:
             running[each.running] = runner.query(["service", each.running, "onestatus"]).rc == 0
     for each in reversed(wanted):
         if each.before:
-            _run(runner, each.before, done)
+            _run(runner, each.before, done, False)
     try:
         change()
     finally:
         for each in wanted:
             if running.get(each.running, True):
-                _run(runner, each.argv, done)
+                _run(runner, each.argv, done, each.judges)
     return done

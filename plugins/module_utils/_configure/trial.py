@@ -191,7 +191,7 @@ class Trial:
         try:
             self.sleep(self.delay)
             done = apply(self.configuration, self.change)
-            self.record.update(done=done.done, failed=done.failed)
+            self.record.update(done=done.done, odd=done.odd)
             if done.failed:
                 self.revert("; ".join(done.failed))
                 return
@@ -232,7 +232,7 @@ class Trial:
             done = effects.around(
                 runner, self.change.effects, lambda: self.configuration.put_in_force(self.etc.files(), gone)
             )
-            failed = done.failed
+            failed = done.failed + done.odd
         except Exception as error:  # what is left is the next start
             failed = [getattr(error, "what", "") or repr(error)]
         if failed:

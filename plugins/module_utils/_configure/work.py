@@ -22,7 +22,12 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import trees
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import SPARE, TOGETHER, refuse_recovery
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import (
+    SPARE,
+    TOGETHER,
+    check_fits,
+    refuse_recovery,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import effects, judges, overlay, trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.effects import RC_LOCAL
@@ -252,7 +257,13 @@ class Work:
         configuration.judge(self.runner, change.files, self.places, change.gone, WHERE)
 
     def _judge_room(self, change: Change) -> None:
-        """Refuse what /cfg has no room for; old and new version of a file are there together for a moment."""
+        """Refuse what /cfg or the memory disk of /etc has no room for.
+
+        In /cfg the old and the new version of a file are there together for a moment.
+        """
+        sizes: Dict[str, Optional[int]] = dict.fromkeys(change.gone)
+        sizes.update((each.path, len(each.content)) for each in change.files)
+        check_fits(trees.Etc(self.places), sizes)
         dataset = Zfs(self.runner).dataset(self.configuration.dataset)
         needed = sum(len(each.content) + 4096 for each in change.files) + SPARE
         if dataset is None or dataset.available < needed:
@@ -283,10 +294,7 @@ class Work:
             return
         trial.keep(self.configuration, change)
         done = trial.apply(self.configuration, change)
-        if done.failed:
-            outcome.warnings.append(
-                "the files are in place, and not every service could be told: {0}".format("; ".join(done.failed))
-            )
+        outcome.warnings += untold([*done.failed, *done.odd])
 
 
 def difference(file: File, before: Optional[File], shown: Sequence[str]) -> Dict[str, str]:
@@ -335,6 +343,13 @@ def _only_changed(old: List[str], new: List[str], harmless: bool) -> Tuple[str, 
             found[1].extend(new[start:end])
     hidden = [[_HIDDEN if _SECRET.search(line) and not harmless else line for line in side] for side in found]
     return "".join(line + "\n" for line in hidden[0]), "".join(line + "\n" for line in hidden[1])
+
+
+def untold(commands: Sequence[str]) -> List[str]:
+    """What there is to say of commands that failed after the files were in place."""
+    if not commands:
+        return []
+    return ["the files are in place, and not every service could be told: {0}".format("; ".join(commands))]
 
 
 def result_of(outcome: Outcome) -> Dict[str, Any]:

@@ -288,6 +288,13 @@ class TestTrial:
         assert web.live(confirming(web)).record["state"] == trial.REVERTED
         assert web.get("etc", "ssh/sshd_config") == BASE["ssh/sshd_config"]
 
+    def test_what_fails_at_other_services_is_told(self, web: Host) -> None:
+        web.says["service netif stop"] = 1, "who knows"
+        result = web.run(files(**{"rc.conf.local": 'ifconfig_igb0="inet 192.0.2.11/24"\n'}))
+        assert web.live(confirming(web)).record["state"] == trial.CONFIRMED
+        told = web.host.ok("configuration", pool="tank", state="confirmed", token=result["token"])
+        assert "netif stop: who knows" in str(told["warnings"])
+
     def test_the_network_goes_down_with_the_old_files(self, web: Host) -> None:
         web.run(files(**{"rc.conf.local": 'ifconfig_igb0="inet 192.0.2.11/24"\n'}))
         web.ran.clear()
@@ -340,6 +347,11 @@ class TestRefused:
         rows = [{"path": "local/app.conf", "command": ["/bin/sh", "-n", "{}"]}]
         said = web.refused(Wish(files=[Entry("local/app.conf", b"'\n")], checks=rows))
         assert "local/app.conf: sh says" in said
+
+    def test_more_than_etc_can_hold(self, web: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        full = os.statvfs_result((4096, 4096, 4, 4, 4, 0, 0, 0, 0, 255))
+        monkeypatch.setattr(os, "statvfs", lambda _path: full)
+        assert "would not fit into /etc" in web.refused(PLAIN)
 
     @pytest.mark.parametrize("state", ["recovery", "trial"])
     def test_a_host_that_is_not_itself(self, web: Host, state: str) -> None:
