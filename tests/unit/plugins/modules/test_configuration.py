@@ -20,7 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
 from ansible_collections.nanozfs.fleet.plugins.modules import configuration, host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
-from ansible_collections.nanozfs.fleet.tests.unit.agent import HOOK
+from ansible_collections.nanozfs.fleet.tests.unit.agent import HOOK, Trees
 from ansible_collections.nanozfs.fleet.tests.unit.harness import ModuleHost
 
 ROOT = "tank/nanozfs"
@@ -42,7 +42,7 @@ class Linking(Kernel):
             os.symlink(source, target)
 
 
-class Host:
+class Host(Trees):
     """An installed host, with /etc and /cfg in a folder of the test, and a clock of its own."""
 
     def __init__(self, host: ModuleHost, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,20 +97,6 @@ class Host:
     def detach(self, work: Callable[[], None]) -> None:
         """The process of a trial, which the test lets run when it wants to."""
         self.begun.append(work.__self__)  # type: ignore[attr-defined]
-
-    def put(self, tree: str, path: str, content: str, mode: int = 0o644) -> None:
-        full = os.path.join(getattr(self.places, tree), path)
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.chmod(full, mode)
-
-    def get(self, tree: str, path: str) -> Optional[str]:
-        full = os.path.join(getattr(self.places, tree), path)
-        if not os.path.lexists(full):
-            return None
-        with open(full, encoding="utf-8") as file:
-            return file.read()
 
     def run(self, wish: Wish, check: bool = False, **more: Any) -> Dict[str, Any]:
         return self.host.ok("configuration", check, pool="tank", packed=wish.packed(), **more)
