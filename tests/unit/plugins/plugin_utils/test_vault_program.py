@@ -59,7 +59,7 @@ USUAL = {"backup_method": "rsnapshot", "backup_window": "22:00-05:00", "backup_b
         ({"ansible_host": "192.0.2.1", "backup_address": "10.9.0.1"}, {"address": "10.9.0.1", "port": 22}),
         ({"ansible_port": 2222, "backup_address": "10.9.0.1"}, {"address": "10.9.0.1", "port": 22}),
         ({"ansible_port": 2222, "backup_port": "22"}, {"address": "web-1", "port": "22"}),
-        ({"backup_address": "web.backup.example", "backup_port": 4022}, {"address": "web.backup.example", "port": 4022}),
+        ({"backup_address": "web.b.example", "backup_port": 4022}, {"address": "web.b.example", "port": 4022}),
         ({"ansible_ssh_host": "192.0.2.1", "ansible_ssh_port": 2222}, {"address": "192.0.2.1", "port": 2222}),
         ({"backup_method": "dirvish", "backup_bandwidth": "100000"}, {"method": "dirvish", "bandwidth": "100000"}),
         ({"fleet_site": "north", "group_names": ["a", "b"]}, {"line": "north"}),
