@@ -13,11 +13,14 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import alone
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.modules import configuration, host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
 from ansible_collections.nanozfs.fleet.tests.unit.agent import HOOK, Trees
@@ -95,7 +98,11 @@ class Host(Trees):
         self.begun: List[trial.Trial] = []
 
     def detach(self, work: Callable[[], None]) -> None:
-        """The process of a trial, which the test lets run when it wants to."""
+        """The process of a trial, which the test lets run when it wants to. It shares the locks that are held now."""
+        with leases.locked(patience=0):
+            pass  # nobody else who is at work on the host has to wait for the end of the trial
+        with pytest.raises(Refused, match="another save is at work"), alone(self.places.cfg, "", ""):
+            pass
         self.begun.append(work.__self__)  # type: ignore[attr-defined]
 
     def run(self, wish: Wish, check: bool = False, **more: Any) -> Dict[str, Any]:
