@@ -41,14 +41,15 @@ def _walk(folder: str) -> Iterator[Tuple[str, str]]:
     return below(folder, "")
 
 
-def folder_entries(folder: str, name: str) -> List[Entry]:
+def folder_entries(folder: str, name: str, variable: str = "deploy_folders") -> List[Entry]:
     """The files of a folder with their modes. What looks like a secret is for root alone: git keeps no such mode.
 
     :param folder: where it is.
     :param name: what the site calls it.
+    :param variable: where it does.
     :raises FleetError: when something in it is no file, cannot be read, or all of it is too much.
     """
-    source = "deploy_folders, {0}".format(name)
+    source = "{0}, {1}".format(variable, name)
     found: List[Entry] = []
     size = 0
     try:

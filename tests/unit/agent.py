@@ -76,7 +76,29 @@ class Typist(io.StringIO):
         return line + "\n"
 
 
-class AgentHost:
+class Trees:
+    """The trees of a host, in folders of a test."""
+
+    places: Places
+
+    def put(self, tree: str, path: str, content: str, mode: int = 0o644) -> None:
+        """A file in one of the trees."""
+        full = os.path.join(getattr(self.places, tree), path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(full, mode)
+
+    def get(self, tree: str, path: str) -> Optional[str]:
+        """The content of a file in one of the trees; ``None`` when there is none."""
+        full = os.path.join(getattr(self.places, tree), path)
+        if not os.path.lexists(full):
+            return None
+        with open(full, encoding="utf-8") as file:
+            return file.read()
+
+
+class AgentHost(Trees):
     """A host with the agent.
 
     :param host: the model; its pool must be imported.
@@ -126,22 +148,6 @@ class AgentHost:
     def kenv(self, *settings: str) -> None:
         for each in settings:
             self.host.command("kenv", each)
-
-    def put(self, tree: str, path: str, content: str, mode: int = 0o644) -> None:
-        """A file in one of the trees."""
-        full = os.path.join(getattr(self.places, tree), path)
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.chmod(full, mode)
-
-    def get(self, tree: str, path: str) -> Optional[str]:
-        """The content of a file in one of the trees; ``None`` when there is none."""
-        full = os.path.join(getattr(self.places, tree), path)
-        if not os.path.lexists(full):
-            return None
-        with open(full, encoding="utf-8") as file:
-            return file.read()
 
     def execute(self, argv: Sequence[str], stdin: Optional[str] = None) -> Reply:
         """A command: a scripted one, the shell, or one of the model."""

@@ -31,6 +31,7 @@ ROOMS = (
     "module_utils/_condition.py",
     "module_utils/_config/",
     "module_utils/_install/",
+    "module_utils/_configure/",
     "module_utils/_restore/",
     "module_utils/_nanobsd/",
     "module_utils/_agent/",
@@ -39,6 +40,7 @@ ROOMS = (
     "module_utils/_module.py",
     "modules/",
     "plugin_utils/_",  # the small rooms that are files
+    "plugin_utils/_configure/",
     "plugin_utils/_waves/",
     "plugin_utils/_wave_action.py",
     "plugin_utils/_screen/",

@@ -15,7 +15,7 @@ import functools
 import os
 import stat
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import (
@@ -130,16 +130,24 @@ def _said(result: Result) -> str:
 
 
 def check_memory_disk(etc: Etc, chosen: Sequence[Change]) -> None:
+    """Refuse changes that :func:`check_fits` refuses."""
+    sizes = {each.path: None if each.kind == DELETED else os.lstat(etc.at("etc", each.path)).st_size for each in chosen}
+    check_fits(etc, sizes)
+
+
+def check_fits(etc: Etc, changes: Mapping[str, Optional[int]]) -> None:
     """Refuse what would not fit into the memory disk of the next start: the host would come up in recovery mode.
 
+    :param changes: by their paths the sizes of files that /cfg is going to have, in bytes; ``None`` for those that are
+        taken out of it.
     :raises Refused: with the sizes.
     """
     sizes = {path: info.st_size for tree in ("base", "cfg") for path, info in files(getattr(etc.places, tree)).items()}
-    for change in chosen:
-        if change.kind == DELETED:
-            sizes.pop(change.path, None)
+    for path, size in changes.items():
+        if size is None:
+            sizes.pop(path, None)
         else:
-            sizes[change.path] = os.lstat(etc.at("etc", change.path)).st_size
+            sizes[path] = size
     disk = os.statvfs(etc.places.etc)
     unit = disk.f_frsize or _FRAGMENT
     needed, room = sum(-(-size // unit) * unit for size in sizes.values()), disk.f_blocks * unit

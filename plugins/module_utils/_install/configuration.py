@@ -19,7 +19,7 @@ import re
 import stat
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins, rcconf, rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, alone, writable, write_file
@@ -35,6 +35,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal imp
 _HEAD = "# Written by nanozfs.fleet.deploy; changes belong into the inventory.\n"
 _SAFE = "nothing was changed"
 _AGAIN = "run the play again"
+_WHERE = "deploy_rc_conf, deploy_files or deploy_folders"
 
 #: what has to be made anew from a file of /etc, as the early hook does it at a start. login_cap(3) reads login.conf
 #: itself where there is no database of it, and images have none
@@ -50,13 +51,14 @@ _SETTING = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
 
 
 class File(NamedTuple):
-    """A file as it shall be."""
+    """A file as it shall be, or a symbolic link to *link*."""
 
     path: str
     content: bytes
     mode: int
     uid: int
     gid: int
+    link: str = ""
 
     def describe(self) -> str:
         return "{0}: {1:04o} {2}:{3}, {4} bytes".format(self.path, self.mode, self.uid, self.gid, len(self.content))
@@ -134,19 +136,21 @@ def _wheel() -> int:
     return 0 if os.geteuid() == 0 else os.getegid()
 
 
-def judge(runner: Runner, files: Sequence[File], places: Places) -> None:
+def judge(runner: Runner, files: Sequence[File], places: Places, gone: Sequence[str] = (), where: str = _WHERE) -> None:
     """Refuse what would keep the host from coming up with its configuration, before anything is written.
 
     The next start is tried, by the early hook's own functions, with these files in /cfg. What /cfg has wrong already is
     no reason to write nothing.
 
+    :param gone: files that are taken out of /cfg.
+    :param where: the variables that the files come from.
     :raises Refused: with what is wrong.
     """
     with tempfile.TemporaryDirectory(prefix="nanozfs.") as folder:
-        sources: Dict[str, Optional[str]] = {}
+        sources: Dict[str, Optional[str]] = dict.fromkeys(gone)
         for number, file in enumerate(files):
             source = os.path.join(folder, str(number))
-            with _private(source) as target:
+            with private(source) as target:
                 target.write(file.content)
             sources[file.path] = source
         problems = _checked(runner, files, sources)
@@ -159,7 +163,7 @@ def judge(runner: Runner, files: Sequence[File], places: Places) -> None:
         raise Refused(
             "the configuration is not fit for a start: {0}".format("; ".join(problems)),
             safe=_SAFE,
-            todo="mend that in deploy_rc_conf, deploy_files or deploy_folders and run the play again",
+            todo="mend that in {0} and run the play again".format(where),
         )
 
 
@@ -175,7 +179,8 @@ def _checked(runner: Runner, files: Sequence[File], sources: Mapping[str, Option
     return problems
 
 
-def _private(path: str) -> Any:
+def private(path: str) -> Any:
+    """A new file that only its owner can read, open for writing."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
@@ -216,6 +221,23 @@ def _content(path: str) -> Optional[bytes]:
         return None
 
 
+def as_it_is(path: str, root: str) -> Optional[File]:
+    """A file or link of a tree as it is; ``None`` where there is none.
+
+    :raises OSError: when it is neither, or cannot be read.
+    """
+    full = os.path.join(root, path)
+    try:
+        info = os.lstat(full)
+    except FileNotFoundError:
+        return None
+    mode = stat.S_IMODE(info.st_mode)
+    if stat.S_ISLNK(info.st_mode):
+        return File(path, b"", mode, info.st_uid, info.st_gid, os.readlink(full))
+    with open(full, "rb") as file:
+        return File(path, file.read(), mode, info.st_uid, info.st_gid)
+
+
 def _state(path: str, root: str) -> str:
     """What is there instead of a file, without its content."""
     full = os.path.join(root, path)
@@ -229,7 +251,8 @@ def _state(path: str, root: str) -> str:
     return "{0}: {1:04o} {2}:{3}, {4} bytes\n".format(path, mode, info.st_uid, info.st_gid, info.st_size)
 
 
-def _settings(text: str) -> Dict[str, str]:
+def settings_of(text: str) -> Dict[str, str]:
+    """What a file of the kind of rc.conf sets, where a line begins with it, as it is written there."""
     return dict(_SETTING.findall(text))
 
 
@@ -239,8 +262,8 @@ def difference(file: File, root: str) -> Dict[str, str]:
     if file.path == RC_CONF:
         old: Dict[str, str] = {}
         with contextlib.suppress(OSError), open(os.path.join(root, RC_CONF), encoding="utf-8", errors="replace") as now:
-            old = _settings(now.read())
-        new = _settings(file.content.decode("utf-8", "replace"))
+            old = settings_of(now.read())
+        new = settings_of(file.content.decode("utf-8", "replace"))
         for name in sorted(set(old) | set(new)):
             if old.get(name) != new.get(name):
                 before += "  {0}: as before\n".format(name) if name in old else ""
@@ -248,6 +271,15 @@ def difference(file: File, root: str) -> Dict[str, str]:
     elif before == after:
         before, after = before + "  content: as before\n", after + "  content: as the inventory says\n"
     return {"before": before, "after": after}
+
+
+def _write(file: File, path: str) -> None:
+    """One file or link with its owner and mode, and on the disk."""
+    if file.link:
+        os.symlink(file.link, path)
+        os.lchown(path, file.uid, file.gid)
+        return
+    write_file(file.content, file.mode, file.uid, file.gid, path)
 
 
 @dataclass
@@ -289,14 +321,19 @@ class Configuration:
             return 0o700 if folder == os.path.dirname(KEYS) else 0o755, -1, -1
         return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
 
+    def alone(self) -> ContextManager[None]:
+        """Nobody else writes to /cfg meanwhile. In check mode nothing is written, and a save is in nobody's way.
+
+        :raises Refused: when somebody does.
+        """
+        return contextlib.nullcontext() if self.runner.check_mode else alone(self.places.cfg, _SAFE, _AGAIN)
+
     @contextlib.contextmanager
     def _mounted(self) -> Iterator[None]:
         """/cfg open for writing. Whatever happens, it ends as it was."""
         place = self.places.cfg
         if self.installed:
-            # in check mode nothing is written, and a save is in nobody's way
-            lock = contextlib.nullcontext() if self.runner.check_mode else alone(place, _SAFE, _AGAIN)
-            with lock, writable(self.runner, place, _SAFE):
+            with self.alone(), writable(self.runner, place, _SAFE):
                 yield
             return
         self.runner.change(["mount", "-t", "zfs", self.dataset, place], "mount {0}".format(self.dataset))
@@ -367,7 +404,7 @@ class Configuration:
 
         :param made: the host's ssh key has to be made.
         """
-        unsaved = [file.path for file in files if self._is_unsaved(file)]
+        unsaved = [file.path for file in files if self.is_unsaved(file)]
         todo = [file for file in files if not is_right(file, self.places.cfg)]
         written = self._told(todo, made, self.places.cfg)
         if todo or made:
@@ -379,14 +416,34 @@ class Configuration:
         written.changed = written.changed or bool(behind)
         written.overwritten += unsaved
         written.renewed = [file.path for file in behind]
-        if behind and not self.runner.check_mode:
-            self._replace(self.etc, behind)
-        for file in behind:
-            if file.path in _DERIVED:
-                self.runner.change(_DERIVED[file.path], "put {0} in force".format(file.path))
+        if behind:
+            self.put_in_force(behind)
         return written
 
-    def _is_unsaved(self, file: File) -> bool:
+    def store(self, files: Sequence[File], gone: Sequence[str] = ()) -> None:
+        """Write to the /cfg of an installed host. Whoever calls this has it for himself; see :meth:`alone`.
+
+        :param gone: paths of files that are taken out of it.
+        :raises FleetError: when that fails; each file is the old or the new one then.
+        """
+        with writable(self.runner, self.places.cfg, _SAFE):
+            if not self.runner.check_mode:
+                notes = origins.after_write(self.places, [file.path for file in files], gone)
+                self._replace(self.cfg, files, gone, notes)
+
+    def put_in_force(self, files: Sequence[File], gone: Sequence[str] = ()) -> None:
+        """Write to the running /etc, and make anew what is made of it.
+
+        :param gone: paths of files that are taken out of it.
+        :raises FleetError: when that fails; each file is the old or the new one then.
+        """
+        if not self.runner.check_mode:
+            self._replace(self.etc, files, gone)
+        for file in files:
+            if file.path in _DERIVED:
+                self.runner.change(_DERIVED[file.path], "put {0} in force".format(file.path))
+
+    def is_unsaved(self, file: File) -> bool:
         """Whether somebody changed a file of /etc on the host, to something that is about to be replaced."""
         now = _content(self.etc.at(file.path))
         if now is None or now == file.content:
@@ -402,19 +459,17 @@ class Configuration:
         return Written(bool(todo) or made, "".join(side["before"] for side in sides), after, [])
 
     @staticmethod
-    def _replace(tree: Tree, files: Sequence[File], notes: Optional[bytes] = None) -> None:
-        makers: Dict[str, Make] = {
-            file.path: functools.partial(write_file, file.content, file.mode, file.uid, file.gid) for file in files
-        }
+    def _replace(tree: Tree, files: Sequence[File], gone: Sequence[str] = (), notes: Optional[bytes] = None) -> None:
+        makers: Dict[str, Make] = {file.path: functools.partial(_write, file) for file in files}
         makers.update(origins.made(notes))
-        tree.replace(makers, (), "no file of {0} was changed".format(tree.root), "mend that and run the play again")
+        tree.replace(makers, gone, "no file of {0} was changed".format(tree.root), "mend that and run the play again")
 
     def _put(self, todo: Sequence[File], key: bool, hostname: str) -> None:
         if not self.runner.check_mode:
             if todo:
                 # one that is installed from another slice may come up with another image than the one that runs now
                 notes = origins.after_write(self.places, [file.path for file in todo], (), not self.installed)
-                self._replace(self.cfg, todo, notes)
+                self._replace(self.cfg, todo, notes=notes)
             if key:
                 self.cfg.make_folders(HOST_KEY)
         if key:

@@ -174,9 +174,10 @@ def given(files: Mapping[Any, Any], source: str = "deploy_files") -> List[Entry]
     return found
 
 
-def merged(entries: Sequence[Entry]) -> List[Entry]:
+def merged(entries: Sequence[Entry], where: str = "deploy_files and deploy_folders") -> List[Entry]:
     """One entry for each path, the last one of it; sorted.
 
+    :param where: the variables that they come from, for errors.
     :raises Refused: when one is a folder of another, or all of them are too much.
     """
     last = {entry.path: entry for entry in entries}
@@ -193,8 +194,8 @@ def merged(entries: Sequence[Entry]) -> List[Entry]:
     if size > LIMIT:
         largest = max(last.values(), key=lambda entry: len(entry.content))
         raise Refused(
-            "deploy_files and deploy_folders have {0:.1f} MB together, and /etc is a memory disk: {1:.1f} MB is the "
-            "most (the largest is {2})".format(size / 1e6, LIMIT / 1e6, largest.path),
+            "{0} have {1:.1f} MB together, and /etc is a memory disk: {2:.1f} MB is the most (the largest is "
+            "{3})".format(where, size / 1e6, LIMIT / 1e6, largest.path),
             safe=_SAFE,
             todo="put what is large into the image, or into a dataset of its own",
         )

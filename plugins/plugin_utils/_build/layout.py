@@ -65,7 +65,7 @@ CRON = "etc/cron.d/nanozfs"
 #: and the program itself
 AGENT = "usr/local/lib/nanozfs"
 AGENT_PARTS = ("module_utils", "plugin_utils/_local.py", "plugin_utils/_agent_program.py")
-NOT_AGENT = ("module_utils/_module.py", "module_utils/_nanobsd/", "module_utils/_vault/")
+NOT_AGENT = ("module_utils/_module.py", "module_utils/_configure/", "module_utils/_nanobsd/", "module_utils/_vault/")
 
 #: mount points that are not the owner's to fill
 OURS = ("/", "/cfg", "/etc", "/tmp", "/var")

@@ -84,6 +84,15 @@ def _installed(result: Result, arguments: Result) -> Facts:
     return Facts() if result.get("restart") else Facts(result="brought up to date")
 
 
+def _configured(result: Result, _arguments: Result) -> Facts:
+    """Of ``configuration``."""
+    files = [str(each) for each in result.get("files") or []]
+    if not result.get("changed") and result.get("state") == "same":
+        return Facts(result=NOTHING_TO_DO)
+    kept = ", confirmed over a new connection" if result.get("state") == "confirmed" else ""
+    return Facts(text="configured{0}: {1}".format(kept, first_of(files, NAMED)), result="configured")
+
+
 #: by module
 FACTS: Dict[str, Callable[[Result, Result], Facts]] = {
     "upgrade_info": _plan,
@@ -92,6 +101,7 @@ FACTS: Dict[str, Callable[[Result, Result], Facts]] = {
     "image_write": _written,
     "medium_write": _written,
     "host_install": _installed,
+    "configuration": _configured,
 }
 
 
