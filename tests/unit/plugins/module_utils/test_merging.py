@@ -409,12 +409,12 @@ class TestNotes:
         [
             b"",
             b"nonsense",
-            gzip.compress(b"nonsense"),
-            gzip.compress(b"[]"),
-            gzip.compress(json.dumps({"format": 2, "files": {}}).encode()),
-            gzip.compress(json.dumps({"format": 1, "files": {"a": {}}}).encode()),
-            gzip.compress(json.dumps({"format": 1, "files": {}}).encode())[:-9],
-            gzip.compress(bytes(17 << 20)),
+            gzip.compress(b"nonsense", mtime=0),
+            gzip.compress(b"[]", mtime=0),
+            gzip.compress(json.dumps({"format": 2, "files": {}}).encode(), mtime=0),
+            gzip.compress(json.dumps({"format": 1, "files": {"a": {}}}).encode(), mtime=0),
+            gzip.compress(json.dumps({"format": 1, "files": {}}).encode(), mtime=0)[:-9],
+            gzip.compress(bytes(17 << 20), mtime=0),
         ],
     )
     def test_damaged(self, site: Site, raw: bytes) -> None:
