@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils import _host
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import trees
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, ORIGINS, PUBLIC_KEY
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import (
     SPARE,
     TOGETHER,
@@ -71,7 +71,7 @@ _HARMLESS = (
 )
 
 #: what is no setting of anybody's inventory: the host's own key, and what pwd_mkdb(8) makes
-_OWN = (HOST_KEY, PUBLIC_KEY, "passwd", "pwd.db", "spwd.db", "mail/aliases.db")
+_OWN = (HOST_KEY, PUBLIC_KEY, ORIGINS, "passwd", "pwd.db", "spwd.db", "mail/aliases.db")
 
 #: most lines and bytes of a file that is shown
 _LONGEST, _LARGEST = 4000, 1 << 18
