@@ -95,8 +95,8 @@ def text_of(places: Places, override: Override) -> List[str]:
         before, after = (each.content.decode("utf-8").splitlines() for each in sides)
     except UnicodeDecodeError:
         return ["{0} is no text".format(spelled(override.path))]
-    names = ["{0}/{1}".format(tree, spelled(override.path)) for tree in trees]
-    return list(difflib.unified_diff(before, after, *names, lineterm=""))
+    was, now = ("{0}/{1}".format(tree, spelled(override.path)) for tree in trees)
+    return list(difflib.unified_diff(before, after, was, now, lineterm=""))
 
 
 def drift(places: Places) -> Dict[str, Any]:
