@@ -183,6 +183,17 @@ _INDEXES = (
     ("pkg_lua_script_package_id", "pkg_lua_script(package_id)"),
 )
 
+#: how it is written. What SQLite does by itself about free space is chosen when that is compiled (Debian:
+#: SQLITE_SECURE_DELETE), and would be seen in the bytes
+_PRAGMAS = (
+    "page_size = 4096",
+    "encoding = 'UTF-8'",
+    "auto_vacuum = NONE",
+    "secure_delete = ON",
+    "journal_mode = OFF",
+    "synchronous = OFF",
+)
+
 #: places of numbers in the header that tell of the writer and of how often it wrote, and what stands there for all
 _COUNTER, _VALID_FOR, _WRITER = 24, 92, 96
 _ONE = b"\0\0\0\1"
@@ -247,7 +258,7 @@ def make(at: str, archives: Sequence[Archive], source: Source, epoch: int, schem
     connection = sqlite3.connect(at, isolation_level=None)
     try:
         # no log beside it, which a reader would have to make where nothing can be written
-        for pragma in ("page_size = 4096", "encoding = 'UTF-8'", "journal_mode = OFF", "synchronous = OFF"):
+        for pragma in _PRAGMAS:
             connection.execute("PRAGMA " + pragma)
         connection.execute("BEGIN")
         for statement in _TABLES:

@@ -176,6 +176,31 @@ def test_the_same_packages_are_the_same_bytes(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*-journal")) + list(tmp_path.glob("*-wal"))
 
 
+@pytest.mark.parametrize("usual", ["secure_delete = OFF", "auto_vacuum = FULL", "page_size = 8192"])
+def test_it_does_not_matter_how_sqlite_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: str
+) -> None:
+    values = [dict(FULL, name="p{0}".format(number), config=[], files=_files(number)) for number in range(4)]
+    archives = [archive(tmp_path, each) for each in values]
+    made(tmp_path, archives).close()
+    before = (tmp_path / "local.sqlite").read_bytes()
+    connect = sqlite3.connect
+
+    def otherwise(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA " + usual)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", otherwise)
+    database.make(str(tmp_path / "again"), archives, database.Source(), 1700000000, 42)
+    assert (tmp_path / "again").read_bytes() == before
+
+
+def _files(number: int) -> Dict[str, str]:
+    """Names of many lengths in no order, so that SQLite moves them from page to page."""
+    return {"/{0}/{1}/{2}".format(number, each * 7919 % 9001, "y" * (each * 31 % 120)): SUM for each in range(800)}
+
+
 @pytest.mark.parametrize(
     ("version", "schema"),
     [
