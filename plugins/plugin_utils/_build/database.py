@@ -9,7 +9,7 @@ after an upgrade. A link on the pool does not do, because SQLite reads links by 
 pkg opens its database by another (``pkgdb_syscall_overload()``). Nobody can write to it there, which pkg(8) finds out
 by itself: it opens it for reading, and refuses to install or delete.
 
-The same packages make the same bytes, whatever version of SQLite writes them here.
+The same packages make the same bytes; with the versions 3.40 and 3.51 of SQLite that was seen.
 
 Source: ``libpkg/pkgdb.c`` (tables, and what is put into them at an installation), ``libpkg/private/db_upgrades.h``,
 ``libpkg/pkg_manifest.c`` and ``libpkg/pkg.h.in`` of freebsd/pkg 2.8.4; the file's header in
@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sqlite3
+import struct
 import urllib.parse
 from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -183,10 +184,17 @@ _INDEXES = (
     ("pkg_lua_script_package_id", "pkg_lua_script(package_id)"),
 )
 
+#: places of numbers in the header that tell of the writer and of how often it wrote, and what stands there for all
+_COUNTER, _VALID_FOR, _WRITER = 24, 92, 96
+_ONE = b"\0\0\0\1"
+#: of a page, of the file's header, and of the header of a page that is part of a tree, by its kind (bytes)
+PAGE, HEADER, _TREES = 4096, 100, {2: 12, 5: 12, 10: 8, 13: 8}
+
 #: how it is written. What SQLite does by itself about free space is chosen when that is compiled (Debian:
-#: SQLITE_SECURE_DELETE), and would be seen in the bytes
+#: SQLITE_SECURE_DELETE), and would be seen in the bytes; with auto_vacuum there are pages of another kind, which
+#: _settle() would take for those of a tree
 _PRAGMAS = (
-    "page_size = 4096",
+    "page_size = {0}".format(PAGE),
     "encoding = 'UTF-8'",
     "auto_vacuum = NONE",
     "secure_delete = ON",
@@ -194,9 +202,6 @@ _PRAGMAS = (
     "synchronous = OFF",
 )
 
-#: places of numbers in the header that tell of the writer and of how often it wrote, and what stands there for all
-_COUNTER, _VALID_FOR, _WRITER = 24, 92, 96
-_ONE = b"\0\0\0\1"
 #: SQLite 3.40.0, of which only readers with a debugger take note
 _VERSION = (3040000).to_bytes(4, "big")
 
@@ -276,9 +281,24 @@ def make(at: str, archives: Sequence[Archive], source: Source, epoch: int, schem
     finally:
         connection.close()
     with open(at, "r+b") as file:
-        for place, value in ((_COUNTER, _ONE), (_VALID_FOR, _ONE), (_WRITER, _VERSION)):
-            file.seek(place)
-            file.write(value)
+        content = bytearray(file.read())
+        _settle(content)
+        file.seek(0)
+        file.write(content)
+
+
+def _settle(content: bytearray) -> None:
+    """Take out of a database what its content does not decide: who wrote it, how often, and what was in a page before
+    that is not used now. Versions of SQLite leave there what they like, also with ``secure_delete``.
+    """
+    for place, value in ((_COUNTER, _ONE), (_VALID_FOR, _ONE), (_WRITER, _VERSION)):
+        content[place : place + 4] = value
+    for page in range(0, len(content), PAGE):
+        head = page or HEADER  # the first page begins with the header of the file
+        if content[head] in _TREES:  # others hold the rest of a long text, and begin with the number of the next one
+            cells, begin = struct.unpack(">HH", content[head + 3 : head + 7])
+            free = head + _TREES[content[head]] + 2 * cells
+            content[free : page + begin] = bytes(page + begin - free)
 
 
 def _put(connection: sqlite3.Connection, archive: Archive, source: Source, epoch: int) -> None:

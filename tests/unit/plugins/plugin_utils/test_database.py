@@ -4,7 +4,7 @@
 
 """The database of packages of an image.
 
-That it has, row by row, what pkg(8) 2.8.4 itself wrote when it installed the same packages, was compared by hand: 30
+That it has, row by row, what pkg(8) 2.8.4 itself wrote when it installed the same packages, was compared by hand: 120
 packages of the ports for FreeBSD 12 and 14, and ten like those of the base system, which that pkg had made. pkg 1.21.3,
 2.4.2 and 2.8.4 read it where nothing can be written, each with the schema that :func:`database.schema_of` names.
 """
@@ -216,6 +216,33 @@ def _files(number: int) -> Dict[str, str]:
 )
 def test_the_schema_is_that_of_the_images_own_pkg(version: str, schema: int) -> None:
     assert database.schema_of(version) == schema
+
+
+def test_what_is_not_used_of_a_page_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    options = {"OPTION{0}".format(number): "on" for number in range(2000)}
+    database.make(
+        str(path), [archive(tmp_path, manifest("a", options=options, desc="x" * 9000))], database.Source(), 5, 42
+    )
+    before = path.read_bytes()
+    dirty = bytearray(before)
+    gaps = 0
+    for page in range(0, len(dirty), 4096):
+        head = page or 100
+        if dirty[head] in (2, 5, 10, 13):
+            start = head + (8 if dirty[head] > 5 else 12) + 2 * int.from_bytes(dirty[head + 3 : head + 5], "big")
+            end = page + int.from_bytes(dirty[head + 5 : head + 7], "big")
+            assert not any(dirty[start:end])
+            dirty[start:end] = b"\xff" * (end - start)
+            gaps += end > start
+    assert gaps > 10
+    path.write_bytes(dirty)
+    found = sqlite3.connect(str(path))
+    assert rows(found, "PRAGMA integrity_check") == [("ok",)] and rows(found, "SELECT length(desc) FROM packages") == [
+        (9000,)
+    ]
+    database._settle(dirty)
+    assert bytes(dirty) == before
 
 
 def test_it_is_in_an_image_that_has_pkg(tmp_path: Path) -> None:
