@@ -46,6 +46,18 @@ VULNERABLE_AT = "/var/db/pkg/vuln.xml"
 CONF, MOVED = "usr/local/etc/pkg.conf", "etc/local/pkg.conf"
 _NAMED = re.compile(rb"^[ \t]*\"?PKG_DBDIR\"?[ \t]*[=:\"/]", re.MULTILINE | re.IGNORECASE)
 
+#: periodic.conf(5) as the image has it, before a host's own. ``405.pkg-base-audit`` and ``410.pkg-audit`` of pkg are on
+#: by default, and fetch that file with ``pkg audit -F`` when it is old. That makes it beside the database, so it fails,
+#: each night. Source: ``scripts/periodic`` of freebsd/pkg 2.8.4
+PERIODIC = "etc/defaults/periodic.conf"
+_NOT_FETCHED = """
+# `pkg audit -F` cannot write beside the database of the image, and is not tried
+security_status_pkgaudit_enable="NO"
+security_status_pkgaudit_expiry="100000"
+security_status_baseaudit_enable="NO"
+security_status_baseaudit_expiry="100000"
+"""
+
 #: the package that reads it
 PKG = "pkg"
 
@@ -240,6 +252,9 @@ def add(tree: Tree, archives: Sequence[Archive], source: Source, epoch: int, at:
     conf = tree.follow(place)
     if conf is None or conf.kind != FILE or not _NAMED.search(conf.content()):
         tree.append(place, '\n# what is installed came with the image\nPKG_DBDIR = "/{0}";\n'.format(FOLDER))
+        periodic = tree.follow(PERIODIC)
+        if periodic is not None and periodic.kind == FILE:
+            tree.append(PERIODIC, _NOT_FETCHED)
 
 
 def schema_of(version: str) -> int:

@@ -251,6 +251,7 @@ def test_it_is_in_an_image_that_has_pkg(tmp_path: Path) -> None:
     assert tree.paths() == [""], "nobody could read it"
 
     tree.write(database.CONF, "# a comment: PKG_DBDIR\n#PKG_DBDIR = x\n")
+    tree.write("etc/defaults/periodic.conf", 'security_status_chksetuid_enable="YES"\n')
     with_pkg = [full(tmp_path), archive(tmp_path, manifest("pkg", version="2.4.2_1"))]
     database.add(tree, with_pkg, database.Source(), 7, str(tmp_path / "made"))
     node = tree.get("usr/local/share/nanozfs/pkg/local.sqlite")
@@ -259,6 +260,9 @@ def test_it_is_in_an_image_that_has_pkg(tmp_path: Path) -> None:
     assert tree.get("usr/local/share/nanozfs/pkg/vuln.xml").target == "/var/db/pkg/vuln.xml"
     assert tree.get(database.CONF).content().endswith(b'\nPKG_DBDIR = "/usr/local/share/nanozfs/pkg";\n')
     assert tree.get(database.CONF).content().startswith(b"# a comment")
+    periodic = tree.get("etc/defaults/periodic.conf").content()
+    assert periodic.startswith(b"security_status_chksetuid")
+    assert all(b'\nsecurity_status_%s_enable="NO"\n' % each in periodic for each in (b"pkgaudit", b"baseaudit"))
 
 
 def test_the_configuration_of_an_overlay(tmp_path: Path) -> None:
@@ -273,8 +277,10 @@ def test_the_configuration_of_an_overlay(tmp_path: Path) -> None:
 def test_a_site_may_name_another_place(tmp_path: Path, line: str) -> None:
     tree = Tree()
     tree.write(database.CONF, "a = b;\n" + line + ";\n")
+    tree.write(database.PERIODIC, "x\n")
     database.add(tree, [archive(tmp_path, manifest("pkg"))], database.Source(), 7, str(tmp_path / "made"))
     assert tree.get(database.CONF).content().decode() == "a = b;\n" + line + ";\n"
+    assert tree.get(database.PERIODIC).content() == b"x\n", "there it can write"
 
 
 @pytest.mark.parametrize("values", [{"flatsize": 1 << 80}, {"directories": ["x"]}, {"options": {}, "annotations": [1]}])
