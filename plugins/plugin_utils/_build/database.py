@@ -46,6 +46,18 @@ VULNERABLE_AT = "/var/db/pkg/vuln.xml"
 CONF, MOVED = "usr/local/etc/pkg.conf", "etc/local/pkg.conf"
 _NAMED = re.compile(rb"^[ \t]*\"?PKG_DBDIR\"?[ \t]*[=:\"/]", re.MULTILINE | re.IGNORECASE)
 
+#: periodic.conf(5) as the image has it, before a host's own. ``405.pkg-base-audit`` and ``410.pkg-audit`` of pkg are on
+#: by default, and fetch that file with ``pkg audit -F`` when it is old. That makes it beside the database, so it fails,
+#: each night. Source: ``scripts/periodic`` of freebsd/pkg 2.8.4
+PERIODIC = "etc/defaults/periodic.conf"
+_NOT_FETCHED = """
+# `pkg audit -F` cannot write beside the database of the image, and is not tried
+security_status_pkgaudit_enable="NO"
+security_status_pkgaudit_expiry="100000"
+security_status_baseaudit_enable="NO"
+security_status_baseaudit_expiry="100000"
+"""
+
 #: the package that reads it
 PKG = "pkg"
 
@@ -189,6 +201,19 @@ _COUNTER, _VALID_FOR, _WRITER = 24, 92, 96
 _ONE = b"\0\0\0\1"
 #: of a page, of the file's header, and of the header of a page that is part of a tree, by its kind (bytes)
 PAGE, HEADER, _TREES = 4096, 100, {2: 12, 5: 12, 10: 8, 13: 8}
+
+#: how it is written. What SQLite does by itself about free space is chosen when that is compiled (Debian:
+#: SQLITE_SECURE_DELETE), and would be seen in the bytes; with auto_vacuum there are pages of another kind, which
+#: _settle() would take for those of a tree
+_PRAGMAS = (
+    "page_size = {0}".format(PAGE),
+    "encoding = 'UTF-8'",
+    "auto_vacuum = NONE",
+    "secure_delete = ON",
+    "journal_mode = OFF",
+    "synchronous = OFF",
+)
+
 #: SQLite 3.40.0, of which only readers with a debugger take note
 _VERSION = (3040000).to_bytes(4, "big")
 
@@ -227,6 +252,9 @@ def add(tree: Tree, archives: Sequence[Archive], source: Source, epoch: int, at:
     conf = tree.follow(place)
     if conf is None or conf.kind != FILE or not _NAMED.search(conf.content()):
         tree.append(place, '\n# what is installed came with the image\nPKG_DBDIR = "/{0}";\n'.format(FOLDER))
+        periodic = tree.follow(PERIODIC)
+        if periodic is not None and periodic.kind == FILE:
+            tree.append(PERIODIC, _NOT_FETCHED)
 
 
 def schema_of(version: str) -> int:
@@ -250,13 +278,7 @@ def make(at: str, archives: Sequence[Archive], source: Source, epoch: int, schem
     connection = sqlite3.connect(at, isolation_level=None)
     try:
         # no log beside it, which a reader would have to make where nothing can be written
-        for pragma in (
-            "secure_delete = ON",
-            "page_size = {0}".format(PAGE),
-            "encoding = 'UTF-8'",
-            "journal_mode = OFF",
-            "synchronous = OFF",
-        ):
+        for pragma in _PRAGMAS:
             connection.execute("PRAGMA " + pragma)
         connection.execute("BEGIN")
         for statement in _TABLES:

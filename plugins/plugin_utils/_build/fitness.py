@@ -55,7 +55,9 @@ def check(tree: Tree, arch: str, abi: str, release: str) -> None:
     """
     if KERNEL not in tree:
         raise Guarded(
-            "the image has no kernel ({0})".format(KERNEL), todo="give kernel.txz of the release among image_sources"
+            "the image has no kernel ({0})".format(KERNEL),
+            todo="give kernel.txz of the release among image_sources, or take a kernel in image_base that lies there: "
+            "generic does, FreeBSD has others of its own (minimal) in folders beside it",
         )
     if ZFS not in tree and features_of(tree) is None:
         raise Guarded(

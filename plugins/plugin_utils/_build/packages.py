@@ -37,7 +37,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts impor
     Work,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, Node, Tree, TreeError, clean
 
 MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
 
@@ -61,6 +61,9 @@ MORE_FLAT, MORE_PART, MAX_FLAT = 1 << 20, 10, 64 << 30
 MAX_TIME = 1 << 40
 #: the most of what stands before a member of an archive: a long name, attributes
 MAX_EXTENSION = 1 << 20
+
+#: how the names of all packages of the base system begin (pkgbase), and of no other
+BASE = "FreeBSD-"
 
 #: how much of what is below /var a message names
 NAMED = 6
@@ -86,6 +89,7 @@ class Archive:
     :param libraries: shared libraries that it brings.
     :param prefix: of what its scripts name without a slash at the beginning.
     :param files: the files that it has, by their full paths, with their modes where it says them.
+    :param folders: those that it lists, by their full paths.
     :param osversion: ``__FreeBSD_version`` of the system that it was built on; 0 where it does not say.
     :param is_module: it brings a module of the kernel; not the kernel itself.
     :param flatsize: the bytes that its files have; 0 where it does not say.
@@ -107,6 +111,7 @@ class Archive:
     osversion: int = 0
     is_module: bool = False
     flatsize: int = 0
+    folders: Tuple[str, ...] = ()
 
 
 class Laid(NamedTuple):
@@ -269,8 +274,9 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             osversion=int((values.get("annotations") or {}).get("FreeBSD_version") or 0),
             is_module=_is_module(values),
             flatsize=int(values.get("flatsize") or 0),
+            folders=tuple(_decoded(str(path)).rstrip("/") for path in values.get("directories") or ()),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
 
 
@@ -302,8 +308,12 @@ def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
     found: Dict[str, Optional[int]] = {}
     for path, about in values.items():
         perm = about.get("perm") if isinstance(about, Mapping) else None
-        found[urllib.parse.unquote(path, errors="surrogateescape")] = int(str(perm), 8) & 0o7777 if perm else None
+        found[_decoded(path)] = int(str(perm), 8) & 0o7777 if perm else None
     return found
+
+
+def _decoded(path: str) -> str:
+    return urllib.parse.unquote(path, errors="surrogateescape")
 
 
 def _is_module(values: Mapping[str, Any]) -> bool:
@@ -320,7 +330,7 @@ def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:
     """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``); one that does
     not say which files it has may.
     """
-    return (not files and name.startswith("FreeBSD-")) or any("/" + path in files for path in (MASTER, GROUP))
+    return (not files and name.startswith(BASE)) or any("/" + path in files for path in (MASTER, GROUP))
 
 
 def read(supplied: Supplied) -> Archive:
@@ -523,7 +533,9 @@ def lay(
     for each in archives:
         if each.accounts:  # also for those before it in the alphabet
             accounts.add(_accounts_in(each))
-    ordered = sorted(archives, key=lambda each: each.package.name)
+    # the base system first: what others say of its folders does not count
+    ordered = sorted(archives, key=lambda each: (not each.package.name.startswith(BASE), each.package.name))
+    owners: Dict[str, str] = {}
     works, not_run = _judged(ordered)
     for each, work in works:
         lines += _new_accounts(each, work, accounts)
@@ -544,7 +556,7 @@ def lay(
                         )
                     )
         dropped = [text for other, work in works if other is each for text in _homes(tree, each, work, accounts)]
-        below, special = _lay(tree, each, accounts, scratch)
+        below, special = _lay(tree, each, accounts, scratch, owners)
         if special:
             privileged[each.package.name] = special
         _say_dropped(each, dropped + below, say)
@@ -610,12 +622,14 @@ def _judged(archives: Sequence[Archive]) -> Tuple[List[Tuple[Archive, Work]], Li
 
 def _triggered(tree: Tree, archives: Sequence[Archive]) -> Iterator[NotRun]:
     """The triggers that pkg would have run at the end."""
-    folders = triggers.touched([path for each in archives for path in each.files])
+    files = [path for each in archives for path in each.files]
+    folders = triggers.touched(files, [path for each in archives for path in each.folders])
     for each in archives:
         for path in sorted(filter(triggers.is_one, each.files)):
+            places = [*folders, *files] if triggers.is_of_each(path) else folders
             node = tree.follow(path)
             text = node.content()[:MAX_TEXT].decode("utf-8", "surrogateescape") if node and node.kind == FILE else ""
-            if text and triggers.runs(text, folders):
+            if text and triggers.runs(text, places):
                 yield NotRun(each, triggers.script_of(path, text))
 
 
@@ -768,9 +782,40 @@ def _check_member(member: tarfile.TarInfo, archive: Archive) -> None:
         )
 
 
-def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tuple[List[str], List[str]]:
+def _take(tree: Tree, path: str, is_folder: bool, name: str, owners: Dict[str, str]) -> bool:
+    """See whose a path is, with links among its parents followed: a manifest may call another's file as it likes.
+
+    :param path: full, as the package *name* has it.
+    :param owners: names of packages by the paths of files, and of those folders that the base system has.
+    :returns: whether the package may say what it is; not of a folder that the base system has.
+    :raises PackageError: when it is another one's file.
+    """
+    at, is_base = tree.resolve(clean(path)), name.startswith(BASE)
+    if is_base:
+        parts = at.split("/")
+        for count in range(1, len(parts) + is_folder):
+            owners.setdefault("/".join(parts[:count]), name)
+    if is_folder:
+        return is_base or at not in owners
+    other = owners.setdefault(at, name)
+    if other != name:
+        raise PackageError(
+            "the packages {0} and {1} both have {2}, which {1} calls {3}, so they cannot be in one image".format(
+                other, name, printable("/" + at), printable(path)
+            ),
+            safe=_SAFE,
+            todo="leave one of them out",
+        )
+    return True
+
+
+def _lay(
+    tree: Tree, archive: Archive, accounts: Accounts, scratch: str, owners: Dict[str, str]
+) -> Tuple[List[str], List[str]]:
     """Lay one package; what of it is below /var, the innermost only, with mode and owner of folders, and what runs as
     somebody else.
+
+    :param owners: see :func:`_take`.
     """
     name = archive.package.name
     below: Dict[str, str] = {}
@@ -792,7 +837,8 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tupl
                 _check_member(member, archive)
                 if member.isfile() and member.mode & 0o6000:
                     privileged.append("/{0} {1:04o}".format(printable(path), member.mode & 0o7777))
-                yield member
+                if _take(tree, "/" + path, member.isdir(), name, owners):
+                    yield member
 
     with opened(archive.path) as tar:
         tree.add_members(tar, members(tar), os.path.join(scratch, "pkg-" + archive.package.sha256[:16]), owner)

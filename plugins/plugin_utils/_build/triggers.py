@@ -26,6 +26,9 @@ FOLDERS = tuple(
 )
 SUFFIX = ".ucl"
 
+#: the most that is looked into (characters), as somebody may write one that takes for ever; real ones have a few KiB
+MAX = 64 << 10
+
 _HEREDOC = re.compile(r"<<([A-Z]+)\n(.*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _PATHS = re.compile(
     r"^[ \t{]*\"?(path|path_glob|path_regexp)\"?[ \t]*[:= \t][ \t]*(\[[^\]]*\]|\"[^\"\n]*\"|[^\s;,\[]+)", re.MULTILINE
@@ -40,12 +43,17 @@ def is_one(path: str) -> bool:
     return folder + slash in FOLDERS and name.endswith(SUFFIX) and not name.startswith(".")
 
 
-def touched(files: Collection[str]) -> List[str]:
-    """The folders that the files of packages are in, of which a trigger is told.
+def is_of_each(path: str) -> bool:
+    """Whether a trigger is run for each package, and is told of files too (``triggers_execute_perpackage()``)."""
+    return path.rpartition("/")[0].endswith("_install")
 
-    :param files: by their full paths.
+
+def touched(files: Collection[str], folders: Collection[str] = ()) -> List[str]:
+    """The folders of which a trigger is told: those that the files of packages are in, and those that they list.
+
+    :param files: by their full paths; likewise *folders*.
     """
-    return sorted({path.rpartition("/")[0] or "/" for path in files})
+    return sorted({path.rpartition("/")[0] or "/" for path in files} | set(folders))
 
 
 def runs(text: str, folders: Collection[str]) -> bool:
@@ -54,6 +62,8 @@ def runs(text: str, folders: Collection[str]) -> bool:
     :param text: of its file.
     :param folders: in which something was put.
     """
+    if len(text) > MAX:
+        return True
     said = list(_PATHS.finditer(_HEREDOC.sub('""', text)))
     if not said:
         return True
@@ -88,6 +98,6 @@ def script_of(path: str, text: str) -> Script:
 
     :param path: of its file.
     """
-    at = _TRIGGER.search(text)
+    at = _TRIGGER.search(text) if len(text) <= MAX else None
     found = _HEREDOC.search(text, at.end()) if at else None
     return Script("trigger " + path, True, found.group(2) if found else text)

@@ -18,6 +18,7 @@ from typing import Any, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import plain
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import packages
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.features import KERNEL
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.guards import Guarded
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.provenance import FREEBSD_VERSION
@@ -27,8 +28,8 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature 
 #: what the repository is called in the lock, and for pkg on a host (``/etc/pkg/FreeBSD.conf``)
 NAME = "FreeBSD-base"
 
-#: how the names of all its packages begin, and of no other
-PREFIX = "FreeBSD-"
+#: how the names of all its packages begin
+PREFIX = packages.BASE
 
 #: where FreeBSD has those of a release
 URL = "pkg+https://pkg.FreeBSD.org/${ABI}/base_release_${VERSION_MINOR}"
@@ -177,7 +178,8 @@ def release_of(versions: Mapping[str, str], name: str) -> str:
     :param versions: by the names of packages.
     :param name: the beginning of the name of the package that counts: ``FreeBSD-runtime``, ``FreeBSD-kernel-``.
     """
-    version = next((versions[each] for each in sorted(versions) if each.startswith(name)), "")
+    names = [each for each in sorted(versions) if each.startswith(name) and each != PREFIX + "kernel-man"]
+    version = versions[names[0]] if names else ""
     found = re.match(r"([0-9]+\.[0-9]+)(?:p([0-9]+))?\Z", version)
     if found is None:
         return ""

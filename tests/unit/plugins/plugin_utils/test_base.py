@@ -242,6 +242,37 @@ def test_ports_do_not_bring_parts_of_the_base_system(site: Site) -> None:
         site.build(wish=replace(site.wish(), names=["nginx", "python312"], update=True))
 
 
+@pytest.mark.parametrize("path", ["/bin//sh", "/bin/./sh", "/usr/local/way/sh"])
+def test_a_file_of_the_base_system_is_its_own_by_any_name(site: Site, path: str) -> None:
+    way = file("/usr/local/way", b"", 0o755, type=tarfile.SYMTYPE, linkname="/bin")
+    site.port("evil", [way, file(path, b"of somebody else", 0o4555)])
+    site.publish()
+    with pytest.raises(FleetError, match=r"FreeBSD-runtime and evil both have /bin/sh, which evil calls /"):
+        site.build(wish=replace(site.wish(), names=["python312", "evil"]))
+
+
+def test_folders_of_the_base_system_are_as_it_has_them(site: Site) -> None:
+    folders = [file("/" + name, b"", 0o1777, type=tarfile.DIRTYPE) for name in ("bin", "dev", "etc", "usr/local/mine")]
+    site.port("0evil", [*folders, file("/usr/local/bin/x")])
+    site.port("evil", folders[:3])
+    site.publish()
+    tree, _build = build.plan(
+        site.definition(wish=replace(site.wish(), names=["python312", "evil", "0evil"])),
+        str(site.folder),
+        site.said.append,
+        site.said.append,
+    )
+    modes = {name: tree.get(name).mode for name in ("bin", "dev", "etc", "usr/local/mine")}
+    assert modes == {"bin": 0o755, "dev": 0o555, "etc": 0o755, "usr/local/mine": 0o1777}
+
+
+def test_a_kernel_that_lies_beside_the_place_of_kernels(site: Site) -> None:
+    site.add("kernel-minimal", [file("/boot/kernel.MINIMAL/kernel", ELF)])  # as Makefile.inc1 makes all but the first
+    site.publish()
+    with pytest.raises(FleetError, match=r"no kernel .boot/kernel/kernel.*take a kernel in image_base that lies there"):
+        site.build(wish=site.wish(kernel="minimal"))
+
+
 def test_sources_beside_it(site: Site, images: Images, tmp_path: Path) -> None:
     tree = os.path.join(images.folder, "tree")
     with pytest.raises(FleetError, match=r"image_sources has a base system already .bin/freebsd-version."):
@@ -339,6 +370,8 @@ def test_what_freebsd_version_will_say() -> None:
     versions = {"FreeBSD-runtime": "15.0p9", "FreeBSD-kernel-generic": "15.0", "FreeBSD-kernel-man": "15.0p9"}
     assert base.release_of(versions, "FreeBSD-runtime") == "15.0-RELEASE-p9"
     assert base.release_of(versions, "FreeBSD-kernel-") == "15.0-RELEASE"
+    versions = {"FreeBSD-kernel-man": "15.0p9", "FreeBSD-kernel-mine": "15.0p3"}
+    assert base.release_of(versions, "FreeBSD-kernel-") == "15.0-RELEASE-p3", "manual pages are no kernel"
     assert base.release_of({"FreeBSD-runtime": "15.snap2025"}, "FreeBSD-runtime") == ""
 
 

@@ -176,6 +176,31 @@ def test_the_same_packages_are_the_same_bytes(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*-journal")) + list(tmp_path.glob("*-wal"))
 
 
+@pytest.mark.parametrize("usual", ["secure_delete = OFF", "auto_vacuum = FULL", "page_size = 8192"])
+def test_it_does_not_matter_how_sqlite_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: str
+) -> None:
+    values = [dict(FULL, name="p{0}".format(number), config=[], files=_files(number)) for number in range(4)]
+    archives = [archive(tmp_path, each) for each in values]
+    made(tmp_path, archives).close()
+    before = (tmp_path / "local.sqlite").read_bytes()
+    connect = sqlite3.connect
+
+    def otherwise(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA " + usual)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", otherwise)
+    database.make(str(tmp_path / "again"), archives, database.Source(), 1700000000, 42)
+    assert (tmp_path / "again").read_bytes() == before
+
+
+def _files(number: int) -> Dict[str, str]:
+    """Names of many lengths in no order, so that SQLite moves them from page to page."""
+    return {"/{0}/{1}/{2}".format(number, each * 7919 % 9001, "y" * (each * 31 % 120)): SUM for each in range(800)}
+
+
 @pytest.mark.parametrize(
     ("version", "schema"),
     [
@@ -226,6 +251,7 @@ def test_it_is_in_an_image_that_has_pkg(tmp_path: Path) -> None:
     assert tree.paths() == [""], "nobody could read it"
 
     tree.write(database.CONF, "# a comment: PKG_DBDIR\n#PKG_DBDIR = x\n")
+    tree.write("etc/defaults/periodic.conf", 'security_status_chksetuid_enable="YES"\n')
     with_pkg = [full(tmp_path), archive(tmp_path, manifest("pkg", version="2.4.2_1"))]
     database.add(tree, with_pkg, database.Source(), 7, str(tmp_path / "made"))
     node = tree.get("usr/local/share/nanozfs/pkg/local.sqlite")
@@ -234,6 +260,9 @@ def test_it_is_in_an_image_that_has_pkg(tmp_path: Path) -> None:
     assert tree.get("usr/local/share/nanozfs/pkg/vuln.xml").target == "/var/db/pkg/vuln.xml"
     assert tree.get(database.CONF).content().endswith(b'\nPKG_DBDIR = "/usr/local/share/nanozfs/pkg";\n')
     assert tree.get(database.CONF).content().startswith(b"# a comment")
+    periodic = tree.get("etc/defaults/periodic.conf").content()
+    assert periodic.startswith(b"security_status_chksetuid")
+    assert all(b'\nsecurity_status_%s_enable="NO"\n' % each in periodic for each in (b"pkgaudit", b"baseaudit"))
 
 
 def test_the_configuration_of_an_overlay(tmp_path: Path) -> None:
@@ -248,8 +277,10 @@ def test_the_configuration_of_an_overlay(tmp_path: Path) -> None:
 def test_a_site_may_name_another_place(tmp_path: Path, line: str) -> None:
     tree = Tree()
     tree.write(database.CONF, "a = b;\n" + line + ";\n")
+    tree.write(database.PERIODIC, "x\n")
     database.add(tree, [archive(tmp_path, manifest("pkg"))], database.Source(), 7, str(tmp_path / "made"))
     assert tree.get(database.CONF).content().decode() == "a = b;\n" + line + ";\n"
+    assert tree.get(database.PERIODIC).content() == b"x\n", "there it can write"
 
 
 @pytest.mark.parametrize("values", [{"flatsize": 1 << 80}, {"directories": ["x"]}, {"options": {}, "annotations": [1]}])

@@ -377,6 +377,9 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
     del values["version"]
     with pytest.raises(PackageError, match=r"has no usable \+MANIFEST"):
         packages.parse_manifest(json.dumps(values), path, "")
+    for key, value in (("flatsize", float("inf")), ("annotations", {"FreeBSD_version": float("inf")})):
+        with pytest.raises(PackageError, match=r"has no usable \+MANIFEST"):
+            packages.parse_manifest(json.dumps(manifest("a", **{key: value})), path, "")
 
 
 def test_without_zstandard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from pathlib import Path
 from typing import List
 
@@ -75,6 +76,33 @@ def test_what_pkg_would_run(text: str, folder: str, said: bool) -> None:
 )
 def test_what_is_one(path: str, said: bool) -> None:
     assert triggers.is_one(path) is said
+
+
+def test_of_what_they_are_told(tmp_path: Path) -> None:
+    glob = b'path_glob: "/usr/local/lib/*.so"\ntrigger: { type: lua, script: "x" }\n'
+    folder = b'path: "/usr/local/empty"\ntrigger: { type: lua, script: "y" }\n'
+    triggers_at = "/usr/local/share/pkg/triggers/"
+
+    def said(where: str, text: bytes) -> bool:
+        members = [
+            (triggers_at + where, text, {}),
+            ("/usr/local/lib/a.so", b"x", {}),
+            ("/usr/local/empty/", b"", {"type": tarfile.DIRTYPE, "mode": 0o755}),
+        ]
+        path = bundle(tmp_path, manifest("a"), members)
+        told: List[str] = []
+        there = packages.read(Supplied(path, "a", "0" * 64))
+        packages.lay(Tree(), [there], Accounts(), str(tmp_path), told.append)
+        return any("trigger" in each for each in told)
+
+    assert said("post_install/x.ucl", glob), "those of each package are told of its files"
+    assert not said("x.ucl", glob), "those at the end of folders only"
+    assert said("x.ucl", folder), "of those as well that nothing is in"
+
+
+def test_one_that_would_take_for_ever() -> None:
+    text = "<<A\n" * (4 << 20)
+    assert triggers.runs(text, []) and triggers.script_of("x", text).text == text
 
 
 def test_they_are_said_like_scripts(tmp_path: Path) -> None:
