@@ -415,15 +415,37 @@ class TestNotes:
             gzip.compress(json.dumps({"format": 1, "files": {"a": {}}}).encode()),
             gzip.compress(json.dumps({"format": 1, "files": {}}).encode())[:-9],
             gzip.compress(bytes(17 << 20)),
+            gzip.compress(b'{"format": 1, "files": ' + b"[" * 100_000),
         ],
     )
     def test_damaged(self, site: Site, raw: bytes) -> None:
         """A save does not fail by that; an upgrade says it, as it would go by the wrong side."""
         site.three("app.conf")
         site.put("cfg", origins.NAME, raw)
-        with pytest.raises(FleetError, match=r"cannot be read: .* rm /cfg/\.nanozfs\.origins\.gz"):
+        with pytest.raises(FleetError, match=r"cannot be read: .* rm -r /cfg/\.nanozfs\.origins\.gz"):
             site.decide()
         assert origins.after_write(site.places, ["app.conf"], ()) is None
+
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+    def test_no_file(self, site: Site, make: Any) -> None:
+        """Neither a save nor an upgrade waits for a writer, or breaks."""
+        site.three("app.conf")
+        make(site.at("cfg", origins.NAME))
+        with pytest.raises(FleetError, match="cannot be read: it is no file"):
+            site.decide()
+        assert origins.after_write(site.places, ["app.conf"], ()) is None
+
+    def test_more_texts_than_are_ever_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The largest are left out, and the notes stay readable."""
+        monkeypatch.setattr(origins, "_LIMIT", 60_000)
+        entries = {os.fsdecode(b"local/\xff\n%d" % size): Entry("file", content=b"\xff" * size) for size in range(200)}
+        notes = {path: origins.origin_of(entry, False) for path, entry in entries.items()}
+        found = origins.decode(origins.encode(notes))
+        kept = [each.content is not None for each in found.values()]
+        assert set(found) == set(notes) and any(kept) and not all(kept)
+        assert all(found[path]._replace(content=notes[path].content) == notes[path] for path in notes)
+        sizes = [len(notes[path].content or b"") for path, each in found.items() if each.content is not None]
+        assert sorted(sizes) == list(range(len(sizes)))
 
     def test_a_link_is_not_followed(self, site: Site) -> None:
         site.link("cfg", origins.NAME, "/etc/passwd")
