@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.outcome impor
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Lines, Token, Unfit
 
-__all__ = ["CONFLICT", "FOLLOWS", "KEPT", "MERGED", "SAME", "Conflict", "Outcome", "made_from", "merge"]
+__all__ = ["CONFLICT", "FOLLOWS", "KEPT", "MERGED", "SAME", "Conflict", "Outcome", "discreet", "made_from", "merge"]
 
 #: what programs make of other files: such an override stays until the program has run again
 _MADE = {
@@ -45,6 +45,15 @@ def made_from(path: str) -> Optional[str]:
     :param path: relative to /etc, as the answer is.
     """
     return _MADE.get(path)
+
+
+def discreet(path: str) -> bool:
+    """Whether what entries of a file are called in conflicts says nothing of what is in them.
+
+    :param path: relative to /etc.
+    """
+    grammar = kinds.grammar_of(path)
+    return grammar.discreet or grammar.public
 
 
 def merge(path: str, old: Optional[bytes], new: Optional[bytes], ours: bytes) -> Outcome:

@@ -26,6 +26,8 @@ class Variables(Grammar):
     assignment means there depends on what stands around it.
     """
 
+    discreet = True
+
     _ASSIGNMENT = re.compile(
         r"[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)="
         r"([^\s\"'`;&|<>()\\$]*(?:(?:\\.|\$(?!\()|\"[^\"\\`]*(?:\\.[^\"\\`]*)*\"|'[^']*')[^\s\"'`;&|<>()\\$]*)*)"
@@ -105,6 +107,15 @@ class Options(Table):
         match = self._LINE.match(token.text)
         return " ".join((match.group(2) if match else token.text).replace('"', " ").split())
 
+    def family(self, token: Token) -> Optional[Hashable]:
+        """The option, where it may be given several times."""
+        option = token.key[0] if token.key else ""
+        return option if option in self._MANY else None
+
+    def words(self, token: Token) -> Sequence[str]:
+        """Each value of the line: users, ports, files."""
+        return (token.key or ())[-1].split()
+
     def name(self, token: Token) -> str:
         """The option as it is written."""
         match = self._LINE.match(token.text)
@@ -140,6 +151,7 @@ class _Rules(Lines):
     """The rules of a ruleset, which are applied in order."""
 
     moves = True
+    discreet = False
 
     def parse(self, text: str) -> List[Token]:
         """Each line is its own key, blanks apart."""
@@ -178,6 +190,7 @@ class Objects(Grammar):
     """
 
     nested = True
+    discreet = True
     _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)|[ \t]+(?=[}\]])")
     _NAME = re.compile(r"[ \t]*(\"(?:[^\"\\\n]|\\.)*\"|[^\s:={}\[\],;#\"]+)")
     _ODD = re.compile(r"/\*|<<")

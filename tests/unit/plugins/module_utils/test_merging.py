@@ -339,6 +339,37 @@ class TestPolicies:
         assert (clash.base, clash.new, clash.yours) == ("(not shown)",) * 3 and "b 3" not in clash.describe()
 
 
+    def test_nor_is_what_an_entry_is_called(self, site: Site) -> None:
+        """A job of cron is called by its command; a user, an option and a line by what says nothing."""
+        for path, old, new, ours, where in (
+            ("cron.d/a", "", "@daily root fetch -u me:hush\n", "@weekly root fetch -u me:hush\n", "(not shown)"),
+            ("syslog.conf", "*.* |hush\n", "*.err |hush\n", "*.info |hush\n", "(not shown)"),
+            ("inetd.conf", "", "hush a b c d e f\n", "hush a b c d e g\n", "(not shown)"),
+            ("periodic.conf", "a=hush\n", "a=hush1\n", "a=hush2\n", "variable a"),
+            ("app.conf", "hush\n", "hush 1\n", "hush 2\n", "line 1"),
+        ):
+            site.three(path, old, new, ours)
+            os.chmod(site.at("cfg", path), 0o600)
+            (clash,) = site.decide().clashes
+            assert clash.where == where and "hush" not in str(clash), path
+            os.unlink(site.at("cfg", path))
+
+    def test_in_a_folder_that_is_closed(self, site: Site) -> None:
+        site.three("local/vpn/app.conf", ours=OTHER)
+        os.chmod(site.at("cfg", "local/vpn"), 0o750)
+        (clash,) = site.decide().clashes
+        assert (clash.base, clash.new, clash.yours) == ("(not shown)",) * 3
+
+    def test_a_message_has_an_end(self, site: Site) -> None:
+        """All of it is in the result."""
+        for number in range(100):
+            site.three("{0:03}.conf".format(number), ours=OTHER)
+        with pytest.raises(Refused, match=r"and 90 more, 100 conflicts in all, in 000\.conf, .* and 80 more") as refused:
+            site.decide().refuse()
+        assert len(refused.value.details["conflicts"]) == 100 and len(str(refused.value)) < 5000
+        assert "{'000.conf': ours, '001.conf': ours, " in str(refused.value)
+
+
 class TestUsers:
     def users(self, site: Site) -> None:
         site.put("running", "master.passwd", MASTER, 0o600)
@@ -360,6 +391,19 @@ class TestUsers:
         self.users(site)
         site.write(site.decide())
         assert [site.get(name) for name in ("passwd", "pwd.db", "spwd.db")] == [None] * 3
+
+    @pytest.mark.parametrize("module, name", [(merging.tempfile, "mkdtemp"), (os, "fchmod")])
+    def test_no_room_to_make_them(self, site: Site, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.users(site)
+        found = site.decide()
+
+        def full(*_arguments: Any, **_more: Any) -> None:
+            raise OSError(28, "No space left on device", "/tmp")
+
+        monkeypatch.setattr(module, name, full)
+        with pytest.raises(FleetError, match="cannot be written for pwd_mkdb: No space left"):
+            site.write(found)
+        assert site.get("master.passwd") == MASTER + ALICE
 
     def test_users_that_are_none(self, site: Site) -> None:
         self.users(site)
