@@ -166,14 +166,15 @@ class Merge:
         follows = old is not None and _same(grammar, ours, old) and not (grammar.pins or new.pinned)
         if old and follows and ours.text == old.text:
             return new
-        if not grammar.nested and (_same(grammar, ours, new) or (old and _same(grammar, new, old))):
+        settled = _same(grammar, ours, new) or (old is not None and _same(grammar, new, old))
+        if settled and not grammar.nested:
             return ours
         parts = self._parts(old, new, ours)
         if parts is not None:
             return parts
-        if follows:
+        if follows and not settled:
             return ours._replace(text=grammar.adopt(ours, new))
-        if ours.soft or _same(grammar, ours, new):
+        if ours.soft or settled:
             return ours
         why = PINNED if old and _same(grammar, ours, old) else CHANGED if old else ADDED
         return ours if self._asked(why, old, new, ours) else new

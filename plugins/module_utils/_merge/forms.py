@@ -147,9 +147,9 @@ class Table(Grammar):
         return "".join(texts) + token.text[last:]
 
 
-def replaced(text: str, here: re.Match[str], there: re.Match[str], group: int) -> str:
-    """A text in which one group is what it is in another text."""
-    return text[: here.start(group)] + there.group(group) + text[here.end(group) :]
+def replaced(text: str, span: Tuple[int, int], other: str) -> str:
+    """A text with another one in the place of a part of it."""
+    return text[: span[0]] + other + text[span[1] :]
 
 
 def words(text: str, names: Sequence[str], rest: str = "") -> List[Span]:
@@ -172,9 +172,7 @@ class Pairs(Table):
     """
 
     def __init__(self, separators: str, noun: str = "") -> None:
-        self._name = re.compile(
-            r"\s*([^\s{0}]+)\s*[{0}][ \t]*(.*?)\s*(?:\s#.*)?\Z".format(re.escape(separators)), re.DOTALL
-        )
+        self._name = re.compile(r"\s*([^\s{0}]+)\s*[{0}][ \t]*".format(re.escape(separators)))
         self._noun = noun
 
     def key(self, line: str) -> Optional[Key]:
@@ -182,16 +180,24 @@ class Pairs(Table):
         match = self._name.match(line)
         return (match.group(1),) if match else None
 
+    def _value(self, text: str) -> Tuple[int, int]:
+        """Where the value is: behind the name, up to a comment; all of it where there is no name."""
+        match = self._name.match(text)
+        start = match.end() if match else 0
+        comment = re.search(r"\s#", text[start:])
+        end = start + comment.start() if comment else len(text)
+        return start, max(start, len(text[:end].rstrip()))
+
     def value(self, token: Token) -> Hashable:
-        """What is behind the name, without quotation marks around it and a comment behind it."""
-        match = self._name.match(token.text)
-        text = " ".join((match.group(2) if match else token.text).split())
+        """The value, without quotation marks around it."""
+        start, end = self._value(token.text)
+        text = " ".join(token.text[start:end].split())
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
     def adopt(self, ours: Token, new: Token) -> str:
         """The value of the base in the line of the site, with the comment behind it."""
-        here, there = self._name.match(ours.text), self._name.match(new.text)
-        return replaced(ours.text, here, there, 2) if here and there else new.text
+        start, end = self._value(new.text)
+        return replaced(ours.text, self._value(ours.text), new.text[start:end])
 
     def name(self, token: Token) -> str:
         """The name with its noun."""

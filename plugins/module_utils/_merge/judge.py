@@ -24,7 +24,7 @@ _SECRET_FILES = re.compile(
 #: lines that hold some; an address with a name in it may hold a password
 _SECRET_TEXT = re.compile(
     r"(pass(word|wd|phrase|code)?|pwd|secret|psk|token|api[_-]?key|auth[_-]?key|private[_-]?key|community|credentials?)"
-    r"[\w-]*[\"']?[ \t]*[=: \t][ \t]*\S|://[^\s@]*@",
+    r"[\w-]{0,40}[\"']?[ \t]{0,9}[=: \t][ \t]*\S|://[^\s@]{0,200}@",
     re.IGNORECASE,
 )
 

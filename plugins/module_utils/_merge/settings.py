@@ -31,7 +31,7 @@ class Variables(Grammar):
     _ASSIGNMENT = re.compile(
         r"[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)="
         r"([^\s\"'`;&|<>()\\$]*(?:(?:\\.|\$(?!\()|\"[^\"\\`]*(?:\\.[^\"\\`]*)*\"|'[^']*')[^\s\"'`;&|<>()\\$]*)*)"
-        r"[ \t]*;?(?:[ \t]+#[^\n]*)?[ \t]*(?:\n|\Z)",
+        r"[ \t]*(?:;[ \t]*)?(?:(?<=[ \t])#[^\n]*)?(?:\n|\Z)",
         re.DOTALL,
     )
 
@@ -57,7 +57,7 @@ class Variables(Grammar):
     def adopt(self, ours: Token, new: Token) -> str:
         """The value of the base in the line of the site, with the comment behind it."""
         here, there = self._ASSIGNMENT.match(ours.text), self._ASSIGNMENT.match(new.text)
-        return replaced(ours.text, here, there, 2) if here and there else new.text
+        return replaced(ours.text, here.span(2), there.group(2)) if here and there else new.text
 
     def name(self, token: Token) -> str:
         """The variable."""
@@ -191,6 +191,7 @@ class Objects(Grammar):
 
     nested = True
     discreet = True
+    _DEEPEST = 20
     _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)|[ \t]+(?=[}\]])")
     _NAME = re.compile(r"[ \t]*(\"(?:[^\"\\\n]|\\.)*\"|[^\s:={}\[\],;#\"]+)")
     _ODD = re.compile(r"/\*|<<")
@@ -228,6 +229,8 @@ class Objects(Grammar):
                 return place
             place = piece.end()
             depth += (each in "{[") - (each in "}]")
+            if depth > self._DEEPEST:
+                raise Unfit("too deep")
             closed = closed or each in "}]"
             if not depth and each in ",;\n":
                 return self._past_line(text, place) if each != "\n" else place

@@ -39,7 +39,7 @@ class Numbers(Table):
     gap = " "
 
     def __init__(self, pattern: str, keys: List[str], additive: bool) -> None:
-        self._line = re.compile(pattern + r"(?:[ \t]+(?P<aliases>[^\s#][^#\n]*?))?[ \t]*(?:#.*)?\n?\Z")
+        self._line = re.compile(pattern + r"(?=[\s#]|\Z)")
         self._keys = keys
         self.additive = additive
 
@@ -53,8 +53,11 @@ class Numbers(Table):
         match = self._line.match(text)
         if not match:
             return None
-        named = sorted((match.span(each), each) for each in match.groupdict())
-        return [Span(name, start, end) for (start, end), name in named if start >= 0]
+        spans = [Span(name, *match.span(name)) for name in match.groupdict()]
+        rest = text[match.end() :].partition("#")[0]
+        end = match.end() + len(rest.rstrip())
+        start = match.end() + len(rest) - len(rest.lstrip())
+        return spans + ([Span("aliases", start, end)] if start < end else [])
 
     def value(self, token: Token) -> Hashable:
         """All but the comment."""
@@ -157,7 +160,7 @@ class Jobs(Table):
 class Aliases(Table):
     """aliases(5): a name, a colon, and addresses, which may go on in lines that begin with a blank."""
 
-    _NAME = re.compile(r"(\"[^\"\n]*\"|[^\s:#\"][^:\n]*?)\s*:")
+    _NAME = re.compile(r"(\"[^\"\n]*\"[ \t]*|[^\s:#\"][^:\n]*):")
 
     def lines(self, text: str) -> Iterator[str]:
         """Entries with the lines that belong to them, and remarks."""
@@ -177,7 +180,7 @@ class Aliases(Table):
     def key(self, line: str) -> Optional[Key]:
         """The name, which is the same in any case."""
         match = self._NAME.match(line)
-        return (match.group(1).lower(),) if match else None
+        return (match.group(1).strip().lower(),) if match else None
 
     def name(self, token: Token) -> str:
         """The alias."""
@@ -192,7 +195,7 @@ class Access(Table):
     """
 
     ordered = True
-    _FIELD = re.compile(r"(?:\\.|\[[^\]\n]*\]|[^:\\])*", re.DOTALL)
+    _FIELD = re.compile(r"(?:\\.|\[[^\]\n]{0,500}\]|[^:\\])*", re.DOTALL)
 
     def lines(self, text: str) -> Iterator[str]:
         """Rules and remarks."""
@@ -232,7 +235,7 @@ class Modules(Table):
         return logical(lines_of(text))
 
     def _words(self, text: str) -> List[Span]:
-        found = list(re.finditer(r"\[[^\]\n]*\]|[^\s#\\\[]+", text.partition("#")[0]))
+        found = list(re.finditer(r"\[[^\]\n]{0,500}\]|[^\s#\\\[]+", text.partition("#")[0]))
         return [Span("", each.start(), each.end()) for each in found]
 
     def key(self, line: str) -> Optional[Key]:

@@ -103,8 +103,9 @@ class TestUsers:
 
     def test_two_of_the_base_may_share_a_number(self) -> None:
         toor = "toor:*:0:0::0:0:T:/root:"
-        outcome = merge("master.passwd", _lines(self.ROOT), _lines(self.ROOT, toor), _lines(self.ROOT.replace("csh", "sh")))
-        assert (outcome.kind, outcome.content) == ("merged", _lines(self.ROOT.replace("csh", "sh"), toor))
+        ours = self.ROOT.replace("csh", "sh")
+        outcome = merge("master.passwd", _lines(self.ROOT), _lines(self.ROOT, toor), _lines(ours))
+        assert (outcome.kind, outcome.content) == ("merged", _lines(ours, toor))
 
     def test_members_are_a_set(self) -> None:
         outcome = merge("group", b"wheel:*:0:root,old\n", b"wheel:*:0:root,new\n", b"wheel:*:0:root,old,alice\n")
@@ -226,10 +227,16 @@ class TestSettings:
 
     def test_an_object_on_one_line(self) -> None:
         old = b'R: {\n  url: "a",\n  enabled: yes\n}\n'
-        outcome = merge("pkg/R.conf", old, old.replace(b'"a"', b'"b"'), b'R: { url: "a", enabled: no }\n')
-        assert outcome.content == b'R: { url: "b", enabled: no }\n' or not outcome.conflicts
-        odd = b"/* x */ R: { a: 1 }\n"
-        assert merge("pkg/R.conf", old, odd, old + b"# mine\n").kind in ("conflict", "merged")
+        ours = b'R: { url: "a", enabled: no }\n'
+        outcome = merge("pkg/R.conf", old, old.replace(b'"a"', b'"b"'), ours)
+        assert outcome[:3] == ("merged", b'R: {  url: "b",\n enabled: no }\n', ())
+        outcome = merge("pkg/R.conf", old, old.replace(b"yes", b"yes,\n  n: 1"), ours)
+        assert outcome[:3] == ("merged", b'R: { url: "a", enabled: no,   n: 1\n}\n', ())
+
+    def test_an_object_that_is_not_read_is_merged_by_lines(self) -> None:
+        old = b"R: {\n  a: 1\n}\n"
+        outcome = merge("pkg/R.conf", old, b"/* x */\n" + old, old + b"# mine\n")
+        assert outcome.content == b"/* x */\n" + old + b"# mine\n"
 
 
 class TestRemarks:

@@ -357,7 +357,6 @@ class TestMerge:
         found = self.staged(merging)
         assert not found["failed"], found["msg"]
         assert found["merge"]["follows"] == [APP] and not os.path.lexists(os.path.join(found["path"], APP))
-        assert os.path.lexists(os.path.join(found["path"], ".nanozfs.origins.gz"))
 
     def test_the_new_system_judges_it(self, merging: Fleet, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
         """With its own /etc below what is merged."""
