@@ -244,8 +244,8 @@ def _damaged(path: str, why: Optional[str]) -> FleetError:
     return FleetError(
         "{0}, the notes of what the files of /cfg were made against, cannot be read: {1}".format(path, why),
         safe="nothing was changed",
-        todo="get it back from a backup, or remove it (`mount -u -o rw /cfg; rm -r /cfg/{0}; mount -u -o ro /cfg`): the "
-        "files are then taken to be made against the system that runs".format(NAME),
+        todo="get it back from a backup, or remove it (`mount -u -o rw /cfg; rm -r /cfg/{0}; mount -u -o ro /cfg`): "
+        "the files are then taken to be made against the system that runs".format(NAME),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import kinds
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import kinds, settings
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.entries import joined, merged
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.judge import Judge, holds_secrets
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.outcome import (
@@ -96,11 +96,13 @@ def _text_merge(path: str, old: Optional[bytes], new: bytes, ours: bytes) -> Out
     grammar, versions = _read(kinds.grammar_of(path), None if old is None else _unix(old), _unix(new), _unix(ours))
     if old is None and not grammar.additive:
         return Outcome(KEPT, ours, (), ours)
+    script = isinstance(grammar, Lines) and isinstance(kinds.grammar_of(path), settings.Variables)
     crlf, ended = _crlf(ours), ours.endswith(b"\n")
 
     def merged_by(prefer: bool) -> Tuple[bytes, Tuple[Conflict, ...]]:
         judge = Judge(holds_secrets(path) and not grammar.public, grammar.public, prefer)
-        text = joined(merged(grammar, versions, judge))
+        old_one, new_one, here = settings.set_once(versions, judge) if script else versions
+        text = joined(merged(grammar, (old_one, new_one, here), judge))
         text = text if ended or not text.endswith("\n") else text[:-1]
         return (text.replace("\n", "\r\n") if crlf else text).encode("latin-1"), tuple(judge.conflicts)
 

@@ -117,8 +117,8 @@ def refuse_stale(runner: Runner, root: str) -> None:
         raise Refused(
             "after the configuration for the new system was made, /cfg was changed, and that would be lost",
             safe="the trial was not begun, and nothing was changed",
-            todo="run the play again, which makes it anew; what a task of the play writes to /cfg belongs before it, or "
-            "into upgrade_cfg_tasks",
+            todo="run the play again, which makes it anew; what a task of the play writes to /cfg belongs before it, "
+            "or into upgrade_cfg_tasks",
         )
 
 

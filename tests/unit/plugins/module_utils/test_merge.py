@@ -321,7 +321,7 @@ class TestSshd:
         three = ["X a\n{0}\nY b\n".format(each).encode() for each in (old, new, ours)]
         outcome = merge("ssh/sshd_config", *three)
         assert outcome.kind == "conflict" and outcome.content == three[2]
-        assert outcome.theirs is not None and new.split()[-1].encode() in outcome.theirs
+        assert outcome.theirs is not None and new.rsplit(maxsplit=1)[-1].encode() in outcome.theirs
         (conflict,) = outcome.conflicts
         assert (conflict.old, conflict.ours) == (old, ours) and conflict.new in new
 
@@ -338,6 +338,24 @@ class TestSshd:
         outcome = merge("ssh/sshd_config", *["X a\n{0}\n".format(each).encode() for each in (old, new, ours)])
         text = (outcome.content or b"").decode()
         assert not outcome.conflicts and "|".join(each.partition(" ")[2] for each in text.split("\n")[1:-1]) == expected
+
+
+class TestScripts:
+    """rc.conf with code in it is merged by lines, of which the last that sets a variable counts."""
+
+    def test_a_variable_that_is_set_elsewhere_is_asked_about(self) -> None:
+        old = b"a=1\nb=1\nc=1\n"
+        new = b'a=1\nsshd_enable="NO"\nb=1\nc=1\n'
+        ours = b'sshd_enable="YES"\na=1\nb=1\nc=1\n[ -f /x ] && . /x\n'
+        outcome = merge("rc.conf", old, new, ours)
+        assert outcome.kind == "conflict" and outcome.content == ours
+        assert outcome.theirs == b'a=1\nsshd_enable="NO"\nb=1\nc=1\n[ -f /x ] && . /x\n'
+        (conflict,) = outcome.conflicts
+        assert conflict[:4] == ("variable sshd_enable", "", 'sshd_enable="NO"', 'sshd_enable="YES"')
+
+    def test_one_that_is_not_comes(self) -> None:
+        outcome = merge("rc.conf", b"a=1\nb=1\n", b"a=1\nd=1\nb=1\n", b"a=1\nb=1\nc=2\n. /x\n")
+        assert outcome[:3] == ("merged", b"a=1\nd=1\nb=1\nc=2\n. /x\n", ())
 
 
 class TestWhatIsNotKnown:
@@ -425,7 +443,8 @@ class TestSecrets:
     def test_one_that_was_not_follows(self) -> None:
         """A base that takes its own password away does so."""
         versions = ["root:{0}:0:0::0:0:{1}:/root:/bin/sh\n".format(*each) for each in (("$6$a", "A"), ("*", "A"))]
-        outcome = merge("master.passwd", *[each.encode() for each in versions], versions[0].replace(":A:", ":B:").encode())
+        versions.append(versions[0].replace(":A:", ":B:"))
+        outcome = merge("master.passwd", *[each.encode() for each in versions])
         assert outcome[:3] == ("merged", versions[1].replace(":A:", ":B:").encode(), ())
 
     def test_what_a_terminal_would_obey(self) -> None:

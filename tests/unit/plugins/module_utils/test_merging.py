@@ -338,7 +338,6 @@ class TestPolicies:
         (clash,) = site.decide().clashes
         assert (clash.base, clash.new, clash.yours) == ("(not shown)",) * 3 and "b 3" not in clash.describe()
 
-
     def test_nor_is_what_an_entry_is_called(self, site: Site) -> None:
         """A job of cron is called by its command; a user, an option and a line by what says nothing."""
         for path, old, new, ours, where in (
@@ -364,7 +363,7 @@ class TestPolicies:
         """All of it is in the result."""
         for number in range(100):
             site.three("{0:03}.conf".format(number), ours=OTHER)
-        with pytest.raises(Refused, match=r"and 90 more, 100 conflicts in all, in 000\.conf, .* and 80 more") as refused:
+        with pytest.raises(Refused, match=r"and 90 more, 100 conflicts in all, in 000\.conf, .* 80 more") as refused:
             site.decide().refuse()
         assert len(refused.value.details["conflicts"]) == 100 and len(str(refused.value)) < 5000
         assert "{'000.conf': ours, '001.conf': ours, " in str(refused.value)
@@ -392,15 +391,15 @@ class TestUsers:
         site.write(site.decide())
         assert [site.get(name) for name in ("passwd", "pwd.db", "spwd.db")] == [None] * 3
 
-    @pytest.mark.parametrize("module, name", [(merging.tempfile, "mkdtemp"), (os, "fchmod")])
-    def test_no_room_to_make_them(self, site: Site, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    @pytest.mark.parametrize("name", ["tempfile.mkdtemp", "os.fchmod"])
+    def test_no_room_to_make_them(self, site: Site, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.users(site)
         found = site.decide()
 
         def full(*_arguments: Any, **_more: Any) -> None:
             raise OSError(28, "No space left on device", "/tmp")
 
-        monkeypatch.setattr(module, name, full)
+        monkeypatch.setattr(name, full)
         with pytest.raises(FleetError, match="cannot be written for pwd_mkdb: No space left"):
             site.write(found)
         assert site.get("master.passwd") == MASTER + ALICE
@@ -470,11 +469,11 @@ class TestNotes:
             site.decide()
         assert origins.after_write(site.places, ["app.conf"], ()) is None
 
-    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-    def test_no_file(self, site: Site, make: Any) -> None:
+    @pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+    def test_no_file(self, site: Site, make: str) -> None:
         """Neither a save nor an upgrade waits for a writer, or breaks."""
         site.three("app.conf")
-        make(site.at("cfg", origins.NAME))
+        getattr(os, make)(site.at("cfg", origins.NAME))
         with pytest.raises(FleetError, match="cannot be read: it is no file"):
             site.decide()
         assert origins.after_write(site.places, ["app.conf"], ()) is None
