@@ -37,7 +37,13 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.origins impo
     Origin,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import spelled
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places, files, patterns
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
+    MASTER,
+    Places,
+    files,
+    parents,
+    patterns,
+)
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Slice
@@ -53,6 +59,9 @@ STAYS, FOLLOWS, MERGED = "stays", "follows", "merged"
 
 #: how many a sentence names
 _NAMED = 5
+
+#: how many conflicts a message describes, and of how many files it says that they have some: all are in the result
+_DESCRIBED, _FILES = 10, 20
 
 _WHOLE = "the whole file"
 _HIDDEN = "(not shown)"
@@ -177,13 +186,17 @@ class Outcome(NamedTuple):
         if not open_ones:
             return
         paths = sorted({each.path for each in open_ones})
+        said = "; ".join(each.describe() for each in open_ones[:_DESCRIBED])
+        if len(open_ones) > _DESCRIBED:
+            said += "; and {0} more, {1} in all, in {2}".format(
+                len(open_ones) - _DESCRIBED, counted(len(open_ones), "conflict"), first_of(paths, _FILES)
+            )
+        example = ", ".join("{0!r}: ours".format(path) for path in paths[:_NAMED])
         raise Refused(
-            "the new system and this host changed the same in files of /cfg: {0}".format(
-                "; ".join(each.describe() for each in open_ones)
-            ),
+            "the new system and this host changed the same in files of /cfg: {0}".format(said),
             safe=safe,
-            todo="say what wins with upgrade_merge, for instance {{{0!r}: ours}} (or theirs; keep leaves a file as it "
-            "is, and hides what is new), or change the file in /cfg, and run the play again".format(paths[0]),
+            todo="say what wins with upgrade_merge, for instance {{{0}}} (or theirs; keep leaves a file as it "
+            "is, and hides what is new), or change the file in /cfg, and run the play again".format(example),
             conflicts=[each._asdict() for each in open_ones],
         )
 
@@ -241,7 +254,11 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
             if note.kind == NONE == then.kind:  # the host's own, of any size; it needs no note to stay that
                 decisions.append(Decision(path, STAYS, notes.get(path)))
                 continue
-            decisions.append(_decide(path, note, (now, then), then, here.entry(path), policy))
+            decision = _decide(path, note, (now, then), then, here.entry(path), policy)
+            if not _way_is_open(cfg, path):
+                veiled = [each if each.where == _WHOLE else _veiled(path, each) for each in decision.clashes]
+                decision = decision._replace(clashes=tuple(veiled))
+            decisions.append(decision)
     except OSError as error:
         raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed")
     changed = {each.path for each in decisions if each.kind != STAYS}
@@ -335,9 +352,21 @@ def _attributes(old: Entry, new: Entry, ours: Entry) -> Tuple[int, int, int]:
 
 def _clash(path: str, found: Any, new: Entry, ours: Entry, policy: str) -> Clash:
     """A conflict within a file; what is in one that not everybody may read is not shown."""
+    clash = Clash(spelled(path), found.where, found.old, found.new, found.ours, found.why, policy)
     open_to_all = bool(ours.mode & 0o004) and (new.kind == NONE or bool(new.mode & 0o004))
-    sides = [text if open_to_all or not text else _HIDDEN for text in (found.old, found.new, found.ours)]
-    return Clash(spelled(path), found.where, sides[0], sides[1], sides[2], found.why, policy)
+    return clash if open_to_all else _veiled(path, clash)
+
+
+def _veiled(path: str, clash: Clash) -> Clash:
+    """A conflict without what is in the file."""
+    base, new, yours = [text and _HIDDEN for text in (clash.base, clash.new, clash.yours)]
+    where = clash.where if engine.discreet(path) else _HIDDEN
+    return clash._replace(where=where, base=base, new=new, yours=yours)
+
+
+def _way_is_open(cfg: str, path: str) -> bool:
+    """Whether everybody may go into the folders that a file is in."""
+    return all(os.lstat(os.path.join(cfg, parent)).st_mode & 0o001 for parent in parents(path))
 
 
 def write(runner: Runner, folder: str, outcome: Outcome) -> None:
@@ -374,6 +403,14 @@ def _maker(entry: Entry) -> Make:
     return functools.partial(write_file, entry.content, *entry.attributes)
 
 
+def _no_room(error: OSError) -> FleetError:
+    return FleetError(
+        "the merged users cannot be written for pwd_mkdb: {0} ({1})".format(error.strerror, error.filename),
+        safe=_SAFE,
+        todo="make room there, and run the play again",
+    )
+
+
 @contextlib.contextmanager
 def _made_anew(runner: Runner, folder: str, outcome: Outcome) -> Iterator[Dict[str, Make]]:
     """What is made of users that are merged, where the configuration has it: it would be that of the users of before.
@@ -386,10 +423,16 @@ def _made_anew(runner: Runner, folder: str, outcome: Outcome) -> Iterator[Dict[s
     if users is None:
         yield {}
         return
-    top = tempfile.mkdtemp(prefix="nanozfs.")
+    try:
+        top = tempfile.mkdtemp(prefix="nanozfs.")
+    except OSError as error:
+        raise _no_room(error)
     try:
         source = os.path.join(top, MASTER)
-        _maker(users)(source)
+        try:
+            _maker(users)(source)
+        except OSError as error:
+            raise _no_room(error)
         result = runner.query(["pwd_mkdb", "-p", "-d", top, source])
         if result.rc != 0:
             raise unexpected(result, "make the databases of the merged users", safe=_SAFE)

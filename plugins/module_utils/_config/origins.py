@@ -39,6 +39,9 @@ MOST = 256 << 10
 #: what the notes may unpack to (bytes): base text of a whole /etc and more
 _LIMIT = 16 << 20
 
+#: the most that a character of a path takes in them (bytes): six for ``\\uXXXX``, and what is around each
+_AROUND = 8
+
 _FORMAT = 1
 
 #: any bytes as text, and back
@@ -162,9 +165,21 @@ Notes = Dict[str, Origin]
 
 
 def encode(notes: Mapping[str, Origin]) -> bytes:
-    """The notes as a file; the same notes give the same bytes."""
-    files = {path: _as_json(notes[path]) for path in sorted(notes)}
-    raw = json.dumps({"format": _FORMAT, "files": files}, indent=0).encode("ascii")
+    """The notes as a file; the same notes give the same bytes.
+
+    Where all texts together would be more than is ever read again, the largest are left out, as those are that are too
+    large by themselves: notes that nobody can read would stop every later upgrade.
+    """
+    each = {path: json.dumps(_as_json(notes[path]), indent=0) for path in sorted(notes)}
+    size = _AROUND * 8 + sum(map(len, each.values())) + sum(_AROUND * (len(path) + 1) for path in each)
+    for path in sorted(each, key=lambda path: (-len(each[path]), path)):
+        if size < _LIMIT:
+            break
+        size -= len(each[path])
+        each[path] = json.dumps(_as_json(notes[path]._replace(content=None)), indent=0)
+        size += len(each[path])
+    texts = ",\n".join("{0}: {1}".format(json.dumps(path), text) for path, text in each.items())
+    raw = '{{"format": {0}, "files": {{\n{1}\n}}}}\n'.format(_FORMAT, texts).encode("ascii")
     return gzip.compress(raw, 9, mtime=0)
 
 
@@ -182,13 +197,21 @@ def read(cfg: str) -> Notes:
     """
     path = os.path.join(cfg, NAME)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # without waiting: a fifo would have it wait for a writer for ever
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise _damaged(path, error.strerror)
-    with os.fdopen(handle, "rb") as file:
-        return decode(file.read(_LIMIT), path)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise _damaged(path, "it is no file")
+        with open(handle, "rb", closefd=False) as file:
+            return decode(file.read(_LIMIT), path)
+    except OSError as error:
+        raise _damaged(path, error.strerror)
+    finally:
+        os.close(handle)
 
 
 def decode(raw: bytes, path: str = NAME) -> Notes:
@@ -206,7 +229,7 @@ def decode(raw: bytes, path: str = NAME) -> Notes:
         if found["format"] != _FORMAT:
             raise ValueError("it has format {0}".format(found["format"]))
         return {path: _from_json(each) for path, each in found["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
         raise _damaged(path, str(error))
 
 
@@ -221,8 +244,8 @@ def _damaged(path: str, why: Optional[str]) -> FleetError:
     return FleetError(
         "{0}, the notes of what the files of /cfg were made against, cannot be read: {1}".format(path, why),
         safe="nothing was changed",
-        todo="get it back from a backup, or remove it (`mount -u -o rw /cfg; rm /cfg/{0}; mount -u -o ro /cfg`): the "
-        "files are then taken to be made against the system that runs".format(NAME),
+        todo="get it back from a backup, or remove it (`mount -u -o rw /cfg; rm -r /cfg/{0}; mount -u -o ro /cfg`): "
+        "the files are then taken to be made against the system that runs".format(NAME),
     )
 
 

@@ -22,12 +22,16 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.frames import
     BadMap,
     Frame,
     ReadInto,
+    Recipe,
     new_blocks,
     parse_recipe,
     windows_of,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.source import Repository
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.windows import Windows
+
+#: of how many frames the new blocks are kept; each has 2 MiB of them at most
+_FRAMES = 16
 
 
 class TooMuch(FleetError):
@@ -58,6 +62,7 @@ class Glimpse:
         self._base = base
         self._wrong = frozenset(plan.wrong if plan is not None else ())
         self._made: Dict[int, bytes] = {}
+        self._new: Dict[int, memoryview] = {}
         self._fetched = 0
 
     def read(self, offset: int, length: int) -> bytes:
@@ -88,14 +93,23 @@ class Glimpse:
         recipe = parse_recipe(frame, found.map.blocks(frame))
         new = memoryview(b"")
         if frame.fetched:
-            self._spend(frame, found.wishes.max_transfer)
-            stream = payloads(self._repository, found.offer.data.name, found.offer.codec, [frame], 1)
-            new = new_blocks(frame, recipe, next(stream)[1], self._base)
+            new = self._blocks(frame, recipe, found)
         for _number, view in windows_of(frame, recipe, new, self._base, lambda each: each == index):
             content = bytes(view)
             if hashlib.sha256(content).digest() == self._windows.digests[index]:
                 return content
         raise BadMap("window {0} of the image does not come out as it is signed".format(index))
+
+    def _blocks(self, frame: Frame, recipe: Recipe, found: Plan) -> memoryview:
+        """The new blocks of a frame, which one of a delta has for very many windows: it is not fetched for each."""
+        if frame.first not in self._new:
+            self._spend(frame, found.wishes.max_transfer)
+            stream = payloads(self._repository, found.offer.data.name, found.offer.codec, [frame], 1)
+            blocks = new_blocks(frame, recipe, next(stream)[1], self._base)
+            while len(self._new) >= _FRAMES:
+                del self._new[next(iter(self._new))]
+            self._new[frame.first] = blocks
+        return self._new[frame.first]
 
     def _frame(self, index: int) -> Tuple[Frame, Plan]:
         for frame in self._plan.frames if self._plan is not None else ():

@@ -17,7 +17,8 @@ class Accounts(Table):
 
     A number that the base gives to a new user is never one that somebody has, and that the base changed a number is
     always a question: files, also those in snapshots and backups, are owned by numbers. The text of passwords is never
-    shown. Lines of NIS (``+`` and ``-``) have no fields, and stay where they are.
+    shown, and one that was changed here stays, whatever the base does with its own: it is what lets the owner in. Lines
+    of NIS (``+`` and ``-``) have no fields, and stay where they are.
 
     :param noun: what an entry is called, for people.
     :param names: the fields.
@@ -29,6 +30,7 @@ class Accounts(Table):
     public = True  # shown() hides the passwords
     pinned = ("uid", "gid")
     secret = ("password",)
+    soft = ("password",)
     fields = Fields({"members": ","})
 
     def __init__(self, noun: str, names: Sequence[str], number: str) -> None:

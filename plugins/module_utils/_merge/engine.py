@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import List, Optional, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import kinds
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import kinds, settings
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.entries import joined, merged
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.judge import Judge, holds_secrets
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.outcome import (
@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.outcome impor
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Lines, Token, Unfit
 
-__all__ = ["CONFLICT", "FOLLOWS", "KEPT", "MERGED", "SAME", "Conflict", "Outcome", "made_from", "merge"]
+__all__ = ["CONFLICT", "FOLLOWS", "KEPT", "MERGED", "SAME", "Conflict", "Outcome", "discreet", "made_from", "merge"]
 
 #: what programs make of other files: such an override stays until the program has run again
 _MADE = {
@@ -45,6 +45,15 @@ def made_from(path: str) -> Optional[str]:
     :param path: relative to /etc, as the answer is.
     """
     return _MADE.get(path)
+
+
+def discreet(path: str) -> bool:
+    """Whether what entries of a file are called in conflicts says nothing of what is in them.
+
+    :param path: relative to /etc.
+    """
+    grammar = kinds.grammar_of(path)
+    return grammar.discreet or grammar.public
 
 
 def merge(path: str, old: Optional[bytes], new: Optional[bytes], ours: bytes) -> Outcome:
@@ -87,11 +96,13 @@ def _text_merge(path: str, old: Optional[bytes], new: bytes, ours: bytes) -> Out
     grammar, versions = _read(kinds.grammar_of(path), None if old is None else _unix(old), _unix(new), _unix(ours))
     if old is None and not grammar.additive:
         return Outcome(KEPT, ours, (), ours)
+    script = isinstance(grammar, Lines) and isinstance(kinds.grammar_of(path), settings.Variables)
     crlf, ended = _crlf(ours), ours.endswith(b"\n")
 
     def merged_by(prefer: bool) -> Tuple[bytes, Tuple[Conflict, ...]]:
         judge = Judge(holds_secrets(path) and not grammar.public, grammar.public, prefer)
-        text = joined(merged(grammar, versions, judge))
+        old_one, new_one, here = settings.set_once(versions, judge) if script else versions
+        text = joined(merged(grammar, (old_one, new_one, here), judge))
         text = text if ended or not text.endswith("\n") else text[:-1]
         return (text.replace("\n", "\r\n") if crlf else text).encode("latin-1"), tuple(judge.conflicts)
 

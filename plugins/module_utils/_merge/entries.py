@@ -256,6 +256,7 @@ class Merge:
             else:
                 old = three.old[was[index]] if index in was else None
                 wanted = not (old and _same(self._grammar, old, token)) and self._may_come(old, token, holders)
+                wanted = wanted and (old is not None or self._may_join(three, token))
             if wanted:
                 if anchor is None:
                     anchor = self._before(links, index, len(three.new), len(three.ours))
@@ -289,6 +290,26 @@ class Merge:
             texts = [grammar.shown(each) if each else "" for each in (old, token, holder)]
             return not self._judge.ours(self._where(grammar.name(token)), why, *texts)
         return old is None or not self._asked(LEFT, old, token, None)
+
+    def _may_join(self, three: _Three, token: Token) -> bool:
+        """Whether another value comes to a setting that may have several.
+
+        Not unasked where the site took out what it says, all there was, or a line in whose place the base has it now:
+        one more AllowUsers shuts out everybody whom it does not name, and lets in those whom it does.
+        """
+        grammar = self._grammar
+        family = grammar.family(token)
+        if family is None:
+            return True
+        old, new, ours = [[each for each in side if each.key and grammar.family(each) == family] for side in three]
+        known = {each.key for each in ours}
+        gone = [each for each in old if each.key not in known]
+        lost = {word for each in gone for word in grammar.words(each)}
+        lost -= {word for each in ours for word in grammar.words(each)}
+        stays = {each.key for each in new}
+        if not lost or (ours and not lost & set(grammar.words(token)) and all(each.key in stays for each in gone)):
+            return True
+        return not self._asked(CHANGED if ours else LEFT, gone[0], token, ours[0] if ours else None)
 
     # -- entries in order ----------------------------------------------------------------------------------------------
 

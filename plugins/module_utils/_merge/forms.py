@@ -295,6 +295,12 @@ class _Section(Grammar):
     def rebuild(self, token: Token, parts: Sequence[Token]) -> str:
         return self._entries.rebuild(token, parts)
 
+    def family(self, token: Token) -> Optional[Hashable]:
+        return None if self._is_head(token) else self._entries.family(token)
+
+    def words(self, token: Token) -> Sequence[str]:
+        return self._entries.words(token)
+
     def name(self, token: Token) -> str:
         return "its head" if self._is_head(token) else self._entries.name(token)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Hashable, List, Optional, Sequence
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.entries import ADDED
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.forms import (
     Key,
     Sections,
@@ -16,6 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.forms import 
     is_remark,
     replaced,
 )
+from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.judge import Judge
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.tokens import Grammar, Inner, Lines, Token, Unfit
 
 
@@ -26,7 +28,9 @@ class Variables(Grammar):
     assignment means there depends on what stands around it.
     """
 
-    _ASSIGNMENT = re.compile(
+    discreet = True
+
+    ASSIGNMENT = re.compile(
         r"[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)="
         r"([^\s\"'`;&|<>()\\$]*(?:(?:\\.|\$(?!\()|\"[^\"\\`]*(?:\\.[^\"\\`]*)*\"|'[^']*')[^\s\"'`;&|<>()\\$]*)*)"
         r"[ \t]*(?:;[ \t]*)?(?:(?<=[ \t])#[^\n]*)?(?:\n|\Z)",
@@ -37,7 +41,7 @@ class Variables(Grammar):
         """Assignments, and remarks."""
         found, place = [], 0
         while place < len(text):
-            match = self._ASSIGNMENT.match(text, place)
+            match = self.ASSIGNMENT.match(text, place)
             end = match.end() if match else text.find("\n", place) + 1 or len(text)
             line = text[place:end]
             if not match and not is_remark(line):
@@ -48,18 +52,49 @@ class Variables(Grammar):
 
     def value(self, token: Token) -> Hashable:
         """The value without quotation marks that mean nothing."""
-        match = self._ASSIGNMENT.match(token.text)
+        match = self.ASSIGNMENT.match(token.text)
         text = match.group(2) if match else token.text
         return text[1:-1] if re.match(r"(\"[\w ./:,@%+=-]*\"|'[\w ./:,@%+=-]*')\Z", text) else text
 
     def adopt(self, ours: Token, new: Token) -> str:
         """The value of the base in the line of the site, with the comment behind it."""
-        here, there = self._ASSIGNMENT.match(ours.text), self._ASSIGNMENT.match(new.text)
+        here, there = self.ASSIGNMENT.match(ours.text), self.ASSIGNMENT.match(new.text)
         return replaced(ours.text, here.span(2), there.group(2)) if here and there else new.text
 
     def name(self, token: Token) -> str:
         """The variable."""
         return "variable {0}".format(super().name(token))
+
+
+def set_once(three: Sequence[Sequence[Token]], judge: Judge) -> List[List[Token]]:
+    """The lines of three scripts, without those by which a variable would be set twice.
+
+    By lines, what the base adds may come behind what the site says of the same variable elsewhere, and the last counts.
+
+    :returns: the three, without the lines of the side that does not have its way.
+    """
+    old, new, ours = [list(each) for each in three]
+    texts = {token.text for token in old}
+    known = {_assigned(token) for token in old}
+    here = {_assigned(token): token for token in ours if token.text not in texts}
+    not_new, not_ours = set(), set()
+    for token in new:
+        name = _assigned(token)
+        mine = here.get(name)
+        if not name or name in known or mine is None or mine.text.split() == token.text.split():
+            continue
+        if judge.ours("variable {0}".format(name), ADDED, "", token.text, mine.text):
+            not_new.add(name)
+        else:
+            not_ours.add(name)
+    new = [token for token in new if _assigned(token) not in not_new]
+    return [old, new, [token for token in ours if _assigned(token) not in not_ours]]
+
+
+def _assigned(token: Token) -> str:
+    """The variable that a line of a script sets; empty where it sets none, or the value goes on in the next line."""
+    match = Variables.ASSIGNMENT.fullmatch(token.text)
+    return match.group(1) if match else ""
 
 
 class Options(Table):
@@ -105,6 +140,15 @@ class Options(Table):
         match = self._LINE.match(token.text)
         return " ".join((match.group(2) if match else token.text).replace('"', " ").split())
 
+    def family(self, token: Token) -> Optional[Hashable]:
+        """The option, where it may be given several times."""
+        option = token.key[0] if token.key else ""
+        return option if option in self._MANY else None
+
+    def words(self, token: Token) -> Sequence[str]:
+        """Each value of the line: users, ports, files."""
+        return (token.key or ())[-1].split()
+
     def name(self, token: Token) -> str:
         """The option as it is written."""
         match = self._LINE.match(token.text)
@@ -140,6 +184,7 @@ class _Rules(Lines):
     """The rules of a ruleset, which are applied in order."""
 
     moves = True
+    discreet = False
 
     def parse(self, text: str) -> List[Token]:
         """Each line is its own key, blanks apart."""
@@ -178,6 +223,7 @@ class Objects(Grammar):
     """
 
     nested = True
+    discreet = True
     _DEEPEST = 20
     _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)|[ \t]+(?=[}\]])")
     _NAME = re.compile(r"[ \t]*(\"(?:[^\"\\\n]|\\.)*\"|[^\s:={}\[\],;#\"]+)")

@@ -68,6 +68,9 @@ class Grammar:
     #: whether entries have parts that are pinned
     pins = False
 
+    #: whether what entries are called says nothing of what is in them: a job of cron is called by its command
+    discreet = False
+
     def parse(self, text: str) -> List[Token]:
         """The tokens of a text, which joined are that text.
 
@@ -102,6 +105,14 @@ class Grammar:
         """What only one entry can have, such as the number of a user; None where there is no such thing."""
         return None
 
+    def family(self, token: Token) -> Optional[Hashable]:
+        """The setting that an entry is one of several values of; None where it stands for itself."""
+        return None
+
+    def words(self, token: Token) -> Sequence[str]:
+        """What an entry of a family has in it."""
+        return token.text.split()
+
     def name(self, token: Token) -> str:
         """What an entry is called, for people."""
         return " ".join(token.key or ())
@@ -131,6 +142,7 @@ class Lines(Grammar):
 
     ordered = True
     moves = False
+    discreet = True
 
     def parse(self, text: str) -> List[Token]:
         """Each line is its own key."""

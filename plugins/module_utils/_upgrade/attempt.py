@@ -98,11 +98,14 @@ class Attempt:
         return self._answer(WAIT, done.situation, changed=True, boot_id=before, warnings=warnings + done.warnings)
 
     def _judge(self, here: Situation) -> None:
-        """Refuse a staged configuration with which the new system would not come up as itself.
+        """Refuse a staged configuration with which the new system would not come up as itself, or that is out of date.
 
         :raises Refused: with what the next start would say.
         """
-        folder = staging.mounted_at(self.runner, here.root) if here.journal.staged else None
+        if not here.journal.staged:
+            return
+        staging.refuse_stale(self.runner, here.root)
+        folder = staging.mounted_at(self.runner, here.root)
         problems = self.judge(here, folder) if folder else []
         if problems:
             raise Refused(

@@ -11,7 +11,9 @@ So the old system never starts with it, whatever happens before.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from typing import List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -24,6 +26,12 @@ CFG = "/cfg"
 
 #: entries of it that are no configuration: snapshots where they are visible, what an interrupted `nanozfs save` left
 NOT_COPIED = (".zfs", ".nanozfs.save")
+
+#: of the dataset: what /cfg was when it was copied
+MADE_OF = "nanozfs:made-of"
+
+#: how much of a file is read at once (bytes)
+_PIECE = 1 << 20
 
 _SAFE = "the configuration in force was not changed"
 
@@ -48,7 +56,7 @@ def make(runner: Runner, root: str, where: str) -> None:
     :raises FleetError: when that fails; what is in force is as it was.
     """
     drop(runner, root)
-    properties = {"mountpoint": "legacy", "canmount": "noauto", MADE_BY: MAKER}
+    properties = {"mountpoint": "legacy", "canmount": "noauto", MADE_BY: MAKER, MADE_OF: fingerprint(CFG)}
     Zfs(runner).create(dataset(root), properties)
     if not runner.check_mode:
         os.makedirs(where, mode=0o700, exist_ok=True)
@@ -63,6 +71,55 @@ def _entries(folder: str) -> List[str]:
         return sorted(name for name in os.listdir(folder) if name not in NOT_COPIED)
     except OSError as error:
         raise FleetError("{0} cannot be read: {1}".format(folder, error.strerror), safe=_SAFE)
+
+
+def fingerprint(folder: str) -> str:
+    """A digest of all that a configuration is: names, modes, owners and contents, of files that nobody copies apart.
+
+    :raises FleetError: when it cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        for place, folders, names in os.walk(folder):
+            for some in (folders, names):
+                some[:] = sorted(name for name in some if place != folder or name not in NOT_COPIED)
+            for name in sorted(folders + names):
+                path = os.path.join(place, name)
+                info = os.lstat(path)
+                said = (os.fsencode(os.path.relpath(path, folder)), info.st_mode, info.st_uid, info.st_gid)
+                found.update(repr(said).encode("ascii") + _content(path, info.st_mode))
+    except OSError as error:
+        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe=_SAFE)
+    return found.hexdigest()
+
+
+def _content(path: str, mode: int) -> bytes:
+    """The digest of a file, where a link leads, or nothing."""
+    digest = hashlib.sha256()
+    if stat.S_ISLNK(mode):
+        digest.update(os.fsencode(os.readlink(path)))
+    elif stat.S_ISREG(mode):
+        with open(path, "rb") as file:
+            for piece in iter(lambda: file.read(_PIECE), b""):
+                digest.update(piece)
+    return digest.digest()
+
+
+def refuse_stale(runner: Runner, root: str) -> None:
+    """Refuse one that was made of another /cfg than there is now: what came to that since would be lost with it.
+
+    One without a note of what it was made of is from an older version, and taken as it is.
+
+    :raises Refused: when it was.
+    """
+    was = Zfs(runner).properties(dataset(root), sources="local").get(MADE_OF)
+    if was is not None and was != fingerprint(CFG):
+        raise Refused(
+            "after the configuration for the new system was made, /cfg was changed, and that would be lost",
+            safe="the trial was not begun, and nothing was changed",
+            todo="run the play again, which makes it anew; what a task of the play writes to /cfg belongs before it, "
+            "or into upgrade_cfg_tasks",
+        )
 
 
 def mounted_at(runner: Runner, root: str) -> Optional[str]:

@@ -137,6 +137,18 @@ class TestGlimpse:
             found.read(0, 4096)
         assert 0 < fetched < plan.size // 2 and writer.repository.fetched - before == fetched
 
+    @pytest.mark.parametrize("deltas", [True, False])
+    def test_nothing_is_fetched_twice(self, published: Published, deltas: bool) -> None:
+        """A frame of a delta may have something for each window of the image."""
+        writer = published.writer(published.target(), deltas=deltas)
+        plan = writer.predict().plan
+        assert plan is not None
+        before = writer.repository.fetched
+        with writer.glimpse(plan) as found:
+            for index in reversed(range(SIZE // MIB)):
+                found.read(index * MIB, 1)
+        assert writer.repository.fetched - before <= sum(frame.size for frame in plan.frames)
+
     def test_what_is_not_as_it_is_signed(self, copy: Published) -> None:
         writer = copy.writer(copy.target(), deltas=False)
         plan = writer.predict().plan

@@ -304,6 +304,60 @@ class TestBytes:
         assert time.process_time() - began < 20
 
 
+class TestSshd:
+    """What of an option that may come several times must not come unasked, as it shuts people out, or lets them in."""
+
+    @pytest.mark.parametrize(
+        ("old", "new", "ours"),
+        [
+            ("AllowUsers root", "AllowUsers root admin", ""),  # taken out here: everybody may come
+            ("AllowUsers root", "AllowUsers root\nAllowUsers admin", ""),
+            ("AllowUsers root", "AllowUsers root admin", "AllowUsers anna"),  # root may not
+            ("AllowUsers root", "AllowUsers admin", "AllowUsers anna"),
+            ("ListenAddress 0.0.0.0", "ListenAddress ::", "ListenAddress 10.0.0.1"),
+        ],
+    )
+    def test_is_asked_about(self, old: str, new: str, ours: str) -> None:
+        three = ["X a\n{0}\nY b\n".format(each).encode() for each in (old, new, ours)]
+        outcome = merge("ssh/sshd_config", *three)
+        assert outcome.kind == "conflict" and outcome.content == three[2]
+        assert outcome.theirs is not None and new.rsplit(maxsplit=1)[-1].encode() in outcome.theirs
+        (conflict,) = outcome.conflicts
+        assert (conflict.old, conflict.ours) == (old, ours) and conflict.new in new
+
+    @pytest.mark.parametrize(
+        ("old", "new", "ours", "expected"),
+        [
+            ("AllowUsers root", "AllowUsers root admin", "AllowUsers root anna", "root admin|root anna"),
+            ("", "AllowUsers admin", "AllowUsers anna", "admin|anna"),
+            ("AllowUsers root", "AllowUsers root admin", "AllowUsers root", "root admin"),
+            ("Port 22", "Port 22\nPort 2200", "Port 222", "2200|222"),
+        ],
+    )
+    def test_what_takes_nothing_away_comes(self, old: str, new: str, ours: str, expected: str) -> None:
+        outcome = merge("ssh/sshd_config", *["X a\n{0}\n".format(each).encode() for each in (old, new, ours)])
+        text = (outcome.content or b"").decode()
+        assert not outcome.conflicts and "|".join(each.partition(" ")[2] for each in text.split("\n")[1:-1]) == expected
+
+
+class TestScripts:
+    """rc.conf with code in it is merged by lines, of which the last that sets a variable counts."""
+
+    def test_a_variable_that_is_set_elsewhere_is_asked_about(self) -> None:
+        old = b"a=1\nb=1\nc=1\n"
+        new = b'a=1\nsshd_enable="NO"\nb=1\nc=1\n'
+        ours = b'sshd_enable="YES"\na=1\nb=1\nc=1\n[ -f /x ] && . /x\n'
+        outcome = merge("rc.conf", old, new, ours)
+        assert outcome.kind == "conflict" and outcome.content == ours
+        assert outcome.theirs == b'a=1\nsshd_enable="NO"\nb=1\nc=1\n[ -f /x ] && . /x\n'
+        (conflict,) = outcome.conflicts
+        assert conflict[:4] == ("variable sshd_enable", "", 'sshd_enable="NO"', 'sshd_enable="YES"')
+
+    def test_one_that_is_not_comes(self) -> None:
+        outcome = merge("rc.conf", b"a=1\nb=1\n", b"a=1\nd=1\nb=1\n", b"a=1\nb=1\nc=2\n. /x\n")
+        assert outcome[:3] == ("merged", b"a=1\nd=1\nb=1\nc=2\n. /x\n", ())
+
+
 class TestWhatIsNotKnown:
     """An override whose old base is not known, or whose base is gone."""
 
@@ -338,10 +392,8 @@ class TestSecrets:
     @pytest.mark.parametrize(
         ("path", "line"),
         [
-            ("master.passwd", "root:{0}:0:0::0:0:C:/root:/bin/sh"),
             ("master.passwd", "root:{0}:0:0"),
             ("master.passwd", "+root:{0}:::::::"),
-            ("group", "wheel:{0}:0:root"),
             ("group", "wheel:{0}"),
             ("rc.conf", 'mail_password="{0}"'),
             ("local/app.conf", "db_password = {0}"),
@@ -379,6 +431,21 @@ class TestSecrets:
         outcome = merge("master.passwd", *versions)
         expected = line.format(self.SECRET, "/b").encode()
         assert outcome == ("merged", expected, (), expected)
+
+    @pytest.mark.parametrize("new", ["*", "$6$otherhash", "*LOCKED*$6$kQ7", ""])
+    def test_one_that_was_set_here_stays(self, new: str) -> None:
+        """With no policy: a password is what lets the owner in."""
+        line = "root:{0}:0:0::0:0:C:/root:/bin/sh\n"
+        ours = line.format(self.SECRET).encode()
+        for old in (line.format("").encode(), line.format("$6$ofthebase").encode(), None):
+            assert merge("master.passwd", old, line.format(new).encode(), ours) == ("kept", ours, (), ours)
+
+    def test_one_that_was_not_follows(self) -> None:
+        """A base that takes its own password away does so."""
+        versions = ["root:{0}:0:0::0:0:{1}:/root:/bin/sh\n".format(*each) for each in (("$6$a", "A"), ("*", "A"))]
+        versions.append(versions[0].replace(":A:", ":B:"))
+        outcome = merge("master.passwd", *[each.encode() for each in versions])
+        assert outcome[:3] == ("merged", versions[1].replace(":A:", ":B:").encode(), ())
 
     def test_what_a_terminal_would_obey(self) -> None:
         outcome = merge("motd", b"a\n", b"b\x1b[2J\n", b"c\x07\xff\n")

@@ -338,6 +338,36 @@ class TestPolicies:
         (clash,) = site.decide().clashes
         assert (clash.base, clash.new, clash.yours) == ("(not shown)",) * 3 and "b 3" not in clash.describe()
 
+    def test_nor_is_what_an_entry_is_called(self, site: Site) -> None:
+        """A job of cron is called by its command; a user, an option and a line by what says nothing."""
+        for path, old, new, ours, where in (
+            ("cron.d/a", "", "@daily root fetch -u me:hush\n", "@weekly root fetch -u me:hush\n", "(not shown)"),
+            ("syslog.conf", "*.* |hush\n", "*.err |hush\n", "*.info |hush\n", "(not shown)"),
+            ("inetd.conf", "", "hush a b c d e f\n", "hush a b c d e g\n", "(not shown)"),
+            ("periodic.conf", "a=hush\n", "a=hush1\n", "a=hush2\n", "variable a"),
+            ("app.conf", "hush\n", "hush 1\n", "hush 2\n", "line 1"),
+        ):
+            site.three(path, old, new, ours)
+            os.chmod(site.at("cfg", path), 0o600)
+            (clash,) = site.decide().clashes
+            assert clash.where == where and "hush" not in str(clash), path
+            os.unlink(site.at("cfg", path))
+
+    def test_in_a_folder_that_is_closed(self, site: Site) -> None:
+        site.three("local/vpn/app.conf", ours=OTHER)
+        os.chmod(site.at("cfg", "local/vpn"), 0o750)
+        (clash,) = site.decide().clashes
+        assert (clash.base, clash.new, clash.yours) == ("(not shown)",) * 3
+
+    def test_a_message_has_an_end(self, site: Site) -> None:
+        """All of it is in the result."""
+        for number in range(100):
+            site.three("{0:03}.conf".format(number), ours=OTHER)
+        with pytest.raises(Refused, match=r"and 90 more, 100 conflicts in all, in 000\.conf, .* 80 more") as refused:
+            site.decide().refuse()
+        assert len(refused.value.details["conflicts"]) == 100 and len(str(refused.value)) < 5000
+        assert "{'000.conf': ours, '001.conf': ours, " in str(refused.value)
+
 
 class TestUsers:
     def users(self, site: Site) -> None:
@@ -360,6 +390,19 @@ class TestUsers:
         self.users(site)
         site.write(site.decide())
         assert [site.get(name) for name in ("passwd", "pwd.db", "spwd.db")] == [None] * 3
+
+    @pytest.mark.parametrize("name", ["tempfile.mkdtemp", "os.fchmod"])
+    def test_no_room_to_make_them(self, site: Site, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.users(site)
+        found = site.decide()
+
+        def full(*_arguments: Any, **_more: Any) -> None:
+            raise OSError(28, "No space left on device", "/tmp")
+
+        monkeypatch.setattr(name, full)
+        with pytest.raises(FleetError, match="cannot be written for pwd_mkdb: No space left"):
+            site.write(found)
+        assert site.get("master.passwd") == MASTER + ALICE
 
     def test_users_that_are_none(self, site: Site) -> None:
         self.users(site)
@@ -415,15 +458,37 @@ class TestNotes:
             gzip.compress(json.dumps({"format": 1, "files": {"a": {}}}).encode(), mtime=0),
             gzip.compress(json.dumps({"format": 1, "files": {}}).encode(), mtime=0)[:-9],
             gzip.compress(bytes(17 << 20), mtime=0),
+            gzip.compress(b'{"format": 1, "files": ' + b"[" * 100_000, mtime=0),
         ],
     )
     def test_damaged(self, site: Site, raw: bytes) -> None:
         """A save does not fail by that; an upgrade says it, as it would go by the wrong side."""
         site.three("app.conf")
         site.put("cfg", origins.NAME, raw)
-        with pytest.raises(FleetError, match=r"cannot be read: .* rm /cfg/\.nanozfs\.origins\.gz"):
+        with pytest.raises(FleetError, match=r"cannot be read: .* rm -r /cfg/\.nanozfs\.origins\.gz"):
             site.decide()
         assert origins.after_write(site.places, ["app.conf"], ()) is None
+
+    @pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+    def test_no_file(self, site: Site, make: str) -> None:
+        """Neither a save nor an upgrade waits for a writer, or breaks."""
+        site.three("app.conf")
+        getattr(os, make)(site.at("cfg", origins.NAME))
+        with pytest.raises(FleetError, match="cannot be read: it is no file"):
+            site.decide()
+        assert origins.after_write(site.places, ["app.conf"], ()) is None
+
+    def test_more_texts_than_are_ever_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The largest are left out, and the notes stay readable."""
+        monkeypatch.setattr(origins, "_LIMIT", 60_000)
+        entries = {os.fsdecode(b"local/\xff\n%d" % size): Entry("file", content=b"\xff" * size) for size in range(200)}
+        notes = {path: origins.origin_of(entry, False) for path, entry in entries.items()}
+        found = origins.decode(origins.encode(notes))
+        kept = [each.content is not None for each in found.values()]
+        assert set(found) == set(notes) and any(kept) and not all(kept)
+        assert all(found[path]._replace(content=notes[path].content) == notes[path] for path in notes)
+        sizes = [len(notes[path].content or b"") for path, each in found.items() if each.content is not None]
+        assert sorted(sizes) == list(range(len(sizes)))
 
     def test_a_link_is_not_followed(self, site: Site) -> None:
         site.link("cfg", origins.NAME, "/etc/passwd")

@@ -283,6 +283,7 @@ class TestMerge:
                 shutil.copytree(agent.places.cfg, where, dirs_exist_ok=True)
 
         monkeypatch.setattr(staging, "make", with_files)
+        monkeypatch.setattr(staging, "CFG", agent.places.cfg)
         return fleet
 
     @staticmethod
@@ -402,6 +403,21 @@ class TestMerge:
         before = agent.host.fingerprint()
         would = merging.host.run("transaction", True, state="staged", merge={}, lease=play.lease)
         assert not would["failed"] and "merge" not in would and agent.host.fingerprint() == before
+
+    def test_what_comes_to_cfg_after_it_was_made_is_not_lost(self, merging: Fleet, agent: AgentHost) -> None:
+        """The copy would take the place of it at the restart: somebody saved on the host meanwhile."""
+        play = merging.play()
+        play.open()
+        play.write()
+        assert not play._call("transaction", state="staged", merge={})["failed"]
+        for tree in ("cfg", "etc"):
+            agent.put(tree, "own.conf", "saved meanwhile\n")
+        refused = play.trial("begin")
+        assert refused["failed"] and "/cfg was changed, and that would be lost" in refused["msg"]
+        assert merging.journal.phase == "written" and not merging.restarts
+        again = play._call("transaction", state="staged", merge={})
+        assert not again["failed"], again["msg"]
+        assert self.text(again, "own.conf") == "saved meanwhile\n" and not play.trial("begin")["failed"]
 
     def test_what_an_earlier_play_has_made_is_not_taken_for_whole(
         self, merging: Fleet, monkeypatch: pytest.MonkeyPatch
