@@ -12,11 +12,14 @@ the files are replaced, and started after.
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 
 RC_LOCAL = "rc.conf.local"
+
+#: where settings come from that it does not have, in order (rc.conf(5), ``libexec/rc/rc.conf``)
+RC_BELOW = ("defaults/rc.conf", "defaults/vendor.conf", "rc.conf")
 
 #: settings of rc.conf that make the network; those of recovery mode and more (network.subr(8), rc.conf(5))
 NETWORK = (
@@ -115,8 +118,8 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def is_yes(value: str) -> bool:
-    """Whether rc.subr(8) takes a value for yes (``checkyesno``)."""
-    return value.strip("\"'").lower() in ("yes", "true", "on", "1")
+    """Whether rc.subr(8) takes a value for yes (``checkyesno``). A remark may follow it, as in defaults/rc.conf."""
+    return value.partition("#")[0].strip().strip("\"'").lower() in ("yes", "true", "on", "1")
 
 
 def changed_settings(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:
@@ -154,6 +157,19 @@ def given(rows: Sequence[Mapping[str, Any]]) -> List[Site]:
     ]
 
 
+def _restarted(service: str, enabled: Optional[str]) -> Effect:
+    """What follows a changed setting of a service.
+
+    Of one that is not enabled rc.subr(8) takes no ``restart``, and exits with 0. So where neither file says whether it
+    is (the image may), it is only restarted where it runs, and in the way that asks nobody.
+
+    :param enabled: what ``NAME_enable`` is.
+    """
+    if enabled is None:
+        return _service(service, "onerestart")
+    return _service(service, "restart", running=False) if is_yes(enabled) else _service(service, "onestop")
+
+
 def _of_settings(settings: Sequence[str], values: Mapping[str, str]) -> Tuple[List[Effect], List[str]]:
     """What follows from settings; and those that only count from the next start on."""
     found: List[Effect] = []
@@ -171,8 +187,7 @@ def _of_settings(settings: Sequence[str], values: Mapping[str, str]) -> Tuple[Li
         if name == "hostname":
             found.append(_service("hostname", "start", running=False))
         elif service in RESTARTED:
-            action = "restart" if is_yes(values.get(service + "_enable", "YES")) else "onestop"
-            found.append(_service(service, action, running=action == "onestop"))
+            found.append(_restarted(service, values.get(service + "_enable")))
         else:
             left.append(name)
     return found, left
@@ -225,17 +240,24 @@ def _run(runner: Runner, argv: Sequence[str], done: Done, judges: bool) -> None:
         (done.failed if judges else done.odd).append("{0}: {1} (exit status {2})".format(said, why, result.rc))
 
 
-def around(runner: Runner, wanted: Sequence[Effect], change: Callable[[], None]) -> Done:
+def running(runner: Runner, wanted: Sequence[Effect]) -> Dict[str, bool]:
+    """Which of the services run that must for it."""
+    names = dict.fromkeys(each.running for each in wanted if each.running)
+    return {name: runner.query(["service", name, "onestatus"]).rc == 0 for name in names}
+
+
+def around(
+    runner: Runner, wanted: Sequence[Effect], change: Callable[[], None], ran: Optional[Mapping[str, bool]] = None
+) -> Done:
     """Change files, with what comes before and after it. What fails does not keep the rest from being done.
 
     :param change: replaces the files.
+    :param ran: services that ran before a trial: one that does not any more is started, for it died of what is taken
+        back (of a ``reload`` sshd, which cannot have its new address).
     :raises FleetError: of the change; then what was taken down is brought up again before.
     """
+    now = running(runner, wanted)
     done = Done([], [], [])
-    running: Dict[str, bool] = {}
-    for each in wanted:
-        if each.running and each.running not in running:
-            running[each.running] = runner.query(["service", each.running, "onestatus"]).rc == 0
     for each in reversed(wanted):
         if each.before:
             _run(runner, each.before, done, False)
@@ -243,6 +265,8 @@ def around(runner: Runner, wanted: Sequence[Effect], change: Callable[[], None])
         change()
     finally:
         for each in wanted:
-            if running.get(each.running, True):
+            if now.get(each.running, True):
                 _run(runner, each.argv, done, each.judges)
+            elif ran and ran.get(each.running) and each.argv[2] != "onestop":
+                _run(runner, ("service", each.running, "onestart"), done, each.judges)
     return done

@@ -93,6 +93,8 @@ class Change:
 
     :param etc_files: those that go into /etc besides, where one that is taken out of /cfg is the image's again.
     :param also: files of /etc that are stored in /cfg as the change has made them.
+    :param effects: what is done around it.
+    :param back: what is done where it is taken back: a service that it has switched on is stopped then.
     """
 
     files: Sequence[File]
@@ -101,6 +103,7 @@ class Change:
     etc_gone: Sequence[str] = ()
     also: Sequence[str] = ()
     effects: Sequence[Effect] = ()
+    back: Sequence[Effect] = ()
 
     def paths(self) -> List[str]:
         return sorted({file.path for file in (*self.files, *self.etc_files)} | {*self.gone, *self.etc_gone})
@@ -168,6 +171,7 @@ class Trial:
     sleep: Callable[[float], None] = time.sleep
     delay: float = DELAY
     record: Dict[str, Any] = field(default_factory=dict)
+    ran: Dict[str, bool] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Read what there is before, and note that it begins. This is before the process.
@@ -190,6 +194,7 @@ class Trial:
         self._note(BEGUN, pid=os.getpid())
         try:
             self.sleep(self.delay)
+            self.ran = effects.running(self.configuration.runner, [*self.change.effects, *self.change.back])
             done = apply(self.configuration, self.change)
             self.record.update(done=done.done, odd=done.odd)
             if done.failed:
@@ -230,7 +235,7 @@ class Trial:
         try:
             gone = self.etc.gone(self.configuration.places.etc)
             done = effects.around(
-                runner, self.change.effects, lambda: self.configuration.put_in_force(self.etc.files(), gone)
+                runner, self.change.back, lambda: self.configuration.put_in_force(self.etc.files(), gone), self.ran
             )
             failed = done.failed + done.odd
         except Exception as error:  # what is left is the next start

@@ -43,7 +43,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configurati
     as_it_is,
     is_right,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import RC_CONF, Entry, is_private, merged
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, is_private, merged
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import restart, snapshot
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, JournalStore
@@ -216,8 +216,12 @@ class Work:
                 after = configuration.settings_of(each.content.decode("utf-8", "surrogateescape"))
         after = {} if RC_LOCAL in gone else after
         settings = effects.changed_settings(before, after)
-        values = {**configuration.settings_of(self._read(RC_CONF, places.etc)), **after}
-        wanted, outcome.pending = effects.effects(paths, settings, values, effects.given(self.wish.services))
+        below: Dict[str, str] = {}
+        rows = effects.given(self.wish.services)
+        for name in effects.RC_BELOW:
+            below.update(configuration.settings_of(self._read(name, places.etc)))
+        wanted, outcome.pending = effects.effects(paths, settings, {**below, **after}, rows)
+        undone, _left = effects.effects(paths, settings, self._enabled_before({**below, **before}, settings), rows)
         also = [each for group in TOGETHER for each in group if group[0] in paths and each != group[0]]
         outcome.changed = sorted(paths)
         outcome.commands = [" ".join(each.argv) for each in wanted]
@@ -233,7 +237,12 @@ class Work:
                     ", ".join(unsaved)
                 )
             )
-        return Change(todo, gone, back, etc_gone, also, wanted), outcome
+        return Change(todo, gone, back, etc_gone, also, wanted, undone), outcome
+
+    @staticmethod
+    def _enabled_before(values: Dict[str, str], settings: Sequence[str]) -> Dict[str, str]:
+        """The settings of before, with a service off that a change switches on and nobody had."""
+        return {**{name: "NO" for name in settings if name.endswith("_enable")}, **values}
 
     def _as_now(self, path: str) -> Optional[File]:
         """A file as the next start would bring it."""

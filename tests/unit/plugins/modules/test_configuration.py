@@ -289,6 +289,46 @@ class TestTrial:
         assert [each for each in web.ran if each.startswith("service")] == once * 2
         assert web.get("etc", "rc.conf.local") is None
 
+    @staticmethod
+    def services(web: Host) -> List[str]:
+        return [each for each in web.ran if each.startswith("service") and "onestatus" not in each]
+
+    def test_what_it_switched_on_is_switched_off_again(self, web: Host) -> None:
+        """rc.subr(8) takes no ``restart`` of what is not enabled, and exits with 0: the rules would stay for ever."""
+        web.put("etc", "defaults/rc.conf", 'pf_enable="NO"\t# rules of nobody\n')
+        web.run(files(**{"rc.conf.local": 'pf_enable="YES"\n', "pf.conf": "block all\n"}))
+        web.live()
+        assert self.services(web) == ["service pf restart", "service pf onestop"]
+
+    def test_what_it_switched_off_is_switched_on_again(self, web: Host) -> None:
+        web.run(files(**{"rc.conf.local": 'sshd_enable="NO"\n'}))
+        web.says["service sshd onestatus"] = 1, ""
+        web.begun[-1].configuration.runner.actions.clear()
+        web.live()
+        assert self.services(web)[-1] == "service sshd restart"
+
+    def test_what_died_of_it_is_started_again(self, web: Host) -> None:
+        """sshd takes a reload, and ends when it cannot have its ``ListenAddress``."""
+        web.run(SSHD)
+
+        def upto(now: float) -> None:
+            if now > 10:
+                web.says["service sshd onestatus"] = 1, "sshd is not running."
+
+        web.live(upto)
+        assert self.services(web) == ["service sshd reload", "service sshd onestart"]
+
+    def test_what_did_not_run_is_not_started(self, web: Host) -> None:
+        web.says["service pf onestatus"] = 1, ""
+        web.run(files(**{"pf.conf": "pass all\n"}))
+        web.live()
+        assert self.services(web) == []
+
+    def test_one_that_the_image_may_have_enabled(self, web: Host) -> None:
+        web.run(files(**{"rc.conf.local": 'pf_flags="-O"\n'}))
+        web.live(confirming(web))
+        assert self.services(web) == ["service pf onerestart"]
+
     def test_an_old_connection_does_not_confirm(self, web: Host) -> None:
         token = web.run(SSHD)["token"]
         process = web.begun[-1]
