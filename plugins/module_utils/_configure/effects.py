@@ -14,7 +14,7 @@ from __future__ import annotations
 import fnmatch
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Runner
 
 RC_LOCAL = "rc.conf.local"
 
@@ -71,6 +71,21 @@ TRIAL_FILES = (
     "local/pam.d/*",
 )
 TRIAL_SETTINGS = (*NETWORK, *ROUTES, "sshd_*", "pf_*", "firewall_*", "ipfilter_*", "hostname", "devd_*")
+
+
+#: what timeout(1) exits with; in the foreground, where it had to kill, with the signal (``128 + SIGKILL``)
+_ENDED = (TIMED_OUT, 137)
+
+#: seconds that a command has: one that never ends would keep a trial from ever going back
+LIMIT = 180
+
+
+def _bounded(argv: Sequence[str]) -> List[str]:
+    """A command with an end, and without one for what it leaves behind.
+
+    timeout(1) would wait for daemons that a service starts, and end them, unless it is in the foreground.
+    """
+    return ["timeout", "--foreground", "-k", "5", str(LIMIT), *argv]
 
 
 class Effect(NamedTuple):
@@ -231,19 +246,21 @@ class Done(NamedTuple):
 
 
 def _run(runner: Runner, argv: Sequence[str], done: Done, judges: bool) -> None:
-    result = runner.attempt(list(argv))
+    result = runner.attempt(_bounded(argv))
     said = " ".join(argv)
     if result.rc == 0:
         done.done.append(said)
     else:
         why = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[-1]
+        if result.rc in _ENDED:
+            why = "it did not end within {0} seconds, and was stopped".format(LIMIT)
         (done.failed if judges else done.odd).append("{0}: {1} (exit status {2})".format(said, why, result.rc))
 
 
 def running(runner: Runner, wanted: Sequence[Effect]) -> Dict[str, bool]:
     """Which of the services run that must for it."""
     names = dict.fromkeys(each.running for each in wanted if each.running)
-    return {name: runner.query(["service", name, "onestatus"]).rc == 0 for name in names}
+    return {name: runner.query(_bounded(["service", name, "onestatus"])).rc == 0 for name in names}
 
 
 def around(

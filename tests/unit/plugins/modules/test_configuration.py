@@ -60,6 +60,9 @@ class Host(Trees):
         plain = host._run_command
 
         def run_command(argv: Sequence[str], data: Optional[str] = None, **kwargs: Any) -> Tuple[int, str, str]:
+            if argv[0] == "timeout":
+                assert list(argv[1:4]) == ["--foreground", "-k", "5"], "daemons would be waited for, and ended"
+                argv = argv[5:]
             name = os.path.basename(argv[0])
             if name == "sh":
                 done = subprocess.run(argv, input=data, capture_output=True, text=True, check=False)
@@ -317,6 +320,12 @@ class TestTrial:
 
         web.live(upto)
         assert self.services(web) == ["service sshd reload", "service sshd onestart"]
+
+    def test_a_command_that_does_not_end(self, web: Host) -> None:
+        web.says["service sshd reload"] = 124, ""
+        web.run(SSHD)
+        process = web.live()
+        assert process.record["state"] == trial.REVERTED and "did not end within 180 s" in process.record["why"]
 
     def test_what_did_not_run_is_not_started(self, web: Host) -> None:
         web.says["service pf onestatus"] = 1, ""
