@@ -235,7 +235,7 @@ class Trial:
         try:
             gone = self.etc.gone(self.configuration.places.etc)
             done = effects.around(
-                runner, self.change.back, lambda: self.configuration.put_in_force(self.etc.files(), gone), self.ran
+                runner, self.change.back, lambda: self.configuration.bring_back(self.etc.files(), gone), self.ran
             )
             failed = done.failed + done.odd
         except Exception as error:  # what is left is the next start

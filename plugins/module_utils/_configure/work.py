@@ -198,6 +198,8 @@ class Work:
         places, outcome = self.places, Outcome()
         todo = [each for each in files if not is_right(each, places.cfg) or not is_right(each, places.etc)]
         gone = [path for path in self.wish.absent if os.path.lexists(os.path.join(places.cfg, path))]
+        for path in gone:
+            self._refuse_kept(path)
         back, etc_gone = [], []
         for path in gone:
             image = as_it_is(path, places.base)
@@ -238,6 +240,27 @@ class Work:
                 )
             )
         return Change(todo, gone, back, etc_gone, also, wanted, undone), outcome
+
+    def _refuse_kept(self, path: str) -> None:
+        """Refuse to take out what is no file of anybody's inventory.
+
+        :raises Refused: for a folder, what is beyond a link, the host's own key, and what pwd_mkdb(8) makes.
+        """
+        ways = [os.path.join(self.places.cfg, parent) for parent in trees.parents(path)]
+        full = os.path.join(self.places.cfg, path)
+        why = ""
+        if path in _OWN:
+            why = "it is the host's own, and is made by it"
+        elif any(os.path.islink(each) for each in ways):
+            why = "a link is in the way"
+        elif os.path.isdir(full) and not os.path.islink(full):
+            why = "it is a folder, and only files are taken out"
+        if why:
+            raise Refused(
+                "{0} in configure_absent cannot be taken out of {1}: {2}".format(path, self.places.cfg, why),
+                safe=_SAFE,
+                todo="take it out of configure_absent",
+            )
 
     @staticmethod
     def _enabled_before(values: Dict[str, str], settings: Sequence[str]) -> Dict[str, str]:

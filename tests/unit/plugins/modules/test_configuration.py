@@ -17,6 +17,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration as install_configuration
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
 from ansible_collections.nanozfs.fleet.plugins.modules import configuration, host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
@@ -321,6 +322,28 @@ class TestTrial:
         web.live(upto)
         assert self.services(web) == ["service sshd reload", "service sshd onestart"]
 
+    def test_it_comes_back_where_etc_is_full(self, web: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Somebody else has filled the memory disk: there is no room for both versions of a file."""
+        web.run(Wish(files=PLAIN.files, sshd=SSHD.sshd))
+        plain = install_configuration._write
+
+        def write(file: install_configuration.File, path: str) -> None:
+            here = os.path.join(web.places.etc, file.path)
+            if self.full and os.path.lexists(here):
+                raise OSError(28, "No space left on device", path)
+            plain(file, path)
+
+        self.full = False
+        monkeypatch.setattr(install_configuration, "_write", write)
+
+        def upto(now: float) -> None:
+            self.full = now > 5
+
+        record = web.live(upto).record
+        assert (record["state"], record["left"]) == (trial.REVERTED, [])
+        assert web.get("etc", "ssh/sshd_config") == BASE["ssh/sshd_config"] and web.get("etc", "hosts") is None
+        assert web.ran.count("service sshd reload") == 2
+
     def test_a_command_that_does_not_end(self, web: Host) -> None:
         web.says["service sshd reload"] = 124, ""
         web.run(SSHD)
@@ -361,6 +384,18 @@ class TestTrial:
 
 
 class TestRefused:
+    def test_what_is_taken_out_is_not_beyond_a_link(self, web: Host, tmp_path: Any) -> None:
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "precious").write_text("x")
+        os.symlink(str(outside), os.path.join(os.path.realpath(web.places.cfg), "out"))
+        assert "a link is in the way" in web.refused(Wish(absent=["out/precious"]))
+        assert (outside / "precious").exists()
+
+    @pytest.mark.parametrize("path", ["ssh", "ssh/ssh_host_ed25519_key"])
+    def test_what_is_not_taken_out(self, web: Host, path: str) -> None:
+        assert "cannot be taken out" in web.refused(Wish(absent=[path]))
+
     @pytest.mark.parametrize(
         ("wish", "says"),
         [
