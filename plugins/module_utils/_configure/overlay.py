@@ -68,11 +68,35 @@ def _lines(text: str, count: int, what: str) -> List[Line]:
     return found
 
 
-def _over(base: Sequence[Line], own: Sequence[Line]) -> List[Line]:
-    """The lines of the image with those of the host in the place of those with the same name, and its others after."""
-    mine = {each.fields[0]: each for each in own if each.fields}
-    found = [mine.pop(each.fields[0], each) if each.fields else each for each in base]
-    return found + [each for each in own if each.fields and each.fields[0] in mine]
+def _over(base: Sequence[Line], own: Sequence[Line], what: str) -> List[Line]:
+    """The lines of the host as they are, with its comments, and those of the image that it does not have.
+
+    :raises Refused: where one that comes in would have the number of another that only the host has.
+    """
+    if not own:
+        return list(base)
+    found, mine, theirs = list(own), _by_name(own), _by_name(base)
+    taken = {fields[2]: name for name, fields in mine.items() if name not in theirs and fields[2]}
+    for each in base:
+        if each.fields and each.fields[0] not in mine:
+            if each.fields[2] in taken:
+                raise Refused(
+                    "{0}: {1}, which comes with the image, has the number {2}, and so has {3} of this host".format(
+                        what, each.fields[0], each.fields[2], taken[each.fields[2]]
+                    ),
+                    safe=_SAFE,
+                    todo="give {0} another number on the host, and its files to that (find / -user or -group)".format(
+                        taken[each.fields[2]]
+                    ),
+                )
+            _add(found, each)
+    return found
+
+
+def _add(lines: List[Line], line: Line) -> None:
+    """Add a line; those of NIS (``+``), which stand for all that is not named, stay the last ones."""
+    ends = [place for place, each in enumerate(lines) if each.fields and each.fields[0][:1] in ("+", "-")]
+    lines.insert(ends[0] if ends else len(lines), line)
 
 
 def _text(lines: Sequence[Line]) -> str:
@@ -89,10 +113,24 @@ def _put(lines: List[Line], fields: Tuple[str, ...]) -> None:
         if each.fields and each.fields[0] == fields[0]:
             lines[place] = Line("", fields)
             return
-    lines.append(Line("", fields))
+    _add(lines, Line("", fields))
 
 
 def _refuse_taken(lines: Sequence[Line], name: str, number: str, what: str, variable: str) -> None:
+    """Refuse a number that another has, or another number than one has: files would get another owner.
+
+    Those that there are may share one, as root and toor do.
+    """
+    now = _by_name(lines).get(name)
+    if now is not None and now[2] != number:
+        raise Refused(
+            "{0}: {1} {2} has the number {3} on this host, and shall have {4}: files that are there would not be "
+            "its own any more".format(variable, what, name, now[2], number),
+            safe=_SAFE,
+            todo="give the number that it has; or change it on the host, with the owner of its files, and save that",
+        )
+    if now is not None:
+        return
     for each in lines:
         if each.fields and each.fields[2] == number and each.fields[0] != name:
             raise Refused(
@@ -113,8 +151,8 @@ def accounts(
     :param base: those of the image: what they have and the host does not, comes in.
     :raises Refused: for a number that another has, a group that nobody has, or a line that cannot be read.
     """
-    people = _over(_lines(base[0], len(_USER), MASTER), _lines(own[0], len(_USER), MASTER))
-    bands = _over(_lines(base[1], _MEMBERS + 1, GROUP), _lines(own[1], _MEMBERS + 1, GROUP))
+    people = _over(_lines(base[0], len(_USER), MASTER), _lines(own[0], len(_USER), MASTER), MASTER)
+    bands = _over(_lines(base[1], _MEMBERS + 1, GROUP), _lines(own[1], _MEMBERS + 1, GROUP), GROUP)
     for name, wish in sorted(groups.items()):
         _group(bands, name, wish)
     for name, wish in sorted(users.items()):

@@ -448,6 +448,25 @@ class TestPeople:
         assert web.get("cfg", "spwd.db") == "of pwd_mkdb", "what pwd_mkdb made counts as unsaved else"
         assert not web.run(wish)["changed"]
 
+    def test_root_and_toor_have_one_number(self, web: Host) -> None:
+        web.put("base", "master.passwd", BASE["master.passwd"] + "toor:*:0:0::0:0:Bourne:/root:\n", 0o600)
+        assert web.run(Wish(users={"root": {"shell": "/bin/tcsh", "uid": 0}}), check=True)["state"] == "trial"
+        assert "root has the number 0 on this host" in web.refused(Wish(users={"root": {"uid": 1001}}))
+        assert "www has the number 80 on this host" in web.refused(Wish(groups={"www": {"gid": 81}}))
+
+    def test_the_host_s_own_lines_stay_as_they_are(self, web: Host) -> None:
+        own = "# of ours\nroot:*:0:0::0:0:Charlie &:/root:/bin/csh\n\n# robots\nbot:*:500:500::0:0::/:/bin/sh\n"
+        web.host.write(ROOT + "/cfg", "master.passwd", own + "+:*::::::::\n")
+        web.run(Wish(users={"ann": {"uid": 1001, "group": "wheel"}}))
+        web.live(confirming(web))
+        added = "www:*:80:80::0:0:Web:/nonexistent:/usr/sbin/nologin\nann:*:1001:0::0:0::/nonexistent:/bin/sh\n"
+        assert web.get("cfg", "master.passwd") == own + added + "+:*::::::::\n"
+
+    def test_a_number_that_a_new_one_of_the_image_has(self, web: Host) -> None:
+        own = "root:*:0:0::0:0:Charlie &:/root:/bin/csh\nbot:*:80:80::0:0::/:/bin/sh\n"
+        web.host.write(ROOT + "/cfg", "master.passwd", own)
+        assert "has the number 80, and so has bot" in web.refused(Wish(users={"ann": {"uid": 1001, "group": "wheel"}}))
+
     def test_a_password_that_was_changed_on_the_host_and_saved_stays(self, web: Host) -> None:
         mine = BASE["master.passwd"] + "ann:$6$own$hash:1001:80::0:0::/home/ann:/bin/csh\n"
         web.host.write(ROOT + "/cfg", "master.passwd", mine)
