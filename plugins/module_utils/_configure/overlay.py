@@ -14,6 +14,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
 
 _SAFE = "nothing was changed"
 
@@ -236,6 +237,50 @@ def _refuse_unknown(people: Sequence[Line], bands: Sequence[Line], groups: Mappi
 _SETTING = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)[\s=]+(.*)\Z")
 
 
+#: begins a file that is made here
+_SSHD_HEAD = "# Of configure_sshd; what the image has follows, and of most settings the first one counts."
+
+
+def refuse_lost(
+    own: str, base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str, Mapping[str, Sequence[str]]]
+) -> None:
+    """Refuse to replace a sshd_config that somebody made on the host where something in it would be lost.
+
+    :param own: the text that /cfg has, empty where it has none. What is made here may be replaced.
+    :param base: the text of the image.
+    :param settings: by keyword, what the inventory says: it speaks for whatever the file says of these.
+    :param matches: the same by the criteria of ``Match``.
+    :raises Refused: with the settings.
+    """
+    if not own or own.startswith(_SSHD_HEAD):
+        return
+    known = {" ".join(raw.split()).lower() for raw in base.split("\n")}
+    spoken = {key.lower() for key in settings}
+    criteria = {" ".join(each.split()).lower() for each in matches}
+    lost, inside = [], False
+    for raw in own.split("\n"):
+        found = _SETTING.match(raw)
+        if not found:
+            continue
+        key, line = found.group(1).lower(), " ".join(raw.split())
+        if key == "match":
+            inside = True
+            asked = " ".join(found.group(2).split()).lower() in criteria
+        else:
+            asked = not inside and key in spoken
+        if not asked and line.lower() not in known and (key == "match" or not inside):
+            lost.append(line)
+    if lost:
+        raise Refused(
+            "{0} in /cfg was made on the host, and says what neither the image nor the inventory does: {1}".format(
+                SSHD, first_of([printable(each) for each in lost], 5)
+            ),
+            safe=_SAFE,
+            todo="say that in configure_sshd or configure_sshd_match; or take it out of the file on the host, and "
+            "`nanozfs save` it",
+        )
+
+
 def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     """sshd_config: the settings of the inventory, then the file of the image, then what holds for some only.
 
@@ -266,7 +311,7 @@ def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str,
         tail += [
             "    {0} {1}".format(key, each) for key in sorted(matches[criteria]) for each in matches[criteria][key]
         ]
-    parts = ["# Of configure_sshd; what the image has follows, and of most settings the first one counts.", *head]
+    parts = [_SSHD_HEAD, *head]
     return "\n".join([*parts, "", "\n".join(kept).strip("\n"), *tail]).rstrip("\n") + "\n"
 
 

@@ -178,13 +178,15 @@ class Work:
         laid: Dict[str, Tuple[str, int]] = {}
         if wish.users or wish.groups:
             own = self._read(overlay.MASTER, cfg), self._read(overlay.GROUP, cfg)
-            image = self._read(overlay.MASTER, base), self._read(overlay.GROUP, base)
-            people, bands = overlay.accounts(own, image, wish.users, wish.groups)
+            shipped = self._read(overlay.MASTER, base), self._read(overlay.GROUP, base)
+            people, bands = overlay.accounts(own, shipped, wish.users, wish.groups)
             if wish.users:
                 laid[overlay.MASTER] = people, 0o600
             laid[overlay.GROUP] = bands, 0o644
         if wish.sshd or wish.sshd_match:
-            laid[overlay.SSHD] = overlay.sshd(self._read(overlay.SSHD, base), wish.sshd, wish.sshd_match), 0o644
+            image = self._read(overlay.SSHD, base)
+            overlay.refuse_lost(self._read(overlay.SSHD, cfg), image, wish.sshd, wish.sshd_match)
+            laid[overlay.SSHD] = overlay.sshd(image, wish.sshd, wish.sshd_match), 0o644
         if wish.aliases:
             laid[overlay.ALIASES] = overlay.aliases(self._read(overlay.ALIASES, cfg, base), wish.aliases), 0o644
         entries = [
@@ -233,6 +235,7 @@ class Work:
             {"before_header": path, "before": "in /cfg\n", "after_header": path, "after": ""} for path in gone
         ]
         unsaved = sorted(each.path for each in todo if self.configuration.is_unsaved(each))
+        self._refuse_unsaved(unsaved)
         if unsaved:
             outcome.warnings.append(
                 "{0} had been changed on the host and not saved; the inventory's version takes its place".format(
@@ -240,6 +243,29 @@ class Work:
                 )
             )
         return Change(todo, gone, back, etc_gone, also, wanted, undone), outcome
+
+    def _refuse_unsaved(self, unsaved: Sequence[str]) -> None:
+        """Refuse to take from a file what nobody saved, where the inventory says only a part of it.
+
+        What the image has is nobody's change: /cfg is only newer than /etc then.
+
+        :raises Refused: with the files.
+        """
+        found = [
+            path
+            for path in unsaved
+            if path in (overlay.MASTER, overlay.GROUP, overlay.ALIASES)
+            and self._read(path, self.places.etc) != self._read(path, self.places.base)
+        ]
+        if found:
+            raise Refused(
+                "{0} of /etc had been changed on the host and not saved, and that would be lost".format(
+                    ", ".join(found)
+                ),
+                safe=_SAFE,
+                todo="look at it with `nanozfs diff` on the host; keep it with `nanozfs save {0}`, or undo it there, "
+                "and run the play again".format(" ".join("/etc/" + path for path in found)),
+            )
 
     def _refuse_kept(self, path: str) -> None:
         """Refuse to take out what is no file of anybody's inventory.

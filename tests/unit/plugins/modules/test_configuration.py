@@ -449,7 +449,8 @@ class TestPeople:
         assert not web.run(wish)["changed"]
 
     def test_root_and_toor_have_one_number(self, web: Host) -> None:
-        web.put("base", "master.passwd", BASE["master.passwd"] + "toor:*:0:0::0:0:Bourne:/root:\n", 0o600)
+        for tree in ("base", "etc"):
+            web.put(tree, "master.passwd", BASE["master.passwd"] + "toor:*:0:0::0:0:Bourne:/root:\n", 0o600)
         assert web.run(Wish(users={"root": {"shell": "/bin/tcsh", "uid": 0}}), check=True)["state"] == "trial"
         assert "root has the number 0 on this host" in web.refused(Wish(users={"root": {"uid": 1001}}))
         assert "www has the number 80 on this host" in web.refused(Wish(groups={"www": {"gid": 81}}))
@@ -466,6 +467,22 @@ class TestPeople:
         own = "root:*:0:0::0:0:Charlie &:/root:/bin/csh\nbot:*:80:80::0:0::/:/bin/sh\n"
         web.host.write(ROOT + "/cfg", "master.passwd", own)
         assert "has the number 80, and so has bot" in web.refused(Wish(users={"ann": {"uid": 1001, "group": "wheel"}}))
+
+    def test_what_nobody_saved_is_not_lost(self, web: Host) -> None:
+        web.put("etc", "group", BASE["group"] + "ours:*:700:\n")
+        assert "`nanozfs save /etc/group`" in web.refused(Wish(groups={"new": {"gid": 1001}}))
+
+    def test_settings_of_sshd_that_are_the_host_s_own(self, web: Host) -> None:
+        own = BASE["ssh/sshd_config"].replace("Port 22\nSub", "Port 2222\npermitrootlogin  yes\nSub")
+        own += "Match User bot\n  X11Forwarding no\n"
+        web.host.write(ROOT + "/cfg", "ssh/sshd_config", own)
+        assert "does: Port 2222, permitrootlogin yes, Match User bot" in web.refused(Wish(sshd={"UseDNS": ["no"]}))
+        asked = {"Port": ["2222"], "PermitRootLogin": ["no"]}
+        wish = Wish(sshd=asked, sshd_match={"User bot": {"X11Forwarding": ["no"]}})
+        web.run(wish)
+        web.live(confirming(web))
+        assert not web.run(wish)["changed"]
+        assert web.run(Wish(sshd={"UseDNS": ["no"]}), check=True)["changed"], "what it wrote itself it may replace"
 
     def test_a_password_that_was_changed_on_the_host_and_saved_stays(self, web: Host) -> None:
         mine = BASE["master.passwd"] + "ann:$6$own$hash:1001:80::0:0::/home/ann:/bin/csh\n"
