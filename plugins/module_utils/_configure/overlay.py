@@ -286,7 +286,7 @@ def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str,
 
     Of most keywords the first one that is read counts, so those of the inventory come first and the rest of the file
     stays what the image has. Of those of which each line counts, and of a subsystem that is set twice, the line of the
-    image is left out. FreeBSD's own file (13.2 and 15.0) includes no folder.
+    image is left out. FreeBSD's own file (seen: 15.0) includes no folder of further files.
 
     :param base: the text of the image.
     :param settings: by keyword the values, a line each.

@@ -203,7 +203,7 @@ def read(value: Mapping[str, Any]) -> Network:
 
 
 def _gateway(value: Any, key: str, version: int) -> Any:
-    text, _, zone = str(value).partition("%")
+    text, _mark, zone = str(value).partition("%")
     found = _address(text, key)
     if found.version != version:
         raise _wrong("{0}: {1} is no IPv{2} address".format(key, value, version))
