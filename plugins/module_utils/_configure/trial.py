@@ -44,6 +44,9 @@ PAUSE = 0.2
 #: seconds that a confirmation waits for the trial to have been kept
 PATIENCE = 60.0
 
+#: seconds after which a process with the number of that of a trial is another one: it would have taken it back by now
+LONGEST = 1800.0
+
 #: the states of a trial: not in /etc yet; there, and waiting; kept; taken back
 BEGUN, APPLIED, CONFIRMED, REVERTED = "begun", "applied", "confirmed", "reverted"
 
@@ -80,11 +83,17 @@ def under_way(runner: Runner, clock: Callable[[], float] = time.monotonic) -> Op
     record = read()
     if record is None or record["state"] not in (BEGUN, APPLIED) or record["boot"] != restart.boot_id(runner):
         return None
+    left = float(record["until"]) - clock()
+    return max(0.0, left) if left > -LONGEST and _lives(record) else None
+
+
+def _lives(record: Mapping[str, Any]) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(int(record["pid"]), 0)
     except OSError:
-        return None
-    return max(0.0, float(record["until"]) - clock())
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -191,7 +200,7 @@ class Trial:
 
     def run(self) -> None:
         """All of it. It ends with a change that is kept, or taken back."""
-        self._note(BEGUN, pid=os.getpid())
+        self._note(BEGUN, pid=os.getpid(), own=True)
         try:
             self.sleep(self.delay)
             self.ran = effects.running(self.configuration.runner, [*self.change.effects, *self.change.back])
@@ -298,6 +307,14 @@ def confirm(
             "nothing of this run is on trial on this host any more: it was restarted meanwhile",
             safe="a start brings the configuration of before",
             todo="look why, and run the play again",
+        )
+    if record["state"] in (BEGUN, APPLIED) and record.get("own") and not _lives(record):
+        raise Refused(
+            "the process that had the new configuration on trial was ended by somebody (it had the number {0})".format(
+                record["pid"]
+            ),
+            safe="/cfg has the configuration of before, /etc may have the new one",
+            todo="restart the host, which brings the configuration of before, and run the play again",
         )
     # etimes counts whole seconds
     if record["state"] == APPLIED and connected_since(runner) + 1.0 < clock() - float(record["applied"]):

@@ -193,7 +193,9 @@ class Work:
             Entry(path, text.encode("utf-8", "surrogateescape"), mode, source=WHERE)
             for path, (text, mode) in laid.items()
         ]
-        return configuration.resolve(merged([*wish.files, *entries], WHERE))
+        found = configuration.resolve(merged([*wish.files, *entries], WHERE))
+        # what lets backup hosts in is in no inventory of files: it comes to a host by a way of its own
+        return configuration.with_backup_hosts(found, cfg)
 
     def _change(self, files: Sequence[File]) -> Tuple[Change, Outcome]:
         """What is to be changed, and what that means."""

@@ -378,6 +378,28 @@ class TestTrial:
     def test_a_host_that_was_restarted(self, web: Host) -> None:
         assert "restarted meanwhile" in web.host.refused("configuration", pool="tank", state="confirmed", token="x")
 
+    def test_one_whose_process_was_ended(self, web: Host) -> None:
+        token = web.run(SSHD)["token"]
+        process = web.begun[-1]
+        process._note(trial.APPLIED, applied=0.0, own=True, pid=2**22 + 1)
+        said = web.host.refused("configuration", pool="tank", state="confirmed", token=token)
+        assert "was ended by somebody" in said and "restart the host" in said
+        assert web.run(PLAIN)["state"] == "changed"
+
+    def test_a_number_of_a_process_that_is_another_one_s(self, web: Host) -> None:
+        web.run(SSHD)
+        until = float((trial.read() or {})["until"])
+        runner = web.begun[-1].configuration.runner
+        assert trial.under_way(runner, lambda: until + 60) == 0.0
+        assert trial.under_way(runner, lambda: until + 7200) is None
+
+    def test_the_keys_of_backup_hosts_stay(self, web: Host) -> None:
+        line = "ssh-ed25519 AAAA nanozfs-backup@vault\n"
+        web.host.write(ROOT + "/cfg", "rootssh/authorized_keys", "ssh-ed25519 AAAB admin\n" + line)
+        web.run(files(**{"rootssh/authorized_keys": "ssh-ed25519 AAAC new\n"}))
+        web.live(confirming(web))
+        assert web.get("cfg", "rootssh/authorized_keys") == "ssh-ed25519 AAAC new\n" + line
+
     def test_one_at_a_time(self, web: Host) -> None:
         web.run(SSHD)
         assert "another configuration is on trial" in web.refused(PLAIN)
