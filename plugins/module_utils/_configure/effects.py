@@ -12,6 +12,7 @@ the files are replaced, and started after.
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Runner
@@ -69,6 +70,8 @@ TRIAL_FILES = (
     "local/sudoers.d/*",
     "local/doas.conf",
     "local/pam.d/*",
+    "profile",
+    "csh.*",
 )
 TRIAL_SETTINGS = (*NETWORK, *ROUTES, "sshd_*", "pf_*", "firewall_*", "ipfilter_*", "hostname", "devd_*")
 
@@ -151,6 +154,23 @@ def on_trial(paths: Sequence[str], settings: Sequence[str], more: Sequence[str])
     """
     found = [path for path in paths if path != RC_LOCAL and matches(path, (*TRIAL_FILES, *more))]
     return found + ["{0} in {1}".format(name, RC_LOCAL) for name in settings if matches(name, TRIAL_SETTINGS)]
+
+
+#: files that only the next start of the host reads
+AT_START = ("rc.conf.d/*", "rc.local", "rc.d/*", "local/rc.d/*", "devfs.rules")
+
+#: a line of a file like rc.conf that is a setting and nothing else, or a remark
+_PLAIN = re.compile(r"\s*(#.*)?\Z|[A-Za-z_][A-Za-z0-9_]*=(\"[^\"$`\\]*\"|'[^']*'|[A-Za-z0-9_./:-]*)\s*(#.*)?\Z")
+
+
+def is_settings(text: str) -> bool:
+    """Whether a file like rc.conf only has settings, one a line: what else is in it means what only a shell knows."""
+    return all(_PLAIN.match(line) for line in text.split("\n"))
+
+
+def untried(pending: Sequence[str]) -> List[str]:
+    """What of the settings and files that only the next start reads may cut the host off then."""
+    return [name for name in pending if matches(name, TRIAL_SETTINGS) or matches(name, TRIAL_FILES)]
 
 
 class Site(NamedTuple):

@@ -231,7 +231,15 @@ class Work:
         also = [each for group in TOGETHER for each in group if group[0] in paths and each != group[0]]
         outcome.changed = sorted(paths)
         outcome.commands = [" ".join(each.argv) for each in wanted]
+        outcome.pending += [path for path in paths if effects.matches(path, effects.AT_START)]
         outcome.why = effects.on_trial(paths, settings, self.wish.trial)
+        outcome.why += [path for path in paths if path == RC_LOCAL and not self._is_settings(todo)]
+        untried = effects.untried(outcome.pending)
+        if untried:
+            outcome.warnings.append(
+                "{0}: only the next start of the host reads that, so no trial can show that the host is reached with "
+                "it; have the console at hand then".format(", ".join(untried))
+            )
         outcome.state = "trial" if outcome.why else "changed"
         outcome.diff = [difference(each, self._as_now(each.path), self.wish.shown) for each in todo] + [
             {"before_header": path, "before": "in /cfg\n", "after_header": path, "after": ""} for path in gone
@@ -289,6 +297,12 @@ class Work:
                 safe=_SAFE,
                 todo="take it out of configure_absent",
             )
+
+    def _is_settings(self, files: Sequence[File]) -> bool:
+        """Whether the host's own settings, those of before and those that come, are nothing but settings."""
+        texts = [self._read(RC_LOCAL, self.places.etc)]
+        texts += [each.content.decode("utf-8", "surrogateescape") for each in files if each.path == RC_LOCAL]
+        return all(effects.is_settings(text) for text in texts)
 
     @staticmethod
     def _enabled_before(values: Dict[str, str], settings: Sequence[str]) -> Dict[str, str]:

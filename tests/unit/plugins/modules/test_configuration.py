@@ -400,6 +400,20 @@ class TestTrial:
         web.live(confirming(web))
         assert web.get("cfg", "rootssh/authorized_keys") == "ssh-ed25519 AAAC new\n" + line
 
+    def test_what_no_trial_can_show_is_told(self, web: Host) -> None:
+        result = web.run(files(**{"rc.conf.local": 'firewall_enable="YES"\nkld_list="x"\n', "rc.conf.d/netif": "x=1\n"}))
+        assert result["pending"] == ["firewall_enable", "kld_list", "rc.conf.d/netif"]
+        (told,) = result["warnings"]
+        assert told.startswith("firewall_enable, rc.conf.d/netif: only the next start")
+
+    @pytest.mark.parametrize("text", ['if :; then\n  ifconfig_em0="x"\nfi\n', 'x=1; defaultrouter="y"\n', ":\n"])
+    def test_a_script_instead_of_settings_is_on_trial(self, web: Host, text: str) -> None:
+        assert web.run(files(**{"rc.conf.local": text}), check=True)["trial"] == ["rc.conf.local"]
+
+    def test_settings_alone_are_not(self, web: Host) -> None:
+        text = "# of ours\nkld_list=\"a b\" # two\n\nx='$y'\nz=YES\n"
+        assert web.run(files(**{"rc.conf.local": text}), check=True)["trial"] == []
+
     def test_one_at_a_time(self, web: Host) -> None:
         web.run(SSHD)
         assert "another configuration is on trial" in web.refused(PLAIN)
