@@ -237,6 +237,9 @@ def _refuse_unknown(people: Sequence[Line], bands: Sequence[Line], groups: Mappi
 _SETTING = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)[\s=]+(.*)\Z")
 
 
+#: where the keys of users are that the inventory gives, sshd_config(5)
+KEYS_ADDED = ("/etc/ssh/authorized_keys.d/%u",)
+
 #: begins a file that is made here
 _SSHD_HEAD = "# Of configure_sshd; what the image has follows, and of most settings the first one counts."
 
@@ -281,6 +284,25 @@ def refuse_lost(
         )
 
 
+#: where sshd looks for keys when nobody says it: what the controller puts before its own place
+KEYS_DEFAULT = ".ssh/authorized_keys"
+
+
+def _with_keys(base: str, settings: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """The settings, in which the places of keys that the image has stay where only a place of ours was to be added."""
+    name = "AuthorizedKeysFile"
+    if list(settings.get(name) or []) != [" ".join([KEYS_DEFAULT, *KEYS_ADDED])]:
+        return settings
+    for raw in base.split("\n"):
+        found = _SETTING.match(raw)
+        if found and found.group(1).lower() == "match":
+            break
+        if found and found.group(1).lower() == name.lower():
+            theirs = [word for word in found.group(2).partition("#")[0].split() if word != "none"]
+            return dict(settings, **{name: [" ".join([*theirs, *(each for each in KEYS_ADDED if each not in theirs)])]})
+    return settings
+
+
 def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     """sshd_config: the settings of the inventory, then the file of the image, then what holds for some only.
 
@@ -304,6 +326,7 @@ def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str,
             twice = found.group(2).split()[0].lower() in systems
         if inside or not twice:
             kept.append(raw)
+    settings = _with_keys(base, settings)
     head = ["{0} {1}".format(key, value) for key in sorted(settings) for value in settings[key]]
     tail = []
     for criteria in sorted(matches):

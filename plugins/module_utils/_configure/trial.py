@@ -284,13 +284,12 @@ def connected_since(runner: Runner) -> float:
             return float(words[1])
         pid = int(words[0])
         if pid < 1:
-            break
-    if own < 0:
-        raise FleetError(
-            "it cannot be told whether this connection is a new one (ps gave {0!r})".format(result.out[:80]),
-            safe="the configuration of before comes back by itself",
-        )
-    return own
+            return own
+    # a way up that ends in between says nothing of the connection
+    raise FleetError(
+        "it cannot be told whether this connection is a new one (ps gave {0!r})".format(result.out[:80]),
+        safe="the configuration of before comes back by itself",
+    )
 
 
 def confirm(

@@ -12,13 +12,14 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import overlay
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._configure.texts import HEAD, line, lines, listed, mapping, number, wrong
 
 #: where keys are that may log in as a user: his home may be on no dataset yet, or be encrypted
 KEYS = "ssh/authorized_keys.d"
-_FIND = ".ssh/authorized_keys /etc/{0}/%u".format(KEYS)
+_FIND = " ".join([overlay.KEYS_DEFAULT, *overlay.KEYS_ADDED])
 
 #: pw(8) takes these; MAXLOGNAME of sys/param.h is 33 with the end
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?\Z")

@@ -16,6 +16,8 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration as install_configuration
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
@@ -375,6 +377,29 @@ class TestTrial:
         assert trial.confirm(runner, token, lambda: 110.0, lambda _s: process._note(next(ended, "") or trial.CONFIRMED))
         assert process._asked()
 
+    @pytest.mark.parametrize(
+        ("lines", "since"),
+        [
+            (["9 2 python", "8 3 sh", "7 900 sshd-session", "1 9000 sshd"], 900.0),
+            (["9 2 python", "1 3 sh", "0 9000 init"], 2.0),
+            (["9 2 python", ""], None),
+            ([""], None),
+            (["9 2 python"] * 99, None),
+        ],
+    )
+    def test_since_when_a_connection_is_there(self, lines: List[str], since: Optional[float]) -> None:
+        said = iter(lines)
+
+        def execute(argv: Sequence[str], _stdin: Optional[str]) -> Tuple[int, str, str]:
+            line = next(said)
+            return (0 if line else 1), line + "\n", ""
+
+        if since is None:
+            with pytest.raises(FleetError, match="cannot be told"):
+                trial.connected_since(Runner(execute))
+        else:
+            assert trial.connected_since(Runner(execute)) == since
+
     def test_a_host_that_was_restarted(self, web: Host) -> None:
         assert "restarted meanwhile" in web.host.refused("configuration", pool="tank", state="confirmed", token="x")
 
@@ -503,6 +528,14 @@ class TestPeople:
         own = "root:*:0:0::0:0:Charlie &:/root:/bin/csh\nbot:*:80:80::0:0::/:/bin/sh\n"
         web.host.write(ROOT + "/cfg", "master.passwd", own)
         assert "has the number 80, and so has bot" in web.refused(Wish(users={"ann": {"uid": 1001, "group": "wheel"}}))
+
+    def test_where_the_image_has_keys_they_are_still_found(self, web: Host) -> None:
+        ours = ".ssh/authorized_keys /etc/ssh/authorized_keys.d/%u"
+        web.put("base", "ssh/sshd_config", "authorizedkeysfile\t.ssh/authorized_keys /etc/keys/%u # of ours\n")
+        web.run(Wish(sshd={"AuthorizedKeysFile": [ours]}))
+        web.live(confirming(web))
+        lines = str(web.get("cfg", "ssh/sshd_config")).splitlines()
+        assert lines[1] == "AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u /etc/ssh/authorized_keys.d/%u"
 
     def test_what_nobody_saved_is_not_lost(self, web: Host) -> None:
         web.put("etc", "group", BASE["group"] + "ours:*:700:\n")
