@@ -188,7 +188,7 @@ class Trial:
         :raises FleetError: when that cannot be read.
         """
         paths, places = self.change.paths(), self.configuration.places
-        self.etc = Before.of(paths, places.etc)
+        self.etc = Before.of([*paths, *self.change.also], places.etc)
         self.cfg = Before.of([*paths, *self.change.also], places.cfg)
         with contextlib.suppress(OSError):
             os.unlink(_path(_ASKED))

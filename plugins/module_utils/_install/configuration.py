@@ -26,6 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rccon
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Tree, alone, writable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import TOGETHER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -463,7 +464,10 @@ class Configuration:
             failed = self.etc.force(self._makers(files), [path for path in gone if os.path.lexists(self.etc.at(path))])
             if failed:
                 raise FleetError("could not bring back {0}".format("; ".join(failed)))
-        self._derive(files)
+        # what is made of a file came back with it, byte for byte: made anew it would count as a change of somebody's
+        there = {file.path for file in files}
+        made = {group[0]: set(group) <= there for group in TOGETHER}
+        self._derive([file for file in files if not made.get(file.path)])
 
     def _derive(self, files: Sequence[File]) -> None:
         for file in files:

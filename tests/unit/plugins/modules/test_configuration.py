@@ -537,6 +537,22 @@ class TestPeople:
         lines = str(web.get("cfg", "ssh/sshd_config")).splitlines()
         assert lines[1] == "AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u /etc/ssh/authorized_keys.d/%u"
 
+    def test_what_is_made_of_users_comes_back_as_it_was(self, web: Host) -> None:
+        made = {name: "{0} of the image\n".format(name) for name in ("passwd", "pwd.db", "spwd.db")}
+        for name, text in made.items():
+            web.put("etc", name, text)
+        web.run(Wish(users={"ann": {"uid": 1001}}))
+
+        def upto(now: float) -> None:
+            if now > 5:
+                for name in made:
+                    web.put("etc", name, "with ann\n")
+
+        web.live(upto)
+        assert {name: web.get("etc", name) for name in made} == made
+        assert web.get("etc", "master.passwd") == BASE["master.passwd"]
+        assert sum(each.startswith("pwd_mkdb -p") for each in web.ran) == 1
+
     def test_what_nobody_saved_is_not_lost(self, web: Host) -> None:
         web.put("etc", "group", BASE["group"] + "ours:*:700:\n")
         assert "`nanozfs save /etc/group`" in web.refused(Wish(groups={"new": {"gid": 1001}}))
