@@ -20,6 +20,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.metalog import REFUSE, UNLISTED
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import Settings, hash_password
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._controller import ControllerAction
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.base import base_of
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Wish, places
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import FREEBSD_FOLDER
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import FINGERPRINTS, TYPES
@@ -40,6 +41,7 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "tree": {"type": "raw"},
     "sources": {"type": "list", "elements": "raw", "default": []},
     "manifest": {"type": "raw", "default": ""},
+    "base": {"type": "dict"},
     "metalog": {"type": "path"},
     "metalog_unlisted": {"type": "str", "choices": list(UNLISTED), "default": REFUSE},
     "packages": {"type": "list", "elements": "raw", "default": []},
@@ -156,15 +158,17 @@ def _wish(site: SitePaths, arguments: Dict[str, Any]) -> Wish:
     :raises FleetError: when a repository is none.
     """
     names = [name for each in arguments["pkg"] for name in each.split()]  # -e image_pkg="nginx python312"
-    if not names:
+    base = base_of(arguments["base"]) if arguments["base"] else None
+    if not names and base is None:
         return NO_WISH
     found = places(arguments["pkg_repository"], arguments["pkg_signature_type"], arguments["pkg_signature_trust"])
     return Wish(
         names=names,
         places=[
             replace(each, url=_found_folder(site, each.url), trust=each.trust and site.place(each.trust))
-            for each in found
+            for each in (found if names else [])
         ],
+        base=base and replace(base, url=_found_folder(site, base.url), trust=base.trust and site.place(base.trust)),
         lock=site.home(arguments["pkg_lock"] or "{0}.packages.lock.json".format(arguments["name"]), "image_pkg_lock"),
         update=arguments["pkg_update"],
     )

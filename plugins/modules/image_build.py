@@ -74,6 +74,17 @@ options:
     type: list
     elements: raw
     default: []
+  base:
+    description:
+      - The base system from packages (pkgbase), in place of C(base.txz) and C(kernel.txz) in O(sources), from FreeBSD
+        15.0 on. It has C(release) (V("15.0"), as a string) and C(set) (V(minimal), V(optional), V(devel), V(base),
+        V(lib32), or a list of these), and may have C(packages) (others of the base system, as V(ntp)), C(kernel)
+        (V(generic); V(none) where O(sources) has one), C(url), C(signature_type) and C(trust).
+      - They are chosen, judged and locked as and with those of O(pkg). C(mtree) and C(ssh) come in any case, as every
+        host needs them.
+      - O(sources) may bring what is not there, and lies below it; another base system or kernel in it is refused.
+    type: dict
+    version_added: 1.1.0
   manifest:
     description:
       - Path or URL (V(https:)) of the C(MANIFEST) of the release, or a dictionary of C(src) and C(sha256), which a
@@ -103,6 +114,8 @@ options:
         users, groups and homes that shell scripts of the ports tree make are made. Any other script is named in a
         warning.
       - Packages with zstd need the Python package zstandard.
+      - With the package C(pkg) among them, or in O(pkg), the image has the database from which C(pkg info),
+        C(pkg which) and C(pkg audit) say what is installed, where nobody can write to it.
     type: list
     elements: raw
     default: []

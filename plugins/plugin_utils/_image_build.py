@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._image.manifest impo
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, Input
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, match
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import (
+    database,
     fitness,
     guards,
     layout,
@@ -34,9 +36,10 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages impo
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import NO_ANSWERS, Answers
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.settings import NOTHING, Settings
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import choose, lock
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import base, choose, lock
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose import NO_WISH, Choice, Wish
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import Lock
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.resolver import ASKED, System
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import esp, publish, release
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.keys import check_successors
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.medium import Form
@@ -94,8 +97,11 @@ def check(definition: Definition, runner: Runner) -> None:
     """
     if definition.size <= 0 or definition.size % GRID:
         raise Refused("an image of {0} bytes: the size must be a multiple of {1}".format(definition.size, GRID))
-    if not definition.sources:
-        raise Refused("there is no tree or archive to build from")
+    if not definition.sources and definition.wish.base is None:
+        raise Refused(
+            "there is no tree or archive to build from",
+            todo="give base.txz and kernel.txz (image_sources), or have the base system come as packages (image_base)",
+        )
     if not definition.signers:
         raise Refused(
             "the image would trust nobody (image_signers is empty)",
@@ -135,6 +141,7 @@ class Begun(NamedTuple):
     laid: Laid
     given: List[Archive]
     choice: Optional[Choice]
+    system: System
 
 
 class Planned(NamedTuple):
@@ -151,22 +158,28 @@ def _begin(definition: Definition, scratch: str, say: Say, warn: Say) -> Begun:
     sources = supply.supply(definition.sources, definition.supply, say)
     laid = _lay_sources(tree, definition, sources, scratch, warn)
     tree.remove(REMOUNT)
-    identity = fitness.settled(definition.identity, tree, provenance.release_in(tree))
+    identity, release, wanted = definition.identity, provenance.release_in(tree), definition.wish.base
+    if wanted is not None:
+        wanted.check_sources(tree)
+        identity, release = replace(identity, arch=identity.arch or base.ARCH), wanted.release
+    identity = fitness.settled(identity, tree, release)
     fitness.refuse_foreign(identity.arch)
     definition = replace(definition, identity=identity)
     given = _given(definition, say)
+    there = [each.name for each in provenance.said(tree).packages]
+    system = choose.system_of(tree, identity.abi, release, there, given, wanted)
+    choose.check_release(given, system)
     choice = None
-    if definition.wish.names:
-        there = [each.name for each in provenance.said(tree).packages]
-        system = choose.system_of(tree, identity.abi, provenance.release_in(tree), there, given)
+    if definition.wish.all_names:
         choice = choose.choose(definition.wish, system, given, definition.supply.cache, say, warn)
-    return Begun(definition, tree, laid, given, choice)
+    return Begun(definition, tree, laid, given, choice, system)
 
 
 def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     """Lay packages and overlays, and make an image of it all."""
-    definition, tree, laid, given, choice = begun
+    definition, tree, laid, given, choice, system = begun
     archives = given + _chosen(choice, say)
+    choose.check_release(archives, system)
     packages.check(archives, [each.name for each in provenance.said(tree).packages], definition.identity.abi)
     overlays = Tree()
     for folder in definition.overlays:
@@ -188,6 +201,7 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
         tree.append(path, line)
     for group, user in members:
         add_member(tree, group, user)
+    database.add(tree, archives, _source_of(given, choice), definition.epoch, os.path.join(scratch, "packages.sqlite"))
     origin = provenance.describe(tree, inputs, packages.packages_of(archives))
     provenance.write(tree, origin)
     extras = layout.Extras(
@@ -207,6 +221,15 @@ def _complete(begun: Begun, scratch: str, say: Say, warn: Say) -> Planned:
     for text in fitness.python_problems(tree) + fitness.login_problems(tree):
         warn(text)
     return Planned(tree, build, locked)
+
+
+def _source_of(given: Sequence[Archive], choice: Optional[Choice]) -> database.Source:
+    """Where packages are from."""
+    locked = choice.after.packages if choice is not None else ()
+    return database.Source(
+        repositories={each.name: each.repository for each in locked},
+        asked={each.package.name for each in given} | {each.name for each in locked if each.why == ASKED},
+    )
 
 
 def _digest(tree: Tree, path: str) -> str:
@@ -287,6 +310,8 @@ def run(definition: Definition, runner: Runner, say: Say) -> Dict[str, Any]:
         if any(form.boots_efi("boot/gptboot.efi" in tree) for form in definition.media):
             esp.check_programs()
         with folder.locked(runner.check_mode):
+            if moved and begun.choice is not None:
+                lock.check_unchanged(definition.wish.lock, begun.choice.before)
             found = folder.find(definition.identity, build)
             if found is not None and found.size == definition.size and not _wanting(folder, definition, found):
                 manifest, changed = found, False
@@ -328,7 +353,11 @@ def _foretold(begun: Begun, choice: Choice, warnings: List[str], say: Say) -> Di
     origin = provenance.describe(begun.tree, packages=packages.packages_of(begun.given))
     there = {each.name: each.version for each in origin.packages}
     there.update((each.name, each.version) for each in choice.after.packages)
-    subject = match.subject(_title(definition), origin.release, origin.kernel_release, sorted(there.items()))
+    release, kernel = origin.release, origin.kernel_release
+    if definition.wish.base is not None:
+        release = base.release_of(there, "FreeBSD-runtime")
+        kernel = kernel or base.release_of(there, "FreeBSD-kernel-")
+    subject = match.subject(_title(definition), release, kernel, sorted(there.items()))
     says += _holes(definition, subject, say)
     return dict(about, changed=True, build=None, image=None, says=says, warnings=warnings)
 

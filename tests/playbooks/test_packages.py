@@ -22,6 +22,7 @@ import pytest
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.ufs import Ufs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import origin
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
+from ansible_collections.nanozfs.fleet.tests.unit.plugins.plugin_utils import test_base as base_system
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made, public, rsa_key
 from ansible_collections.nanozfs.fleet.tests.unit.vuxmls import document, package, vuln
 from ansible_collections.nanozfs.fleet.tests.unit.web import Server
@@ -179,6 +180,29 @@ def test_several_repositories(site: Site) -> None:
     done = site.play(image_pkg_repository=places)
     assert done.returncode == 0, said(done)
     assert versions(site.origin(10)) == ["nginx-1.2_3,1", "pcre2-0.1"]
+
+
+def test_the_base_system_from_packages(site: Site, images: Images, tmp_path: Path) -> None:
+    """Without sets: image_base in place of image_sources."""
+    mirror = base_system.Site(images, tmp_path)
+    mirror.base.trust(site.folder / "keys-base")
+    mirror.ports.trust(site.folder / "keys-ports")
+    changes: Dict[str, Any] = {
+        "image_sources": [],
+        "image_base": {"release": "15.0", "set": "minimal", "url": mirror.base.url, "trust": "keys-base"},
+        "image_pkg": ["python312"],
+        "image_pkg_repository": mirror.ports.url,
+        "image_pkg_signature_trust": "keys-ports",
+    }
+    done = site.play("--check", **changes)
+    assert done.returncode == 0 and "packages: 9 of 9 would be fetched" in said(done), said(done)
+    done = site.play(**changes)
+    assert done.returncode == 0, said(done)
+    found = site.origin(10)
+    assert found.release == "15.0-RELEASE-p1" and "FreeBSD-kernel-generic-15.0p1" in versions(found)
+    changes["image_base"] = {"release": 15.0, "set": "minimal"}  # what YAML makes of it without quotes
+    done = site.play(**changes)
+    assert done.returncode != 0 and "write it with quotes" in said(done), said(done)
 
 
 def test_scripts(site: Site) -> None:

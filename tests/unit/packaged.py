@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import lzma
 import tarfile
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import zstandard
 
@@ -33,6 +34,39 @@ def manifest(name: str, **values: Any) -> Dict[str, Any]:
         "files": {"/usr/local/bin/{0}{1}".format(name, end): "1$" + "0" * 64 for end in ("", "-1")},
     }
     return dict(made, **values)
+
+
+#: a member of a package: its full path, its content, and fields of its :class:`tarfile.TarInfo`
+Member = Tuple[str, bytes, Dict[str, Any]]
+
+
+def bundle(folder: Path, values: Dict[str, Any], members: Sequence[Member]) -> str:
+    """A package of these members, with a manifest that names them as pkg 2 does.
+
+    :param values: gets the files and folders.
+    """
+    values.update(files={}, directories={})
+    for name, data, fields in members:
+        about = {
+            "uname": "root",
+            "gname": fields.get("gname", "wheel"),
+            "perm": "{0:05o}".format(fields.get("mode", 0o644)),
+        }
+        if fields.get("type") == tarfile.DIRTYPE:
+            values["directories"][name] = about
+        else:
+            values["files"][name] = dict(about, sum="1$" + hashlib.sha256(data).hexdigest(), mtime=5)
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data, fields in [("+MANIFEST", json.dumps(values).encode(), {}), *members]:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode, info.mtime, info.uname, info.gname = len(data), 0o644, 5, "root", "wheel"
+            for key, value in fields.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+    path = folder / "{0}-{1}.pkg".format(values["name"], values["version"])
+    path.write_bytes(zstandard.ZstdCompressor().compress(raw.getvalue()))
+    return str(path)
 
 
 def make(folder: Path, values: Dict[str, Any], codec: str = "zstd", owner: Tuple[str, str] = ("root", "wheel")) -> str:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
+from ansible_collections.nanozfs.fleet.tests.unit.packaged import Member, bundle, make, manifest
 
 META = """version = 2;
 packing_format = "tzst";
@@ -143,19 +143,28 @@ class Made:
                 (folder / name / "ours").write_text(text)
         return str(folder)
 
-    def add(self, name: str, sums: str = "sha256", old: str = "", **values: Any) -> Dict[str, Any]:
+    def add(
+        self,
+        name: str,
+        sums: str = "sha256",
+        old: str = "",
+        members: Optional[Sequence[Member]] = None,
+        **values: Any,
+    ) -> Dict[str, Any]:
         """A package, and its record.
 
         :param sums: ``blake2`` as newer repositories have them.
+        :param members: what is in it; by default a program.
         """
         values.setdefault("annotations", {"FreeBSD_version": "1302001", "build_timestamp": self.built})
         described = manifest(name, **values)
-        path = Path(make(self.folder, described))
+        path = Path(make(self.folder, described) if members is None else bundle(self.folder, described, members))
         content = path.read_bytes()
         found = blake2(content) if sums == "blake2" else hashlib.sha256(content).hexdigest()
         relative = "All/Hashed/{0}-{1}~{2}.pkg".format(name, described["version"], found[:10])
         os.replace(path, self.folder / relative)
-        entry = {key: value for key, value in described.items() if key not in ("files", "scripts", "lua_scripts")}
+        inside = ("files", "directories", "config", "scripts", "lua_scripts")
+        entry = {key: value for key, value in described.items() if key not in inside}
         entry.update({"sum": found, "pkgsize": len(content), "path": relative, "repopath": relative})
         self.records = [each for each in self.records if each["name"] != old or not old] + [entry]
         return entry

@@ -10,6 +10,7 @@ same run with it: a run is one change, and is kept or taken back as a whole.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -123,19 +124,24 @@ class Work:
         :param clock: seconds since the epoch, for the name of the snapshot.
         :raises FleetError: at the first that fails, or cannot be.
         """
-        with leases.locked(self.runner.check_mode):
-            self._refuse_host()
-            files = self._wanted()
-            change, outcome = self._change(files)
-            if outcome.state == "same":
-                return outcome
-            self._judge(change)
-            if self.runner.check_mode:
-                return outcome
-            with self.configuration.alone():
+        with contextlib.ExitStack() as held:
+            with leases.locked(self.runner.check_mode):
+                self._refuse_host()
+                files = self._wanted()
+                change, outcome = self._change(files)
+                if outcome.state == "same":
+                    return outcome
+                self._judge(change)
+                if self.runner.check_mode:
+                    return outcome
+                held.enter_context(self.configuration.alone())
                 self._judge_room(change)
                 outcome.snapshot = self._snapshot(clock())
-                self._do(change, outcome, launch)
+                if outcome.state == "changed":
+                    self._write(change, outcome)
+            if outcome.state == "trial":
+                # the process of the trial shares every lock that is held now: that of /cfg it must, no other
+                self._begin(change, outcome, launch)
         return outcome
 
     def _refuse_host(self) -> None:
@@ -357,15 +363,12 @@ class Work:
         snapshot.prune(zfs, dataset, False, snapshot.Pruning(SNAPSHOT, keep=self.number), now, HOLD_TAG)
         return "{0}@{1}".format(dataset, tag)
 
-    def _do(self, change: Change, outcome: Outcome, launch: Callable[[trial.Trial], None]) -> None:
-        if outcome.state == "trial":
-            outcome.token = secrets.token_hex(16)
-            launch(
-                trial.Trial(
-                    self.configuration, change, outcome.token, restart.boot_id(self.runner), float(self.seconds)
-                )
-            )
-            return
+    def _begin(self, change: Change, outcome: Outcome, launch: Callable[[trial.Trial], None]) -> None:
+        outcome.token = secrets.token_hex(16)
+        boot = restart.boot_id(self.runner)
+        launch(trial.Trial(self.configuration, change, outcome.token, boot, float(self.seconds)))
+
+    def _write(self, change: Change, outcome: Outcome) -> None:
         trial.keep(self.configuration, change)
         done = trial.apply(self.configuration, change)
         outcome.warnings += untold([*done.failed, *done.odd])

@@ -495,7 +495,9 @@ class Configuration:
 
     @classmethod
     def _replace(cls, tree: Tree, files: Sequence[File], gone: Sequence[str] = ()) -> None:
-        tree.replace(cls._makers(files), gone, "no file of {0} was changed".format(tree.root), "mend that and run the play again")
+        tree.replace(
+            cls._makers(files), gone, "no file of {0} was changed".format(tree.root), "mend that and run the play again"
+        )
 
     def _put(self, todo: Sequence[File], key: bool, hostname: str) -> None:
         if not self.runner.check_mode:

@@ -19,12 +19,12 @@ import re
 import tarfile
 import urllib.parse
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import IO, Any, BinaryIO, Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.digest import digest_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import Package
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, plain, printable
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certificates, lua, scripts, standard
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import certificates, lua, scripts, standard, triggers
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.accounts import GROUP, MASTER, Accounts
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say, Supplied
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import (
@@ -37,7 +37,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts impor
     Work,
 )
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.staging import Staging
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, Node, Tree, TreeError
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import DIR, FILE, Node, Tree, TreeError
 
 MANIFEST, COMPACT = "+MANIFEST", "+COMPACT_MANIFEST"
 
@@ -54,6 +54,9 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: the most of a manifest, or of a file with users, that is read (bytes); the largest of ports have half a MiB
 MAX_TEXT = 64 << 20
+#: how much more a package may unpack to than it says (bytes, and a part of that), and the most of one that does not
+#: say; no image is larger. pkg counts a link as its target's length, so real ones say a little more than they have
+MORE_FLAT, MORE_PART, MAX_FLAT = 1 << 20, 10, 64 << 30
 #: no file is from a time so far from 1970 (seconds)
 MAX_TIME = 1 << 40
 #: the most of what stands before a member of an archive: a long name, attributes
@@ -61,6 +64,9 @@ MAX_EXTENSION = 1 << 20
 
 #: how much of what is below /var a message names
 NAMED = 6
+
+#: where kernels look for modules
+MODULES = ("/boot/modules/", "/boot/kernel/")
 
 _SAFE = "nothing was built"
 
@@ -80,6 +86,9 @@ class Archive:
     :param libraries: shared libraries that it brings.
     :param prefix: of what its scripts name without a slash at the beginning.
     :param files: the files that it has, by their full paths, with their modes where it says them.
+    :param osversion: ``__FreeBSD_version`` of the system that it was built on; 0 where it does not say.
+    :param is_module: it brings a module of the kernel; not the kernel itself.
+    :param flatsize: the bytes that its files have; 0 where it does not say.
     :param unclear: it says of itself only what stands in its compact manifest, as the other one is no JSON.
     """
 
@@ -95,6 +104,9 @@ class Archive:
     files: Mapping[str, Optional[int]] = field(default_factory=dict)
     unclear: bool = False
     prefix: str = "/usr/local"
+    osversion: int = 0
+    is_module: bool = False
+    flatsize: int = 0
 
 
 class Laid(NamedTuple):
@@ -118,13 +130,18 @@ class NotRun(NamedTuple):
     why: str = ""
 
     def place(self) -> Tuple[str, int]:
-        """For the order of messages: by package, and as they would have run."""
-        return self.archive.package.name, self.archive.scripts.index(self.script)
+        """For the order of messages: by package, and as they would have run; triggers are no scripts of it."""
+        there = self.archive.scripts
+        return self.archive.package.name, there.index(self.script) if self.script in there else len(there)
 
     def said(self) -> str:
         """It, for a message."""
         why = ": {0}".format(plain(self.why)) if self.why else ""
         digest = ", sha256 {0}".format(self.script.sha256) if self.script.text else ""
+        if self.script not in self.archive.scripts:
+            return "the package {0} has a trigger that was not run, so a cache may be missing ({1}){2}".format(
+                self.archive.package.name, triggers.shown(self.script), digest
+            )
         return "the package {0} has a script that was not run ({1}){2}; `pkg info -R -F {3}` shows it{4}".format(
             self.archive.package.name, self.script.shown(), why, self.archive.path, digest
         )
@@ -249,6 +266,9 @@ def parse_manifest(text: str, path: str, sha256: str) -> Archive:
             libraries=tuple(sorted(str(name) for name in values.get("shlibs_provided") or ())),
             files=_files_of(values.get("files") or {}),
             prefix=_word(values.get("prefix") or "/usr/local"),
+            osversion=int((values.get("annotations") or {}).get("FreeBSD_version") or 0),
+            is_module=_is_module(values),
+            flatsize=int(values.get("flatsize") or 0),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackageError("the package {0} has no usable {1}: {2!r}".format(path, MANIFEST, error), safe=_SAFE)
@@ -286,9 +306,21 @@ def _files_of(values: Mapping[str, Any]) -> Dict[str, Optional[int]]:
     return found
 
 
+def _is_module(values: Mapping[str, Any]) -> bool:
+    """Whether a package brings modules: by its category (``Mk/Uses/kmod.mk`` of the ports), or where a kernel looks for
+    them (``kern.module_path``).
+    """
+    if str(values.get("origin", "")).startswith("base/"):
+        return False
+    there = any(path.startswith(MODULES) and path.endswith(".ko") for path in values.get("files") or ())
+    return there or "kld" in (values.get("categories") or ())
+
+
 def _has_accounts(name: str, files: Mapping[str, Any]) -> bool:
-    """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``)."""
-    return name.startswith("FreeBSD-") or any("/" + path in files for path in (MASTER, GROUP))
+    """Whether a package brings the users and groups of the base system (pkgbase: ``FreeBSD-runtime``); one that does
+    not say which files it has may.
+    """
+    return (not files and name.startswith("FreeBSD-")) or any("/" + path in files for path in (MASTER, GROUP))
 
 
 def read(supplied: Supplied) -> Archive:
@@ -298,21 +330,86 @@ def read(supplied: Supplied) -> Archive:
 
     :raises PackageError: when it is none.
     """
+    compact, text = _manifests(supplied.path)
+    if _is_json(text) or not compact:
+        return parse_manifest(text, supplied.path, supplied.sha256)
+    said = parse_manifest(compact, supplied.path, supplied.sha256)
+    return replace(said, scripts=scripts.in_ucl(text), unclear=True)
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def _manifests(path: str) -> Tuple[str, str]:
+    """The compact manifest of a package, empty where it has none, and the other one.
+
+    :raises PackageError: when it is no package.
+    """
     compact = ""
-    with opened(supplied.path) as tar:
+    with opened(path) as tar:
         for member in tar:
-            content = tar.extractfile(member) if member.name in (COMPACT, MANIFEST) else None
+            is_manifest = member.name in (COMPACT, MANIFEST)
+            if member.size > MAX_TEXT and not is_manifest:  # pkg writes those before anything else (``pkg_create.c``)
+                break
+            content = tar.extractfile(member) if is_manifest else None
             if content is None:
                 continue
-            text = _text_of(content, supplied.path).decode("utf-8", "surrogateescape")
-            if member.name == COMPACT:
-                compact = text
-            elif text.lstrip().startswith("{") or not compact:
-                return parse_manifest(text, supplied.path, supplied.sha256)
-            else:
-                said = parse_manifest(compact, supplied.path, supplied.sha256)
-                return replace(said, scripts=scripts.in_ucl(text), unclear=True)
-    raise PackageError("{0} is no package: it has no {1}".format(supplied.path, MANIFEST), safe=_SAFE)
+            text = _text_of(content, path).decode("utf-8", "surrogateescape")
+            if member.name == MANIFEST:
+                return compact, text
+            compact = text
+    raise PackageError("{0} is no package: it has no {1}".format(path, MANIFEST), safe=_SAFE)
+
+
+def values_of(archive: Archive) -> Dict[str, Any]:
+    """All that a package says of itself, as far as it can be read. It was looked into before, by :func:`read`.
+
+    :returns: JSON; bytes that are no UTF-8 are in it as ``surrogateescape`` has them.
+    """
+    compact, text = _manifests(archive.path)
+    found: Dict[str, Any] = json.loads(compact if archive.unclear else text)
+    return found
+
+
+def _bounded(tar: tarfile.TarFile, archive: Archive) -> Iterator[tarfile.TarInfo]:
+    """The members of a package, as long as they are not larger than it says: zeros of any length are packed in no time.
+
+    :raises PackageError: when they are, before the one that is too large is unpacked.
+    """
+    said = archive.flatsize
+    most = said + said // MORE_PART + MORE_FLAT if 0 < said < MAX_FLAT else MAX_FLAT
+    found = 0
+    for member in tar:
+        size = member.size if member.isfile() else 0
+        found += 0 if member.name.startswith("+") else size
+        if found > most or size > most + MAX_TEXT:
+            raise PackageError(
+                "the package {0} is not to be trusted: it unpacks to more than {1} bytes, and {2}".format(
+                    archive.package.name, most, "says that it has {0}".format(said) if said else "does not say how many"
+                ),
+                safe=_SAFE,
+                todo="get {0} again, from somebody else".format(os.path.basename(archive.path)),
+            )
+        yield member
+
+
+def contents_of(archive: Archive, paths: Collection[str]) -> Dict[str, bytes]:
+    """The contents of small files of a package.
+
+    :param paths: full ones.
+    :raises PackageError: when one is not small.
+    """
+    found: Dict[str, bytes] = {}
+    if not paths:
+        return found
+    with opened(archive.path) as tar:
+        for member in _bounded(tar, archive):
+            path = "/" + member.name.strip("/")
+            content = tar.extractfile(member) if path in paths and member.isfile() else None
+            if content is not None:
+                found[path] = _text_of(content, archive.path)
+    return found
 
 
 def expand(supplied: Sequence[Supplied]) -> List[Supplied]:
@@ -460,6 +557,7 @@ def lay(
         not_run += _run_lua(tree, each, POST, say)
     if any(work.certificates for _archive, work in works):
         certificates.rehash(tree, say)
+    not_run += _triggered(tree, ordered)
     _tell(sorted(not_run, key=NotRun.place), answers, say)
     return Laid(lines, privileged, members)
 
@@ -484,7 +582,8 @@ def _tell(not_run: Sequence[NotRun], answers: Answers, say: Say) -> None:
 
 
 def _say_dropped(archive: Archive, dropped: Sequence[str], say: Say) -> None:
-    if dropped:
+    """Say what of a package is not on the image. What the base has below /var, rc.d/var makes on each host."""
+    if dropped and not archive.package.origin.startswith("base/"):
         say(
             "what the package {0} has below /var is not on the image, because /var is a host's own: {1}; a service "
             "that needs it has to make it, or deploy_files, or a dataset".format(
@@ -507,6 +606,17 @@ def _judged(archives: Sequence[Archive]) -> Tuple[List[Tuple[Archive, Work]], Li
             else:
                 works.append((each, work))
     return works, not_run
+
+
+def _triggered(tree: Tree, archives: Sequence[Archive]) -> Iterator[NotRun]:
+    """The triggers that pkg would have run at the end."""
+    folders = triggers.touched([path for each in archives for path in each.files])
+    for each in archives:
+        for path in sorted(filter(triggers.is_one, each.files)):
+            node = tree.follow(path)
+            text = node.content()[:MAX_TEXT].decode("utf-8", "surrogateescape") if node and node.kind == FILE else ""
+            if text and triggers.runs(text, folders):
+                yield NotRun(each, triggers.script_of(path, text))
 
 
 def _in_order(archives: Sequence[Archive]) -> List[Archive]:
@@ -626,12 +736,8 @@ def _full(line: str) -> str:
 def _accounts_in(archive: Archive) -> Tree:
     """The users and groups that a package brings, as a tree of two files."""
     found = Tree()
-    with opened(archive.path) as tar:
-        for member in tar:
-            path = member.name.lstrip("/")
-            content = tar.extractfile(member) if path in (MASTER, GROUP) and member.isfile() else None
-            if content is not None:
-                found.write(path, _text_of(content, archive.path).decode("utf-8", "surrogateescape"))
+    for path, content in contents_of(archive, ["/" + MASTER, "/" + GROUP]).items():
+        found.put(path, Node(FILE, 0o644, data=content))
     return found
 
 
@@ -675,7 +781,7 @@ def _lay(tree: Tree, archive: Archive, accounts: Accounts, scratch: str) -> Tupl
         return accounts.uid(member.uname or "root", what), accounts.gid(member.gname or "wheel", what)
 
     def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        for member in tar:
+        for member in _bounded(tar, archive):
             path = member.name.strip("/")
             if path.startswith("var/"):
                 about = " ({0:04o} {1}:{2})".format(

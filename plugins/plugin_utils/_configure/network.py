@@ -125,7 +125,9 @@ def _interface(name: str, value: Any) -> Interface:
     if not isinstance(name, str) or not _NAME.match(name):
         raise _wrong("{0!r} is no name for an interface".format(name))
     given = _mapping(value or {}, name, _KEYS)
-    found = Interface(name, dhcp=_switch(given.get("dhcp"), name + ": dhcp"), slaac=_switch(given.get("slaac"), name + ": slaac"))
+    found = Interface(
+        name, dhcp=_switch(given.get("dhcp"), name + ": dhcp"), slaac=_switch(given.get("slaac"), name + ": slaac")
+    )
     found.addresses = [_interface_address(each, name) for each in _list(given.get("addresses"), name + ": addresses")]
     kinds = [kind for kind in ("vlan", "lagg", "bridge") if given.get(kind) is not None]
     if len(kinds) > 1:
@@ -348,8 +350,8 @@ def _of_interface(name: str, interface: Interface, is_part: bool) -> Dict[str, s
     if six or auto:
         found["ifconfig_{0}_ipv6".format(name)] = " ".join(["inet6", *six[:1], *auto])
     aliases = ["inet " + each for each in four[1:]] + ["inet6 " + each for each in six[1:]]
-    for number, each in enumerate(aliases):
-        found["ifconfig_{0}_alias{1}".format(name, number)] = each
+    for place, each in enumerate(aliases):
+        found["ifconfig_{0}_alias{1}".format(name, place)] = each
     return found
 
 

@@ -15,7 +15,15 @@ from typing import Any, Dict, List, Mapping
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import overlay
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._configure.texts import HEAD, line, lines, listed, mapping, number, wrong
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._configure.texts import (
+    HEAD,
+    line,
+    lines,
+    listed,
+    mapping,
+    number,
+    wrong,
+)
 
 #: where keys are that may log in as a user: his home may be on no dataset yet, or be encrypted
 KEYS = "ssh/authorized_keys.d"

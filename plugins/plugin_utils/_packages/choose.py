@@ -19,12 +19,14 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import Archive
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import (
+    base,
     fetch,
     lock,
     repository,
     resolver,
     signature,
 )
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.base import Base
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.lock import From, Lock, Locked
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.repository import Catalogues, Repository
@@ -64,12 +66,26 @@ class Wish:
     :param names: of packages or ports.
     :param lock: path of the lock.
     :param update: choose anew, though there is a lock.
+    :param base: the base system, where that comes as packages.
     """
 
     names: Sequence[str] = ()
     places: Sequence[Place] = ()
     lock: str = ""
     update: bool = False
+    base: Optional[Base] = None
+
+    @property
+    def all_names(self) -> Sequence[str]:
+        """Names with those of the base system."""
+        return [*(self.base.names if self.base else ()), *self.names]
+
+    @property
+    def all_places(self) -> Sequence[Place]:
+        """Repositories with that of the base system."""
+        if self.base is None:
+            return self.places
+        return [Place(base.NAME, self.base.url, self.base.kind, self.base.trust), *self.places]
 
 
 NO_WISH = Wish()
@@ -98,10 +114,10 @@ def places(written: Any, kind: str, trust: str) -> List[Place]:
             raise Refused("image_pkg_repository {0}: its priority is no number".format(name))
         if own not in TYPES:
             raise Refused("image_pkg_repository {0}: signature_type is one of {1}".format(name, ", ".join(TYPES)))
-        if not _NAME.match(name) or name in [other.name for other in found]:
+        if not _NAME.match(name) or name in [base.NAME, *(other.name for other in found)]:
             raise Refused(
                 "image_pkg_repository: {0!r} is no name, or two have it".format(name),
-                todo="give each a name of its own",
+                todo="give each a name of its own, and none that of the base system's ({0})".format(base.NAME),
             )
         by = str(values.get("trust") or (trust if own == kind else ""))  # that of all is of their type only
         found.append(Place(name, values["url"], own, by, priority))
@@ -184,10 +200,18 @@ class Choice:
         return found + [Input("{0} {1}".format(each.name, each.url), each.catalogue) for each in after.repositories]
 
 
-def system_of(tree: Tree, abi: str, release: str, there: Sequence[str], given: Sequence[Archive]) -> System:
+def system_of(
+    tree: Tree,
+    abi: str,
+    release: str,
+    there: Sequence[str],
+    given: Sequence[Archive],
+    wanted: Optional[Base] = None,
+) -> System:
     """What a tree has that packages may need.
 
     :param there: names of packages in it; *given*: those that come as files.
+    :param wanted: the base system, where that comes as packages.
     """
     libraries = {
         path.rpartition("/")[2] + mark
@@ -197,7 +221,22 @@ def system_of(tree: Tree, abi: str, release: str, there: Sequence[str], given: S
     }
     libraries.update(name for each in given for name in each.libraries)
     names = {each.package.name for each in given}
-    return System(abi, release, frozenset(libraries), frozenset({*there, *names}))
+    return System(abi, release, frozenset(libraries), frozenset({*there, *names}), wanted)
+
+
+def check_release(archives: Sequence[Archive], system: System) -> None:
+    """See that packages are for the release of the image, by what is in them.
+
+    :param archives: given as files, or fetched: a catalogue need not say of all modules that they are such.
+    :raises RepositoryError: when one is not.
+    """
+    for each in archives:
+        reason = system.refuses(each.package.name, each.package.version, each.osversion, each.is_module)
+        if reason:
+            raise RepositoryError(
+                "{0}-{1} cannot be in the image: {2}".format(each.package.name, each.package.version, reason),
+                todo=system.modules if each.is_module else "get it for the release of the image",
+            )
 
 
 def choose(wish: Wish, system: System, given: Sequence[Archive], cache: str, say: Say, warn: Say) -> Optional[Choice]:
@@ -208,7 +247,7 @@ def choose(wish: Wish, system: System, given: Sequence[Archive], cache: str, say
     :raises FleetError: when something is missing or does not fit; the lock is as it was.
     """
     wanted = _wanted(wish, system, given)
-    if not wish.names or not wanted:
+    if not wish.all_names or not wanted:
         return None
     before = lock.read(wish.lock)
     if before is not None and not wish.update:
@@ -227,7 +266,7 @@ def _wanted(wish: Wish, system: System, given: Sequence[Archive]) -> Dict[str, s
     for each in given:
         for need in each.needs:
             found[need] = "needed by {0} of image_packages".format(each.package.name)
-    found.update((name.strip(), ASKED) for name in wish.names)
+    found.update((name.strip(), ASKED) for name in wish.all_names)
     return {name: who for name, who in found.items() if name not in system.packages}
 
 
@@ -236,12 +275,13 @@ def _check(before: Lock, wanted: Mapping[str, str], system: System, wish: Wish) 
 
     :raises RepositoryError: with what differs.
     """
-    said = []
+    said, modules = [], ""
     if before.abi != system.abi:
         said.append("it is for {0}, and the image is {1}".format(before.abi, system.abi))
     for each in before.packages:
-        reason = system.refuses(each.osversion, each.is_module)
+        reason = system.refuses(each.name, each.version, each.osversion, each.is_module)
         said += ["{0}: {1}".format(each.title, reason)] if reason else []
+        modules = "; " + system.modules if reason and each.is_module else modules
     for names, what in (
         ([name for name in before.wanted if not before.has(name)], "it has no package for"),
         (set(wanted) - set(before.wanted), "it does not know"),
@@ -253,7 +293,7 @@ def _check(before: Lock, wanted: Mapping[str, str], system: System, wish: Wish) 
         raise RepositoryError(
             "the lock {0} does not fit what is wanted: {1}".format(wish.lock, "; ".join(said)),
             todo="build with image_pkg_update=true, which takes what repositories have now; with --check it only says "
-            "what that changes",
+            "what that changes" + modules,
         )
 
 
@@ -264,7 +304,7 @@ def _repositories(wish: Wish, system: System, judge: bool) -> Dict[str, Reposito
     """
     minor = str(system.series % 100) if system.series else ""
     found = {}
-    for each in wish.places:
+    for each in wish.all_places:
         trust = signature.load(each.kind, each.trust) if judge else Trust(NONE)
         found[each.name] = Repository(each.name, repository.address(each.url, system.abi, minor), trust, each.priority)
     return found

@@ -21,3 +21,7 @@ FREEBSD: Mapping[str, str] = {
 
 #: where a FreeBSD has them; a controller with another system has no such folder
 FREEBSD_FOLDER = "/usr/share/keys/pkg"
+BASE_15_FOLDER = "/usr/share/keys/pkgbase-15"
+
+#: what the second one has; the first stands for all of them, as a definition may name it for every repository
+BASE_15: Mapping[str, str] = {key: name for key, name in FREEBSD.items() if name in ("awskms-15", "backup-signing-15")}

@@ -218,6 +218,19 @@ def check_place(path: str) -> None:
         )
 
 
+def check_unchanged(path: str, before: Optional[Lock]) -> None:
+    """See that nobody has written a lock since it was read, as a second build with the same one may.
+
+    :param before: what was read.
+    :raises RepositoryError: when somebody has.
+    """
+    if read(path) != before:
+        raise RepositoryError(
+            "the lock {0} was changed by somebody else meanwhile, by a second build perhaps".format(path),
+            todo="build again: it goes by the lock that there is now",
+        )
+
+
 def write(path: str, lock: Lock) -> None:
     """Write it, when there is an image with what it names.
 

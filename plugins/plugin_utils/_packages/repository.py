@@ -112,6 +112,13 @@ def address(written: str, abi: str, minor: str) -> str:
         host = split.hostname or ""
     except ValueError as error:
         raise RepositoryError("image_pkg_repository {0} is no address: {1}".format(shown_address(written), error))
+    if split.query or split.fragment:
+        raise RepositoryError(
+            "image_pkg_repository {0} has something behind its path ({1}), which no file in it could have".format(
+                shown_address(written), "?…" if split.query else "#…"
+            ),
+            todo="give the address of the folder that has meta.conf in it; a password goes before the host",
+        )
     scheme = split.scheme[len("pkg+") :] if split.scheme.startswith("pkg+") else split.scheme
     if split.scheme == "pkg+http" and (host == "freebsd.org" or host.endswith(".freebsd.org")):
         scheme = "https"

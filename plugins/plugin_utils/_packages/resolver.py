@@ -22,6 +22,8 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_o
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import Say
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import fits
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import version
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.base import NAME as BASE
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.base import Base, is_base
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.catalogue import Record
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.index import Index
@@ -33,6 +35,11 @@ ASKED = "asked for"
 #: how many names a message has
 NAMED = 8
 
+#: the first series with repositories of modules, see :attr:`System.series`
+KMODS_SINCE = 1403
+
+#: of modules the version has it as well (``Mk/Uses/kmod.mk``): 6.1.50.1403000_3
+_OSVERSION = re.compile(r"\.(\d{7})(?:[_,]|\Z)")
 _GLOB = re.compile(r"[*?\[\]]")
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
 
@@ -53,12 +60,14 @@ class System:
     :param release: ``14.3-RELEASE-p2``; empty where it is not known.
     :param libraries: names of the shared libraries that it has, those for 32-bit programs with ``:32``.
     :param packages: names of packages that are there already, or given as files.
+    :param base: the base system, where that comes as packages.
     """
 
     abi: str
     release: str = ""
     libraries: FrozenSet[str] = frozenset()
     packages: FrozenSet[str] = frozenset()
+    base: Optional[Base] = None
 
     @property
     def series(self) -> int:
@@ -69,19 +78,44 @@ class System:
         found = _RELEASE.match(self.release)
         return int(found.group(1)) * 100 + int(found.group(2)) if found else 0
 
-    def refuses(self, osversion: int, is_module: bool) -> str:
+    def has(self, name: str, repository: str) -> bool:
+        """Whether a repository is one that packages with this name come from: those of the base system have their own,
+        which is trusted for them alone; any other could bring its own kernel.
+        """
+        return self.base is None or is_base(name) == (repository == BASE)
+
+    def refuses(self, name: str, version: str, osversion: int, is_module: bool) -> str:
         """Why a package cannot be on this release; empty when it can.
 
         :param osversion: and *is_module*: see :class:`Record`.
         """
-        ours, theirs = self.series, osversion // 1000
+        differs = self.base.differs(version) if self.base is not None and is_base(name) else ""
+        if differs:
+            return differs
+        ours, theirs = self.series, (osversion or (_osversion_in(version) if is_module else 0)) // 1000
+        if ours and is_module and theirs != ours:
+            return "it is a kernel module for {0}, and the image is {1}".format(
+                _release(theirs) if theirs else "a release that it does not say", self.release
+            )
         if ours and theirs > ours:
             return "it was built on {0}, and the image is {1}: it may need what an older kernel does not have".format(
                 _release(theirs), self.release
             )
-        if ours and is_module and theirs != ours:
-            return "it is a kernel module for {0}, and the image is {1}".format(_release(theirs), self.release)
         return ""
+
+    @property
+    def modules(self) -> str:
+        """Where modules for the kernel of this release are, for people.
+
+        FreeBSD builds those of each minor release on it, in repositories of their own
+        (``usr.sbin/pkg/FreeBSD.conf.quarterly-release`` of releng/15.0; since 14.3).
+        """
+        if self.series < KMODS_SINCE:
+            return "take it from a repository that was built on {0}, by poudriere for example".format(self.release)
+        return (
+            "modules for {0} are in the repository pkg+https://pkg.FreeBSD.org/${{ABI}}/kmods_quarterly_{1}: add it to "
+            "image_pkg_repository".format(_release(self.series), self.series % 100)
+        )
 
 
 @dataclass(frozen=True)
@@ -150,19 +184,28 @@ class _Work:
         self._choose(self._by_origin(written) if "/" in written else self._by_name(written), "", who)
 
     def _by_name(self, written: str) -> Tuple[Record, Repository]:
-        if any(source.index.named(written) for source in self._sources):
+        if self._named(written):
             return self._best(written, written)
         name, _dash, number = written.rpartition("-")
-        if name and any(source.index.named(name) for source in self._sources):
+        if name and self._named(name):
             return self._best(name, written, number)
         raise RepositoryError(
-            "image_pkg: no repository has a package {0}{1}".format(written, self._hint(written)),
+            "{0}: no repository has a package {1}{2}".format(
+                "image_base" if self._system.base is not None and is_base(written) else "image_pkg",
+                written,
+                self._hint(written),
+            ),
             todo="see https://www.freshports.org for the names of packages, or give the port (www/nginx)",
         )
 
     def _by_origin(self, written: str) -> Tuple[Record, Repository]:
         origin, _at, flavour = written.partition("@")
-        found = [each for source in self._sources for each in source.index.of_origin(origin)]
+        found = [
+            each
+            for source in self._sources
+            for each in source.index.of_origin(origin)
+            if self._system.has(each.name, source.repository.name)
+        ]
         named = {each.name: each.flavour for each in found if not flavour or each.flavour == flavour}
         if len(named) > 1:
             titles = [key + (value and " (@{0})".format(value)) for key, value in sorted(named.items())]
@@ -189,23 +232,27 @@ class _Work:
 
     # one package
 
+    def _named(self, name: str) -> List[Tuple[Record, Repository]]:
+        """The packages with a name, and where they are."""
+        return [
+            (record, source.repository)
+            for source in self._sources
+            if self._system.has(name, source.repository.name)
+            for record in source.index.named(name)
+        ]
+
     def _unfit(self, record: Record) -> str:
         """Why a package cannot be in this image; empty when it can."""
         if not fits(record.abi, self._system.abi):
             return "it is for {0}, and the image is {1}".format(record.abi, self._system.abi)
-        return self._system.refuses(record.osversion, record.is_module)
+        return self._system.refuses(record.name, record.version, record.osversion, record.is_module)
 
     def _best(self, name: str, what: str, number: str = "") -> Tuple[Record, Repository]:
         """The package that is taken of those with a name.
 
         :raises RepositoryError: when there is none that fits.
         """
-        found = [
-            (record, source.repository)
-            for source in self._sources
-            for record in source.index.named(name)
-            if number in ("", record.version)
-        ]
+        found = [each for each in self._named(name) if number in ("", each[0].version)]
         good = [each for each in found if not self._unfit(each[0])]
         if good:
             highest = max(each[1].priority for each in good)
@@ -215,9 +262,11 @@ class _Work:
             record = found[0][0]
             raise RepositoryError(
                 "{0} cannot be in the image: {1}".format(record.title, self._unfit(record)),
-                todo="see whether image_pkg_repository and image_abi belong together",
+                todo=self._system.modules
+                if record.is_module and fits(record.abi, self._system.abi)
+                else "see whether image_pkg_repository and image_abi belong together",
             )
-        others = sorted({each.version for source in self._sources for each in source.index.named(name)})
+        others = sorted({record.version for record, _repository in self._named(name)})
         rest = "; of {0} there is {1}".format(name, ", ".join(others)) if others else ""
         raise RepositoryError("no repository has {0}{1}".format(what, rest))
 
@@ -256,7 +305,7 @@ class _Work:
             for need in record.needs:
                 if need in self.state.chosen or need in self._system.packages:
                     continue
-                if not any(source.index.named(need) for source in self._sources):
+                if not self._named(need):
                     raise RepositoryError(
                         "the package {0} is missing, which no repository has: {1} → {0}{2}".format(
                             need, self.state.chain(record.name), self._hint(need)
@@ -280,11 +329,13 @@ class _Work:
                 each.name
                 for source in self._sources
                 for each in source.index.bringing(thing, is_library)
-                if not self._unfit(each)
+                if self._system.has(each.name, source.repository.name) and not self._unfit(each)
             }
         )
         # what another repository, or another version, has under that name may not bring it
         found = [name for name in found if thing in _things(self._best(name, name)[0], is_library)]
+        # as in a system that is there already, what the base has goes before what a port brings
+        found = [name for name in found if self._system.base is not None and is_base(name)] or found
         kind = "library " if is_library else ""
         if len(found) == 1:
             self._choose(self._best(found[0], found[0]), record.name, "has {0}, for {1}".format(thing, record.name))
@@ -327,6 +378,11 @@ class _Work:
 
 def _things(record: Record, is_library: bool) -> Sequence[str]:
     return record.brings if is_library else record.provides
+
+
+def _osversion_in(version: str) -> int:
+    found = _OSVERSION.search(version)
+    return int(found.group(1)) if found else 0
 
 
 def _release(series: int) -> str:

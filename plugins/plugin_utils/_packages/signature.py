@@ -18,7 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import FREEBSD, FREEBSD_FOLDER
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.freebsd_keys import (
+    BASE_15,
+    BASE_15_FOLDER,
+    FREEBSD,
+    FREEBSD_FOLDER,
+)
 
 FINGERPRINTS, PUBKEY, NONE = "fingerprints", "pubkey", "none"
 TYPES = (FINGERPRINTS, PUBKEY, NONE)
@@ -78,8 +83,9 @@ def load(kind: str, where: str) -> Trust:
     """
     if kind == NONE:
         return Trust(kind)
-    if kind == FINGERPRINTS and where in ("", FREEBSD_FOLDER) and not os.path.isdir(FREEBSD_FOLDER):
-        return Trust(kind, "the fingerprints of FreeBSD", FREEBSD)
+    folder = where or FREEBSD_FOLDER
+    if kind == FINGERPRINTS and folder in (FREEBSD_FOLDER, BASE_15_FOLDER) and not os.path.isdir(folder):
+        return Trust(kind, "the fingerprints of FreeBSD", FREEBSD if folder == FREEBSD_FOLDER else BASE_15)
     if kind == PUBKEY and not where:
         raise RepositoryError(
             "a repository is signed with a key, and nothing says with which",
@@ -89,7 +95,6 @@ def load(kind: str, where: str) -> Trust:
         if kind == PUBKEY:
             with open(where, "rb") as file:
                 return Trust(kind, where, key=file.read(1 << 20))
-        folder = where or FREEBSD_FOLDER
         trusted, revoked = (_fingerprints(os.path.join(folder, name)) for name in ("trusted", "revoked"))
     except OSError as error:
         raise RepositoryError(

@@ -13,14 +13,16 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import alone
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration as install_configuration
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
+from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.modules import configuration, host_install
 from ansible_collections.nanozfs.fleet.tests.model.kernel import Kernel
 from ansible_collections.nanozfs.fleet.tests.unit.agent import HOOK, Trees
@@ -101,7 +103,11 @@ class Host(Trees):
         self.begun: List[trial.Trial] = []
 
     def detach(self, work: Callable[[], None]) -> None:
-        """The process of a trial, which the test lets run when it wants to."""
+        """The process of a trial, which the test lets run when it wants to. It shares the locks that are held now."""
+        with leases.locked(patience=0):
+            pass  # nobody else who is at work on the host has to wait for the end of the trial
+        with pytest.raises(Refused, match="another save is at work"), alone(self.places.cfg, "", ""):
+            pass
         self.begun.append(work.__self__)  # type: ignore[attr-defined]
 
     def run(self, wish: Wish, check: bool = False, **more: Any) -> Dict[str, Any]:
@@ -314,7 +320,7 @@ class TestTrial:
         assert self.services(web)[-1] == "service sshd restart"
 
     def test_what_died_of_it_is_started_again(self, web: Host) -> None:
-        """sshd takes a reload, and ends when it cannot have its ``ListenAddress``."""
+        """Sshd takes a reload, and ends when it cannot have its ``ListenAddress``."""
         web.run(SSHD)
 
         def upto(now: float) -> None:
@@ -426,7 +432,9 @@ class TestTrial:
         assert web.get("cfg", "rootssh/authorized_keys") == "ssh-ed25519 AAAC new\n" + line
 
     def test_what_no_trial_can_show_is_told(self, web: Host) -> None:
-        result = web.run(files(**{"rc.conf.local": 'firewall_enable="YES"\nkld_list="x"\n', "rc.conf.d/netif": "x=1\n"}))
+        result = web.run(
+            files(**{"rc.conf.local": 'firewall_enable="YES"\nkld_list="x"\n', "rc.conf.d/netif": "x=1\n"})
+        )
         assert result["pending"] == ["firewall_enable", "kld_list", "rc.conf.d/netif"]
         (told,) = result["warnings"]
         assert told.startswith("firewall_enable, rc.conf.d/netif: only the next start")

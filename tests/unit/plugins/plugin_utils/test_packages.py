@@ -25,7 +25,7 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.inputs import
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.packages import PackageError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.scripts import Script
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree, TreeError
-from ansible_collections.nanozfs.fleet.tests.unit.packaged import ABI, make, manifest
+from ansible_collections.nanozfs.fleet.tests.unit.packaged import ABI, Member, bundle, make, manifest
 
 
 def system() -> Tree:
@@ -384,3 +384,27 @@ def test_without_zstandard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(PackageError, match="install the Python package zstandard"):
         lay(system(), tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("said", "size", "fits"), [(3 << 20, 3 << 20, True), (3 << 20, (4 << 20) + (1 << 19), False), (1, 1 << 20, True)]
+)
+def test_more_than_it_says_is_not_unpacked(tmp_path: Path, said: int, size: int, fits: bool) -> None:
+    """A package of zeros is small, and would fill the disk."""
+    members: List[Member] = [("/usr/local/a", bytes(size), {}), ("/usr/local/b", b"", {})]
+    archive = packages.read(Supplied(bundle(tmp_path, manifest("a", flatsize=said), members), "x", "0" * 64))
+    (tmp_path / "scratch").mkdir()
+    if fits:
+        packages.lay(Tree(), [archive], Accounts(), str(tmp_path / "scratch"), print)
+        return
+    with pytest.raises(PackageError, match="it unpacks to more than 4508876 bytes, and says that it has 3145728"):
+        packages.lay(Tree(), [archive], Accounts(), str(tmp_path / "scratch"), print)
+    assert sum(path.stat().st_size for path in (tmp_path / "scratch").iterdir()) == 0
+    with pytest.raises(PackageError, match="unpacks to more"):
+        packages.contents_of(archive, ["/usr/local/b"])
+
+
+def test_a_large_file_before_the_manifest(tmp_path: Path) -> None:
+    path = packed(tmp_path, "a", ("/usr/local/a", bytes(packages.MAX_TEXT + 1), {}), about("a"))
+    with pytest.raises(PackageError, match="is no package: it has no"):
+        packages.read(Supplied(path, "x", "0" * 64))

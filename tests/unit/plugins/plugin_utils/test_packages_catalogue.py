@@ -395,7 +395,7 @@ class TestArchives:
         ("pkg+https://pkg.FreeBSD.org/${ABI}/latest/", "https://pkg.FreeBSD.org/FreeBSD:13:amd64/latest"),
         ("pkg+http://pkg.example.org/x", "http://pkg.example.org/x"),
         (
-            "https://p/${ABI}/kmods_quarterly_${VERSION_MINOR}?x#y",
+            "https://p/${ABI}/kmods_quarterly_${VERSION_MINOR}",
             "https://p/FreeBSD:13:amd64/kmods_quarterly_2",
         ),
         ("/srv/pkg repo", "file:///srv/pkg%20repo"),
@@ -407,10 +407,25 @@ def test_addresses(written: str, found: str) -> None:
     assert repository.address(written, ABI, "2") == found
 
 
-@pytest.mark.parametrize("written", ["", "srv/pkg", "ssh://h/x", "https:///x", "http://[x", "https://h/${HOME}"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "srv/pkg",
+        "ssh://h/x",
+        "https:///x",
+        "http://[x",
+        "https://h/${HOME}",
+        "https://h/x?token=secret",
+        "https://h/x#y",
+    ],
+)
 def test_what_is_no_address(written: str) -> None:
     with pytest.raises(RepositoryError, match="image_pkg_repository"):
         repository.address(written, ABI, "2")
+    with pytest.raises(RepositoryError) as caught:
+        repository.address("https://h/x?token=secret", ABI, "2")
+    assert "secret" not in str(caught.value) and "behind its path" in str(caught.value)
     with pytest.raises(RepositoryError, match="VERSION_MINOR"):
         repository.address("https://h/${VERSION_MINOR}", ABI, "")
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import lzma
 import shutil
+import sqlite3
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Fleet
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image.origin import ORIGIN_JSON, parse
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import inputs
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build import database, inputs
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.tree import Tree
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._local import local_execute
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages import (
@@ -36,9 +37,10 @@ from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.choose imp
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.errors import RepositoryError
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._packages.signature import Trust
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release import maps
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._release.publish import Folder
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._site_paths import SitePaths
 from ansible_collections.nanozfs.fleet.tests.unit.conftest import Images
-from ansible_collections.nanozfs.fleet.tests.unit.packaged import make, manifest
+from ansible_collections.nanozfs.fleet.tests.unit.packaged import bundle, make, manifest
 from ansible_collections.nanozfs.fleet.tests.unit.repositories import Made
 from ansible_collections.nanozfs.fleet.tests.unit.web import Server
 
@@ -156,6 +158,27 @@ class TestBuild:
         (catalogue,) = [each.catalogue for each in lock.read(str(site.lock)).repositories]  # type: ignore[union-attr]
         assert found["r {0}".format(site.server.url)] == catalogue
 
+    def test_pkg_finds_what_is_installed(self, site: Site) -> None:
+        site.made.add("pkg", version="2.8.4")
+        site.serve()
+        wish = site.wish(names=["nginx", "pkg"])
+        tree, _build = build.plan(site.definition(wish=wish), str(site.folder), site.said.append)
+        found = sqlite3.connect(str(tree.get(database.NAME).source))
+        assert found.execute("SELECT name, automatic FROM packages").fetchall() == [
+            ("nginx", 0),
+            ("pcre2", 1),
+            ("pkg", 0),
+        ]
+        query = (
+            "SELECT count(*) FROM pkg_annotation JOIN annotation tag ON tag_id = tag.annotation_id "
+            "JOIN annotation value ON value_id = value.annotation_id "
+            "WHERE tag.annotation = 'repository' AND value.annotation = 'r'"
+        )
+        assert found.execute(query).fetchall() == [(3,)]
+        # pkg reads it through the link to what /cfg can change, whatever that has of its own
+        for place in ("etc/local/pkg.conf", "conf/base/etc/local/pkg.conf"):
+            assert "/{0}/".format(database.FOLDER) in tree.get(place).content().decode().replace('";', "/")
+
     def test_the_lock_moves_when_it_is_told_to(self, site: Site) -> None:
         first = site.build()
         site.made.add("nginx", version="2.0", old="nginx", **needs("pcre2", "more"))
@@ -180,6 +203,24 @@ class TestBuild:
         site.serve()
         again = site.build(wish=site.wish(update=True))
         assert again["build"] == first["build"] and site.lock.read_bytes() == before
+
+    def test_two_builds_with_one_lock(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        site.build()
+        site.made.add("pcre2", version="9", old="pcre2")
+        site.serve()
+        complete = build._complete
+        theirs = site.lock.read_bytes().replace(b"needed by nginx", b"needed by another")
+
+        def slow(*arguments: Any) -> Any:
+            found = complete(*arguments)
+            site.lock.write_bytes(theirs)  # meanwhile, by somebody else
+            return found
+
+        monkeypatch.setattr(build, "_complete", slow)
+        with pytest.raises(FleetError, match="was changed by somebody else meanwhile"):
+            site.build("1.9", wish=site.wish(update=True))
+        assert site.lock.read_bytes() == theirs
+        assert {each["version"] for each in Folder(str(site.folder / "published")).index()} == {"1.1"}
 
     def test_check_mode_writes_nothing(self, site: Site) -> None:
         told = site.build(check=True)
@@ -322,6 +363,23 @@ class TestBadInput:
         site.serve()
         sources = [*site.definition().sources, str(script.parent)]
         self.refused(site, said, wish=site.wish(names=["new"]), sources=sources)
+
+    def test_a_module_of_another_minor_release_that_is_told_by_its_files(self, site: Site, tmp_path: Path) -> None:
+        module = [("/boot/modules/if_x.ko", b"x", {"mode": 0o555})]
+        for release, fits in (("1301000", False), ("1302001", True)):
+            site.made.add("if-x", old="if-x", members=module, annotations={"FreeBSD_version": release})
+            site.serve()
+            wish = site.wish(names=["if-x"], update=True)
+            if fits:
+                site.build(wish=wish)
+            else:
+                self.refused(
+                    site, "if-x-1.2_3,1 cannot be in the image: it is a kernel module for FreeBSD 13.1", wish=wish
+                )
+        (tmp_path / "given").mkdir()
+        values = manifest("if-y", annotations={"FreeBSD_version": "1301000"})
+        path = bundle(tmp_path / "given", values, [("/boot/modules/if_y.ko", b"y", {})])
+        self.refused(site, "if-y-.*it is a kernel module for FreeBSD 13.1", packages=[path], wish=choose.NO_WISH)
 
     def test_an_archive_with_more_than_it_says(self, site: Site) -> None:
         site.made.add("evil", files={"/usr/local/bin/evil": "1$0"})  # the link evil-1 is not named
@@ -541,7 +599,7 @@ class TestLock:
         self.check(path, "a", release="13.2-RELEASE")
         with pytest.raises(RepositoryError, match=r"a-1: it is a kernel module for FreeBSD 13\.2"):
             self.check(path, "a", release="13.3-RELEASE")
-        with pytest.raises(RepositoryError, match=r"a-1: it was built on FreeBSD 13\.2"):
+        with pytest.raises(RepositoryError, match=r"kernel module for FreeBSD 13\.2, and the image is 13\.1"):
             self.check(path, "a", release="13.1-RELEASE")
 
 
@@ -584,6 +642,7 @@ def test_lists_as_people_write_them(tmp_path: Path) -> None:
         "pkg_lock": None,
         "name": "web",
         "pkg_update": False,
+        "base": None,
     }
 
     def wish(names: List[str]) -> Wish:

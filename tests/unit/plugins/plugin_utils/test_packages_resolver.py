@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import random
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +180,41 @@ class TestNeeds:
     )
     def test_what_fits(self, values: Dict[str, Any]) -> None:
         assert names(record("a", **values)) == ["a"]
+
+    @pytest.mark.parametrize(
+        "release, place",
+        [
+            ("15.0-RELEASE-p3", r"15\.0 are in .*/kmods_quarterly_0: add it to image_pkg_repository"),
+            ("14.3-RELEASE", r"14\.3 are in .*/kmods_quarterly_3"),
+            ("14.2-RELEASE", r"built on 14\.2-RELEASE, by poudriere"),
+        ],
+    )
+    def test_modules_of_another_minor_release(self, release: str, place: str) -> None:
+        major = release[:2]
+        system = replace(SYSTEM, abi="FreeBSD:{0}:amd64".format(major), release=release)
+        values = {"categories": ["graphics", "kld"], "abi": system.abi}
+        for each in (
+            record("drm-66-kmod", annotations={"FreeBSD_version": major + "01000"}, **values),
+            record("drm-66-kmod", version="6.6.25.{0}01000_8".format(major), annotations={}, **values),
+        ):
+            with pytest.raises(
+                RepositoryError, match=r"is a kernel module for FreeBSD {0}\.1, and".format(major)
+            ) as caught:
+                names(each, wanted=["drm-66-kmod"], system=system)
+            assert re.search(place, caught.value.todo or "")
+        # the right one is taken out of whatever repository has it, although the other one has a higher number
+        version = "6.6.25.{0}0{1}000_8".format(major, release[3])
+        found, _warned = choose(
+            (0, [record("drm-66-kmod", version="9", annotations={"FreeBSD_version": major + "01000"}, **values)]),
+            (0, [record("drm-66-kmod", version=version, annotations={}, **values)]),
+            wanted=["drm-66-kmod"],
+            system=system,
+        )
+        assert found["drm-66-kmod"].record.version == version
+
+    def test_a_module_that_does_not_say_its_release(self) -> None:
+        with pytest.raises(RepositoryError, match=r"module for a release that it does not say, and the image is 13\.2"):
+            names(record("a", annotations={}, categories=["kld"]))
 
     def test_without_a_known_release(self) -> None:
         newer = record("a", annotations={"FreeBSD_version": "1303000"})

@@ -348,7 +348,9 @@ def test_scripts_that_were_not_run(tmp_path: Path) -> None:
 
 def test_what_nobody_could_look_at_is_never_known() -> None:
     empty = Script("install", False, "")
-    archive: Any = type("Archive", (), {"package": type("Package", (), {"name": "a"}), "path": "a.pkg"})
+    archive: Any = type(
+        "Archive", (), {"package": type("Package", (), {"name": "a"}), "path": "a.pkg", "scripts": (empty,)}
+    )
     with pytest.raises(PackageError):
         packages._tell([packages.NotRun(archive, empty)], scripts.Answers(True, {empty.sha256: "x"}), print)
 
