@@ -160,7 +160,7 @@ def on_trial(paths: Sequence[str], settings: Sequence[str], more: Sequence[str])
 AT_START = ("rc.conf.d/*", "rc.local", "rc.d/*", "local/rc.d/*", "devfs.rules")
 
 #: a line of a file like rc.conf that is a setting and nothing else, or a remark
-_PLAIN = re.compile(r"\s*(#.*)?\Z|[A-Za-z_][A-Za-z0-9_]*=(\"[^\"$`\\]*\"|'[^']*'|[A-Za-z0-9_./:-]*)\s*(#.*)?\Z")
+_PLAIN = re.compile(r"\s*(#.*)?\Z|[A-Za-z_][A-Za-z0-9_]*=(\"[^\"$`\\]*\"|'[^']*'|[A-Za-z0-9_./:-])*\s*(#.*)?\Z")
 
 
 def is_settings(text: str) -> bool:

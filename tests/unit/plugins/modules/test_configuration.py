@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import alone
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
@@ -445,6 +446,7 @@ class TestTrial:
 
     def test_settings_alone_are_not(self, web: Host) -> None:
         text = "# of ours\nkld_list=\"a b\" # two\n\nx='$y'\nz=YES\n"
+        text += rcconf.render({"motto": "it's on $trial"}, (), "x")
         assert web.run(files(**{"rc.conf.local": text}), check=True)["trial"] == []
 
     def test_one_at_a_time(self, web: Host) -> None:
