@@ -45,7 +45,7 @@ class ActionModule(ModuleAction):
         """Judge, apply, confirm; the result of the module."""
         settings = plain(arguments.pop("settings", None) or {})
         absent = plain(arguments.pop("absent", None) or [])
-        if not isinstance(settings, dict) or not isinstance(absent, list):
+        if not isinstance(settings, dict) or not isinstance(absent, (list, str)):
             raise Refused("settings must be a mapping, and absent a list", safe="nothing was changed")
         others = self._others() if settings.get("network") else {}
         wanted = wish(settings, absent, self._deployed(), self._deploy_rc_conf(), others, self._folders)

@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import stat
-from typing import Callable, Iterator, Mapping, Sequence, Tuple
+from typing import Callable, Iterator, List, Mapping, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import STAGING, parents
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
@@ -97,6 +97,8 @@ class Tree:
             shutil.rmtree(staging, ignore_errors=True)  # of a write that the power was cut from
             os.mkdir(staging, 0o700)
             renames = []
+            for path in gone:
+                self._check_way(path)
             for number, (path, make) in enumerate(files.items()):
                 self._check_way(path)
                 staged = os.path.join(staging, str(number))
@@ -120,6 +122,30 @@ class Tree:
             )
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def force(self, files: Mapping[str, Make], gone: Sequence[str]) -> List[str]:
+        """Put files in place where there is no room for both versions of them: what is there goes first.
+
+        What fails does not keep the rest from being done.
+
+        :returns: what failed, a sentence each.
+        """
+        failed = []
+        shutil.rmtree(self.at(STAGING), ignore_errors=True)
+        for path in (*gone, *files):
+            try:
+                self._check_way(path)
+                if os.path.lexists(self.at(path)):
+                    os.unlink(self.at(path))
+            except OSError as error:
+                failed.append("{0}: {1}".format(self.at(path), error.strerror))
+        for path, make in files.items():
+            try:
+                self.make_folders(path)
+                make(self.at(path))
+            except OSError as error:
+                failed.append("{0}: {1}".format(self.at(path), error.strerror))
+        return failed
 
     def _check_way(self, path: str) -> None:
         """Refuse to write over a folder, through a file, or into whatever folder a link leads to."""

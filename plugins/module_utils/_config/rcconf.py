@@ -32,7 +32,8 @@ def text_of(name: str, value: Any, safe: str = "nothing was changed") -> str:
     if isinstance(value, bool):
         return "YES" if value else "NO"
     if not isinstance(value, (str, int, float)):
-        raise Refused("{0} must be text or a number, and is {1!r}".format(name, value), safe=safe)
+        # not what is in it: that may be a secret
+        raise Refused("{0} must be text or a number, and is a {1}".format(name, type(value).__name__), safe=safe)
     text = str(value)
     if any((ord(each) < 32 and each != "\t") or ord(each) == 127 or "\ud800" <= each <= "\udfff" for each in text):
         raise Refused("the value of {0} has a line feed or a control character in it".format(name), safe=safe)

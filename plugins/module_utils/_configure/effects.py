@@ -12,11 +12,15 @@ the files are replaced, and started after.
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+import re
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import TIMED_OUT, Runner
 
 RC_LOCAL = "rc.conf.local"
+
+#: where settings come from that it does not have, in order (rc.conf(5), ``libexec/rc/rc.conf``)
+RC_BELOW = ("defaults/rc.conf", "defaults/vendor.conf", "rc.conf")
 
 #: settings of rc.conf that make the network; those of recovery mode and more (network.subr(8), rc.conf(5))
 NETWORK = (
@@ -66,8 +70,25 @@ TRIAL_FILES = (
     "local/sudoers.d/*",
     "local/doas.conf",
     "local/pam.d/*",
+    "profile",
+    "csh.*",
 )
 TRIAL_SETTINGS = (*NETWORK, *ROUTES, "sshd_*", "pf_*", "firewall_*", "ipfilter_*", "hostname", "devd_*")
+
+
+#: what timeout(1) exits with; in the foreground, where it had to kill, with the signal (``128 + SIGKILL``)
+_ENDED = (TIMED_OUT, 137)
+
+#: seconds that a command has: one that never ends would keep a trial from ever going back
+LIMIT = 180
+
+
+def _bounded(argv: Sequence[str]) -> List[str]:
+    """A command with an end, and without one for what it leaves behind.
+
+    timeout(1) would wait for daemons that a service starts, and end them, unless it is in the foreground.
+    """
+    return ["timeout", "--foreground", "-k", "5", str(LIMIT), *argv]
 
 
 class Effect(NamedTuple):
@@ -115,8 +136,8 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def is_yes(value: str) -> bool:
-    """Whether rc.subr(8) takes a value for yes (``checkyesno``)."""
-    return value.strip("\"'").lower() in ("yes", "true", "on", "1")
+    """Whether rc.subr(8) takes a value for yes (``checkyesno``). A remark may follow it, as in defaults/rc.conf."""
+    return value.partition("#")[0].strip().strip("\"'").lower() in ("yes", "true", "on", "1")
 
 
 def changed_settings(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:
@@ -133,6 +154,23 @@ def on_trial(paths: Sequence[str], settings: Sequence[str], more: Sequence[str])
     """
     found = [path for path in paths if path != RC_LOCAL and matches(path, (*TRIAL_FILES, *more))]
     return found + ["{0} in {1}".format(name, RC_LOCAL) for name in settings if matches(name, TRIAL_SETTINGS)]
+
+
+#: files that only the next start of the host reads
+AT_START = ("rc.conf.d/*", "rc.local", "rc.d/*", "local/rc.d/*", "devfs.rules")
+
+#: a line of a file like rc.conf that is a setting and nothing else, or a remark
+_PLAIN = re.compile(r"\s*(#.*)?\Z|[A-Za-z_][A-Za-z0-9_]*=(\"[^\"$`\\]*\"|'[^']*'|[A-Za-z0-9_./:-])*\s*(#.*)?\Z")
+
+
+def is_settings(text: str) -> bool:
+    """Whether a file like rc.conf only has settings, one a line: what else is in it means what only a shell knows."""
+    return all(_PLAIN.match(line) for line in text.split("\n"))
+
+
+def untried(pending: Sequence[str]) -> List[str]:
+    """What of the settings and files that only the next start reads may cut the host off then."""
+    return [name for name in pending if matches(name, TRIAL_SETTINGS) or matches(name, TRIAL_FILES)]
 
 
 class Site(NamedTuple):
@@ -154,6 +192,19 @@ def given(rows: Sequence[Mapping[str, Any]]) -> List[Site]:
     ]
 
 
+def _restarted(service: str, enabled: Optional[str]) -> Effect:
+    """What follows a changed setting of a service.
+
+    Of one that is not enabled rc.subr(8) takes no ``restart``, and exits with 0. So where neither file says whether it
+    is (the image may), it is only restarted where it runs, and in the way that asks nobody.
+
+    :param enabled: what ``NAME_enable`` is.
+    """
+    if enabled is None:
+        return _service(service, "onerestart")
+    return _service(service, "restart", running=False) if is_yes(enabled) else _service(service, "onestop")
+
+
 def _of_settings(settings: Sequence[str], values: Mapping[str, str]) -> Tuple[List[Effect], List[str]]:
     """What follows from settings; and those that only count from the next start on."""
     found: List[Effect] = []
@@ -171,8 +222,7 @@ def _of_settings(settings: Sequence[str], values: Mapping[str, str]) -> Tuple[Li
         if name == "hostname":
             found.append(_service("hostname", "start", running=False))
         elif service in RESTARTED:
-            action = "restart" if is_yes(values.get(service + "_enable", "YES")) else "onestop"
-            found.append(_service(service, action, running=action == "onestop"))
+            found.append(_restarted(service, values.get(service + "_enable")))
         else:
             left.append(name)
     return found, left
@@ -216,26 +266,35 @@ class Done(NamedTuple):
 
 
 def _run(runner: Runner, argv: Sequence[str], done: Done, judges: bool) -> None:
-    result = runner.attempt(list(argv))
+    result = runner.attempt(_bounded(argv))
     said = " ".join(argv)
     if result.rc == 0:
         done.done.append(said)
     else:
         why = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[-1]
+        if result.rc in _ENDED:
+            why = "it did not end within {0} seconds, and was stopped".format(LIMIT)
         (done.failed if judges else done.odd).append("{0}: {1} (exit status {2})".format(said, why, result.rc))
 
 
-def around(runner: Runner, wanted: Sequence[Effect], change: Callable[[], None]) -> Done:
+def running(runner: Runner, wanted: Sequence[Effect]) -> Dict[str, bool]:
+    """Which of the services run that must for it."""
+    names = dict.fromkeys(each.running for each in wanted if each.running)
+    return {name: runner.query(_bounded(["service", name, "onestatus"])).rc == 0 for name in names}
+
+
+def around(
+    runner: Runner, wanted: Sequence[Effect], change: Callable[[], None], ran: Optional[Mapping[str, bool]] = None
+) -> Done:
     """Change files, with what comes before and after it. What fails does not keep the rest from being done.
 
     :param change: replaces the files.
+    :param ran: services that ran before a trial: one that does not any more is started, for it died of what is taken
+        back (of a ``reload`` sshd, which cannot have its new address).
     :raises FleetError: of the change; then what was taken down is brought up again before.
     """
+    now = running(runner, wanted)
     done = Done([], [], [])
-    running: Dict[str, bool] = {}
-    for each in wanted:
-        if each.running and each.running not in running:
-            running[each.running] = runner.query(["service", each.running, "onestatus"]).rc == 0
     for each in reversed(wanted):
         if each.before:
             _run(runner, each.before, done, False)
@@ -243,6 +302,8 @@ def around(runner: Runner, wanted: Sequence[Effect], change: Callable[[], None])
         change()
     finally:
         for each in wanted:
-            if running.get(each.running, True):
+            if now.get(each.running, True):
                 _run(runner, each.argv, done, each.judges)
+            elif ran and ran.get(each.running) and each.argv[2] != "onestop":
+                _run(runner, ("service", each.running, "onestart"), done, each.judges)
     return done

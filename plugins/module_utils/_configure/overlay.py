@@ -14,6 +14,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
 
 _SAFE = "nothing was changed"
 
@@ -68,11 +69,35 @@ def _lines(text: str, count: int, what: str) -> List[Line]:
     return found
 
 
-def _over(base: Sequence[Line], own: Sequence[Line]) -> List[Line]:
-    """The lines of the image with those of the host in the place of those with the same name, and its others after."""
-    mine = {each.fields[0]: each for each in own if each.fields}
-    found = [mine.pop(each.fields[0], each) if each.fields else each for each in base]
-    return found + [each for each in own if each.fields and each.fields[0] in mine]
+def _over(base: Sequence[Line], own: Sequence[Line], what: str) -> List[Line]:
+    """The lines of the host as they are, with its comments, and those of the image that it does not have.
+
+    :raises Refused: where one that comes in would have the number of another that only the host has.
+    """
+    if not own:
+        return list(base)
+    found, mine, theirs = list(own), _by_name(own), _by_name(base)
+    taken = {fields[2]: name for name, fields in mine.items() if name not in theirs and fields[2]}
+    for each in base:
+        if each.fields and each.fields[0] not in mine:
+            if each.fields[2] in taken:
+                raise Refused(
+                    "{0}: {1}, which comes with the image, has the number {2}, and so has {3} of this host".format(
+                        what, each.fields[0], each.fields[2], taken[each.fields[2]]
+                    ),
+                    safe=_SAFE,
+                    todo="give {0} another number on the host, and its files to that (find / -user or -group)".format(
+                        taken[each.fields[2]]
+                    ),
+                )
+            _add(found, each)
+    return found
+
+
+def _add(lines: List[Line], line: Line) -> None:
+    """Add a line; those of NIS (``+``), which stand for all that is not named, stay the last ones."""
+    ends = [place for place, each in enumerate(lines) if each.fields and each.fields[0][:1] in ("+", "-")]
+    lines.insert(ends[0] if ends else len(lines), line)
 
 
 def _text(lines: Sequence[Line]) -> str:
@@ -89,10 +114,24 @@ def _put(lines: List[Line], fields: Tuple[str, ...]) -> None:
         if each.fields and each.fields[0] == fields[0]:
             lines[place] = Line("", fields)
             return
-    lines.append(Line("", fields))
+    _add(lines, Line("", fields))
 
 
 def _refuse_taken(lines: Sequence[Line], name: str, number: str, what: str, variable: str) -> None:
+    """Refuse a number that another has, or another number than one has: files would get another owner.
+
+    Those that there are may share one, as root and toor do.
+    """
+    now = _by_name(lines).get(name)
+    if now is not None and now[2] != number:
+        raise Refused(
+            "{0}: {1} {2} has the number {3} on this host, and shall have {4}: files that are there would not be "
+            "its own any more".format(variable, what, name, now[2], number),
+            safe=_SAFE,
+            todo="give the number that it has; or change it on the host, with the owner of its files, and save that",
+        )
+    if now is not None:
+        return
     for each in lines:
         if each.fields and each.fields[2] == number and each.fields[0] != name:
             raise Refused(
@@ -113,8 +152,8 @@ def accounts(
     :param base: those of the image: what they have and the host does not, comes in.
     :raises Refused: for a number that another has, a group that nobody has, or a line that cannot be read.
     """
-    people = _over(_lines(base[0], len(_USER), MASTER), _lines(own[0], len(_USER), MASTER))
-    bands = _over(_lines(base[1], _MEMBERS + 1, GROUP), _lines(own[1], _MEMBERS + 1, GROUP))
+    people = _over(_lines(base[0], len(_USER), MASTER), _lines(own[0], len(_USER), MASTER), MASTER)
+    bands = _over(_lines(base[1], _MEMBERS + 1, GROUP), _lines(own[1], _MEMBERS + 1, GROUP), GROUP)
     for name, wish in sorted(groups.items()):
         _group(bands, name, wish)
     for name, wish in sorted(users.items()):
@@ -198,6 +237,72 @@ def _refuse_unknown(people: Sequence[Line], bands: Sequence[Line], groups: Mappi
 _SETTING = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)[\s=]+(.*)\Z")
 
 
+#: where the keys of users are that the inventory gives, sshd_config(5)
+KEYS_ADDED = ("/etc/ssh/authorized_keys.d/%u",)
+
+#: begins a file that is made here
+_SSHD_HEAD = "# Of configure_sshd; what the image has follows, and of most settings the first one counts."
+
+
+def refuse_lost(
+    own: str, base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str, Mapping[str, Sequence[str]]]
+) -> None:
+    """Refuse to replace a sshd_config that somebody made on the host where something in it would be lost.
+
+    :param own: the text that /cfg has, empty where it has none. What is made here may be replaced.
+    :param base: the text of the image.
+    :param settings: by keyword, what the inventory says: it speaks for whatever the file says of these.
+    :param matches: the same by the criteria of ``Match``.
+    :raises Refused: with the settings.
+    """
+    if not own or own.startswith(_SSHD_HEAD):
+        return
+    known = {" ".join(raw.split()).lower() for raw in base.split("\n")}
+    spoken = {key.lower() for key in settings}
+    criteria = {" ".join(each.split()).lower() for each in matches}
+    lost, inside = [], False
+    for raw in own.split("\n"):
+        found = _SETTING.match(raw)
+        if not found:
+            continue
+        key, line = found.group(1).lower(), " ".join(raw.split())
+        if key == "match":
+            inside = True
+            asked = " ".join(found.group(2).split()).lower() in criteria
+        else:
+            asked = not inside and key in spoken
+        if not asked and line.lower() not in known and (key == "match" or not inside):
+            lost.append(line)
+    if lost:
+        raise Refused(
+            "{0} in /cfg was made on the host, and says what neither the image nor the inventory does: {1}".format(
+                SSHD, first_of([printable(each) for each in lost], 5)
+            ),
+            safe=_SAFE,
+            todo="say that in configure_sshd or configure_sshd_match; or take it out of the file on the host, and "
+            "`nanozfs save` it",
+        )
+
+
+#: where sshd looks for keys when nobody says it: what the controller puts before its own place
+KEYS_DEFAULT = ".ssh/authorized_keys"
+
+
+def _with_keys(base: str, settings: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """The settings, in which the places of keys that the image has stay where only a place of ours was to be added."""
+    name = "AuthorizedKeysFile"
+    if list(settings.get(name) or []) != [" ".join([KEYS_DEFAULT, *KEYS_ADDED])]:
+        return settings
+    for raw in base.split("\n"):
+        found = _SETTING.match(raw)
+        if found and found.group(1).lower() == "match":
+            break
+        if found and found.group(1).lower() == name.lower():
+            theirs = [word for word in found.group(2).partition("#")[0].split() if word != "none"]
+            return dict(settings, **{name: [" ".join([*theirs, *(each for each in KEYS_ADDED if each not in theirs)])]})
+    return settings
+
+
 def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     """sshd_config: the settings of the inventory, then the file of the image, then what holds for some only.
 
@@ -221,6 +326,7 @@ def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str,
             twice = found.group(2).split()[0].lower() in systems
         if inside or not twice:
             kept.append(raw)
+    settings = _with_keys(base, settings)
     head = ["{0} {1}".format(key, value) for key in sorted(settings) for value in settings[key]]
     tail = []
     for criteria in sorted(matches):
@@ -228,7 +334,7 @@ def sshd(base: str, settings: Mapping[str, Sequence[str]], matches: Mapping[str,
         tail += [
             "    {0} {1}".format(key, each) for key in sorted(matches[criteria]) for each in matches[criteria][key]
         ]
-    parts = ["# Of configure_sshd; what the image has follows, and of most settings the first one counts.", *head]
+    parts = [_SSHD_HEAD, *head]
     return "\n".join([*parts, "", "\n".join(kept).strip("\n"), *tail]).rstrip("\n") + "\n"
 
 

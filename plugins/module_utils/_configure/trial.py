@@ -44,6 +44,9 @@ PAUSE = 0.2
 #: seconds that a confirmation waits for the trial to have been kept
 PATIENCE = 60.0
 
+#: seconds after which a process with the number of that of a trial is another one: it would have taken it back by now
+LONGEST = 1800.0
+
 #: the states of a trial: not in /etc yet; there, and waiting; kept; taken back
 BEGUN, APPLIED, CONFIRMED, REVERTED = "begun", "applied", "confirmed", "reverted"
 
@@ -80,11 +83,17 @@ def under_way(runner: Runner, clock: Callable[[], float] = time.monotonic) -> Op
     record = read()
     if record is None or record["state"] not in (BEGUN, APPLIED) or record["boot"] != restart.boot_id(runner):
         return None
+    left = float(record["until"]) - clock()
+    return max(0.0, left) if left > -LONGEST and _lives(record) else None
+
+
+def _lives(record: Mapping[str, Any]) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(int(record["pid"]), 0)
     except OSError:
-        return None
-    return max(0.0, float(record["until"]) - clock())
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ class Change:
 
     :param etc_files: those that go into /etc besides, where one that is taken out of /cfg is the image's again.
     :param also: files of /etc that are stored in /cfg as the change has made them.
+    :param effects: what is done around it.
+    :param back: what is done where it is taken back: a service that it has switched on is stopped then.
     """
 
     files: Sequence[File]
@@ -101,6 +112,7 @@ class Change:
     etc_gone: Sequence[str] = ()
     also: Sequence[str] = ()
     effects: Sequence[Effect] = ()
+    back: Sequence[Effect] = ()
 
     def paths(self) -> List[str]:
         return sorted({file.path for file in (*self.files, *self.etc_files)} | {*self.gone, *self.etc_gone})
@@ -168,6 +180,7 @@ class Trial:
     sleep: Callable[[float], None] = time.sleep
     delay: float = DELAY
     record: Dict[str, Any] = field(default_factory=dict)
+    ran: Dict[str, bool] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Read what there is before, and note that it begins. This is before the process.
@@ -175,7 +188,7 @@ class Trial:
         :raises FleetError: when that cannot be read.
         """
         paths, places = self.change.paths(), self.configuration.places
-        self.etc = Before.of(paths, places.etc)
+        self.etc = Before.of([*paths, *self.change.also], places.etc)
         self.cfg = Before.of([*paths, *self.change.also], places.cfg)
         with contextlib.suppress(OSError):
             os.unlink(_path(_ASKED))
@@ -187,9 +200,10 @@ class Trial:
 
     def run(self) -> None:
         """All of it. It ends with a change that is kept, or taken back."""
-        self._note(BEGUN, pid=os.getpid())
+        self._note(BEGUN, pid=os.getpid(), own=True)
         try:
             self.sleep(self.delay)
+            self.ran = effects.running(self.configuration.runner, [*self.change.effects, *self.change.back])
             done = apply(self.configuration, self.change)
             self.record.update(done=done.done, odd=done.odd)
             if done.failed:
@@ -230,7 +244,7 @@ class Trial:
         try:
             gone = self.etc.gone(self.configuration.places.etc)
             done = effects.around(
-                runner, self.change.effects, lambda: self.configuration.put_in_force(self.etc.files(), gone)
+                runner, self.change.back, lambda: self.configuration.bring_back(self.etc.files(), gone), self.ran
             )
             failed = done.failed + done.odd
         except Exception as error:  # what is left is the next start
@@ -270,13 +284,12 @@ def connected_since(runner: Runner) -> float:
             return float(words[1])
         pid = int(words[0])
         if pid < 1:
-            break
-    if own < 0:
-        raise FleetError(
-            "it cannot be told whether this connection is a new one (ps gave {0!r})".format(result.out[:80]),
-            safe="the configuration of before comes back by itself",
-        )
-    return own
+            return own
+    # a way up that ends in between says nothing of the connection
+    raise FleetError(
+        "it cannot be told whether this connection is a new one (ps gave {0!r})".format(result.out[:80]),
+        safe="the configuration of before comes back by itself",
+    )
 
 
 def confirm(
@@ -293,6 +306,14 @@ def confirm(
             "nothing of this run is on trial on this host any more: it was restarted meanwhile",
             safe="a start brings the configuration of before",
             todo="look why, and run the play again",
+        )
+    if record["state"] in (BEGUN, APPLIED) and record.get("own") and not _lives(record):
+        raise Refused(
+            "the process that had the new configuration on trial was ended by somebody (it had the number {0})".format(
+                record["pid"]
+            ),
+            safe="/cfg has the configuration of before, /etc may have the new one",
+            todo="restart the host, which brings the configuration of before, and run the play again",
         )
     # etimes counts whole seconds
     if record["state"] == APPLIED and connected_since(runner) + 1.0 < clock() - float(record["applied"]):

@@ -44,7 +44,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configurati
     as_it_is,
     is_right,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import RC_CONF, Entry, is_private, merged
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry, is_private, merged
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import restart, snapshot
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.journal import CLOSED, JournalStore
@@ -184,26 +184,32 @@ class Work:
         laid: Dict[str, Tuple[str, int]] = {}
         if wish.users or wish.groups:
             own = self._read(overlay.MASTER, cfg), self._read(overlay.GROUP, cfg)
-            image = self._read(overlay.MASTER, base), self._read(overlay.GROUP, base)
-            people, bands = overlay.accounts(own, image, wish.users, wish.groups)
+            shipped = self._read(overlay.MASTER, base), self._read(overlay.GROUP, base)
+            people, bands = overlay.accounts(own, shipped, wish.users, wish.groups)
             if wish.users:
                 laid[overlay.MASTER] = people, 0o600
             laid[overlay.GROUP] = bands, 0o644
         if wish.sshd or wish.sshd_match:
-            laid[overlay.SSHD] = overlay.sshd(self._read(overlay.SSHD, base), wish.sshd, wish.sshd_match), 0o644
+            image = self._read(overlay.SSHD, base)
+            overlay.refuse_lost(self._read(overlay.SSHD, cfg), image, wish.sshd, wish.sshd_match)
+            laid[overlay.SSHD] = overlay.sshd(image, wish.sshd, wish.sshd_match), 0o644
         if wish.aliases:
             laid[overlay.ALIASES] = overlay.aliases(self._read(overlay.ALIASES, cfg, base), wish.aliases), 0o644
         entries = [
             Entry(path, text.encode("utf-8", "surrogateescape"), mode, source=WHERE)
             for path, (text, mode) in laid.items()
         ]
-        return configuration.resolve(merged([*wish.files, *entries], WHERE))
+        found = configuration.resolve(merged([*wish.files, *entries], WHERE))
+        # what lets backup hosts in is in no inventory of files: it comes to a host by a way of its own
+        return configuration.with_backup_hosts(found, cfg)
 
     def _change(self, files: Sequence[File]) -> Tuple[Change, Outcome]:
         """What is to be changed, and what that means."""
         places, outcome = self.places, Outcome()
         todo = [each for each in files if not is_right(each, places.cfg) or not is_right(each, places.etc)]
         gone = [path for path in self.wish.absent if os.path.lexists(os.path.join(places.cfg, path))]
+        for path in gone:
+            self._refuse_kept(path)
         back, etc_gone = [], []
         for path in gone:
             image = as_it_is(path, places.base)
@@ -222,24 +228,92 @@ class Work:
                 after = configuration.settings_of(each.content.decode("utf-8", "surrogateescape"))
         after = {} if RC_LOCAL in gone else after
         settings = effects.changed_settings(before, after)
-        values = {**configuration.settings_of(self._read(RC_CONF, places.etc)), **after}
-        wanted, outcome.pending = effects.effects(paths, settings, values, effects.given(self.wish.services))
+        below: Dict[str, str] = {}
+        rows = effects.given(self.wish.services)
+        for name in effects.RC_BELOW:
+            below.update(configuration.settings_of(self._read(name, places.etc)))
+        wanted, outcome.pending = effects.effects(paths, settings, {**below, **after}, rows)
+        undone, _left = effects.effects(paths, settings, self._enabled_before({**below, **before}, settings), rows)
         also = [each for group in TOGETHER for each in group if group[0] in paths and each != group[0]]
         outcome.changed = sorted(paths)
         outcome.commands = [" ".join(each.argv) for each in wanted]
+        outcome.pending += [path for path in paths if effects.matches(path, effects.AT_START)]
         outcome.why = effects.on_trial(paths, settings, self.wish.trial)
+        outcome.why += [path for path in paths if path == RC_LOCAL and not self._is_settings(todo)]
+        untried = effects.untried(outcome.pending)
+        if untried:
+            outcome.warnings.append(
+                "{0}: only the next start of the host reads that, so no trial can show that the host is reached with "
+                "it; have the console at hand then".format(", ".join(untried))
+            )
         outcome.state = "trial" if outcome.why else "changed"
         outcome.diff = [difference(each, self._as_now(each.path), self.wish.shown) for each in todo] + [
             {"before_header": path, "before": "in /cfg\n", "after_header": path, "after": ""} for path in gone
         ]
         unsaved = sorted(each.path for each in todo if self.configuration.is_unsaved(each))
+        self._refuse_unsaved(unsaved)
         if unsaved:
             outcome.warnings.append(
                 "{0} had been changed on the host and not saved; the inventory's version takes its place".format(
                     ", ".join(unsaved)
                 )
             )
-        return Change(todo, gone, back, etc_gone, also, wanted), outcome
+        return Change(todo, gone, back, etc_gone, also, wanted, undone), outcome
+
+    def _refuse_unsaved(self, unsaved: Sequence[str]) -> None:
+        """Refuse to take from a file what nobody saved, where the inventory says only a part of it.
+
+        What the image has is nobody's change: /cfg is only newer than /etc then.
+
+        :raises Refused: with the files.
+        """
+        found = [
+            path
+            for path in unsaved
+            if path in (overlay.MASTER, overlay.GROUP, overlay.ALIASES)
+            and self._read(path, self.places.etc) != self._read(path, self.places.base)
+        ]
+        if found:
+            raise Refused(
+                "{0} of /etc had been changed on the host and not saved, and that would be lost".format(
+                    ", ".join(found)
+                ),
+                safe=_SAFE,
+                todo="look at it with `nanozfs diff` on the host; keep it with `nanozfs save {0}`, or undo it there, "
+                "and run the play again".format(" ".join("/etc/" + path for path in found)),
+            )
+
+    def _refuse_kept(self, path: str) -> None:
+        """Refuse to take out what is no file of anybody's inventory.
+
+        :raises Refused: for a folder, what is beyond a link, the host's own key, and what pwd_mkdb(8) makes.
+        """
+        ways = [os.path.join(self.places.cfg, parent) for parent in trees.parents(path)]
+        full = os.path.join(self.places.cfg, path)
+        why = ""
+        if path in _OWN:
+            why = "it is the host's own, and is made by it"
+        elif any(os.path.islink(each) for each in ways):
+            why = "a link is in the way"
+        elif os.path.isdir(full) and not os.path.islink(full):
+            why = "it is a folder, and only files are taken out"
+        if why:
+            raise Refused(
+                "{0} in configure_absent cannot be taken out of {1}: {2}".format(path, self.places.cfg, why),
+                safe=_SAFE,
+                todo="take it out of configure_absent",
+            )
+
+    def _is_settings(self, files: Sequence[File]) -> bool:
+        """Whether the host's own settings, those of before and those that come, are nothing but settings."""
+        texts = [self._read(RC_LOCAL, self.places.etc)]
+        texts += [each.content.decode("utf-8", "surrogateescape") for each in files if each.path == RC_LOCAL]
+        return all(effects.is_settings(text) for text in texts)
+
+    @staticmethod
+    def _enabled_before(values: Dict[str, str], settings: Sequence[str]) -> Dict[str, str]:
+        """The settings of before, with a service off that a change switches on and nobody had."""
+        return {**{name: "NO" for name in settings if name.endswith("_enable")}, **values}
 
     def _as_now(self, path: str) -> Optional[File]:
         """A file as the next start would bring it."""

@@ -11,6 +11,7 @@ next save would undo it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import grp
 import os
@@ -25,8 +26,9 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, alone, writable, write_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import TOGETHER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import keys
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import KEYS, RC_CONF, Entry, mode_of
@@ -234,6 +236,8 @@ def as_it_is(path: str, root: str) -> Optional[File]:
     mode = stat.S_IMODE(info.st_mode)
     if stat.S_ISLNK(info.st_mode):
         return File(path, b"", mode, info.st_uid, info.st_gid, os.readlink(full))
+    if not stat.S_ISREG(info.st_mode):  # nobody may ever write to a pipe
+        raise OSError(errno.EINVAL, "it is neither a file nor a link", full)
     with open(full, "rb") as file:
         return File(path, file.read(), mode, info.st_uid, info.st_gid)
 
@@ -439,6 +443,25 @@ class Configuration:
         """
         if not self.runner.check_mode:
             self._replace(self.etc, files, gone)
+        self._derive(files)
+
+    def bring_back(self, files: Sequence[File], gone: Sequence[str] = ()) -> None:
+        """Like :meth:`put_in_force`, and without room for both versions of a file at once where there is none.
+
+        :raises FleetError: with what failed, when everything else is done.
+        """
+        try:
+            self._replace(self.etc, files, gone)
+        except FleetError:
+            failed = self.etc.force(self._makers(files), [path for path in gone if os.path.lexists(self.etc.at(path))])
+            if failed:
+                raise FleetError("could not bring back {0}".format("; ".join(failed)))
+        # what is made of a file came back with it, byte for byte: made anew it would count as a change of somebody's
+        there = {file.path for file in files}
+        made = {group[0]: set(group) <= there for group in TOGETHER}
+        self._derive([file for file in files if not made.get(file.path)])
+
+    def _derive(self, files: Sequence[File]) -> None:
         for file in files:
             if file.path in _DERIVED:
                 self.runner.change(_DERIVED[file.path], "put {0} in force".format(file.path))
@@ -459,9 +482,14 @@ class Configuration:
         return Written(bool(todo) or made, "".join(side["before"] for side in sides), after, [])
 
     @staticmethod
-    def _replace(tree: Tree, files: Sequence[File], gone: Sequence[str] = (), notes: Optional[bytes] = None) -> None:
-        makers: Dict[str, Make] = {file.path: functools.partial(_write, file) for file in files}
-        makers.update(origins.made(notes))
+    def _makers(files: Sequence[File]) -> Dict[str, Make]:
+        return {file.path: functools.partial(_write, file) for file in files}
+
+    @classmethod
+    def _replace(
+        cls, tree: Tree, files: Sequence[File], gone: Sequence[str] = (), notes: Optional[bytes] = None
+    ) -> None:
+        makers = {**cls._makers(files), **origins.made(notes)}
         tree.replace(makers, gone, "no file of {0} was changed".format(tree.root), "mend that and run the play again")
 
     def _put(self, todo: Sequence[File], key: bool, hostname: str) -> None:

@@ -13,8 +13,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._configure.texts import listed, number
 
 try:
     import netaddr
@@ -49,12 +52,22 @@ def _mapping(value: Any, what: str, keys: Set[str]) -> Mapping[str, Any]:
 def _list(value: Any, what: str) -> List[str]:
     if value is None:
         return []
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+    try:
+        return listed(value, "network")
+    except Refused:
         raise _wrong("{0} must be a list of texts".format(what))
-    return list(value)
+
+
+def _switch(value: Any, what: str) -> bool:
+    """Whether something is to be: the text ``false`` of ``-e`` says no."""
+    try:
+        return bool(boolean(False if value is None else value))
+    except TypeError:
+        raise _wrong("{0} must be true or false, and is {1!r}".format(what, value))
 
 
 def _whole(value: Any, what: str, least: int, most: int) -> int:
+    value = number(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise _wrong("{0} must be a number from {1} to {2}, and is {3!r}".format(what, least, most, value))
     return value
@@ -112,7 +125,9 @@ def _interface(name: str, value: Any) -> Interface:
     if not isinstance(name, str) or not _NAME.match(name):
         raise _wrong("{0!r} is no name for an interface".format(name))
     given = _mapping(value or {}, name, _KEYS)
-    found = Interface(name, dhcp=bool(given.get("dhcp")), slaac=bool(given.get("slaac")))
+    found = Interface(
+        name, dhcp=_switch(given.get("dhcp"), name + ": dhcp"), slaac=_switch(given.get("slaac"), name + ": slaac")
+    )
     found.addresses = [_interface_address(each, name) for each in _list(given.get("addresses"), name + ": addresses")]
     kinds = [kind for kind in ("vlan", "lagg", "bridge") if given.get(kind) is not None]
     if len(kinds) > 1:
@@ -153,7 +168,7 @@ def _bridge(found: Interface, value: Any) -> None:
     given = _mapping(value, found.name + ": bridge", {"members", "stp"})
     found.parts = _list(given.get("members"), found.name + ": bridge: members")
     found.words = [word for member in found.parts for word in ("addm", member)]
-    if given.get("stp"):
+    if _switch(given.get("stp"), found.name + ": bridge: stp"):
         found.words += [word for member in found.parts for word in ("stp", member)]
 
 
@@ -178,7 +193,10 @@ def read(value: Mapping[str, Any]) -> Network:
         if given.get(key) is not None:
             # the zone of a link-local address stays in the setting
             found.gateways[version] = _gateway(given[key], key, version)
-    for name, each in (given.get("routes") or {}).items():
+    routes = given.get("routes") or {}
+    if not isinstance(routes, Mapping):
+        raise _wrong("routes must be a mapping, by their names")
+    for name, each in routes.items():
         found.routes[name] = _route(name, each)
     _check_parts(found)
     _check_nets(found)
@@ -332,8 +350,8 @@ def _of_interface(name: str, interface: Interface, is_part: bool) -> Dict[str, s
     if six or auto:
         found["ifconfig_{0}_ipv6".format(name)] = " ".join(["inet6", *six[:1], *auto])
     aliases = ["inet " + each for each in four[1:]] + ["inet6 " + each for each in six[1:]]
-    for number, each in enumerate(aliases):
-        found["ifconfig_{0}_alias{1}".format(name, number)] = each
+    for place, each in enumerate(aliases):
+        found["ifconfig_{0}_alias{1}".format(name, place)] = each
     return found
 
 

@@ -12,13 +12,22 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import overlay
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import lines_of
-from ansible_collections.nanozfs.fleet.plugins.plugin_utils._configure.texts import HEAD, line, lines, mapping, wrong
+from ansible_collections.nanozfs.fleet.plugins.plugin_utils._configure.texts import (
+    HEAD,
+    line,
+    lines,
+    listed,
+    mapping,
+    number,
+    wrong,
+)
 
 #: where keys are that may log in as a user: his home may be on no dataset yet, or be encrypted
 KEYS = "ssh/authorized_keys.d"
-_FIND = ".ssh/authorized_keys /etc/{0}/%u".format(KEYS)
+_FIND = " ".join([overlay.KEYS_DEFAULT, *overlay.KEYS_ADDED])
 
 #: pw(8) takes these; MAXLOGNAME of sys/param.h is 33 with the end
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?\Z")
@@ -39,6 +48,7 @@ def _name(value: Any, variable: str) -> str:
 
 
 def _number(value: Any, variable: str, what: str) -> int:
+    value = number(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _HIGHEST:
         raise wrong(variable, "{0} must be a number, and is {1!r}".format(what, value))
     return value
@@ -60,7 +70,7 @@ def groups(value: Any) -> Dict[str, Dict[str, Any]]:
         if given.get("gid") is not None:
             told["gid"] = _number(given["gid"], "groups", "gid of {0}".format(name))
         if given.get("members") is not None:
-            told["members"] = [_name(member, "groups") for member in given["members"]]
+            told["members"] = [_name(member, "groups") for member in listed(given["members"], "groups")]
         found[_name(name, "groups")] = told
     _refuse_shared(found, "groups", "gid")
     return found
@@ -78,7 +88,7 @@ def users(value: Any) -> Dict[str, Dict[str, Any]]:
             if given.get(key) is not None:
                 told[key] = _field(given[key], "users", "{0} of {1}".format(key, name))
         if given.get("groups") is not None:
-            told["groups"] = [_name(group, "users") for group in given["groups"]]
+            told["groups"] = [_name(group, "users") for group in listed(given["groups"], "users")]
         if given.get("password") is not None:
             if not isinstance(given["password"], str) or not _HASH.match(given["password"]):
                 raise wrong(
@@ -105,7 +115,7 @@ def keys(value: Any) -> List[Entry]:
     """Files with the public keys of users."""
     found = []
     for name, each in mapping(value, "users").items():
-        texts = lines_of((each or {}).get("keys"))
+        texts = lines_of(mapping(each or {}, "users").get("keys"))
         if texts is None:
             continue
         if name == "root":

@@ -23,6 +23,7 @@ HEAD = "# Written by nanozfs.fleet.configure; changes belong into the inventory.
 #: a name of a file in cron.d and the like: cron(8) and syslogd(8) leave out those with other characters
 _FILE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _OID = re.compile(r"[A-Za-z0-9_.%-]+\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 
@@ -62,6 +63,22 @@ def lines(value: Any, variable: str, what: str) -> List[str]:
     """Texts of one line each; one alone is a list of it."""
     many = value if isinstance(value, (list, tuple)) else [value]
     return [line(each, variable, what) for each in many]
+
+
+def listed(value: Any, variable: str) -> List[str]:
+    """A list of texts, which as a text has commas, as Ansible's own check of variables takes it (``-e``).
+
+    :raises Refused: for anything else.
+    """
+    many = value.split(",") if isinstance(value, str) else value
+    if not isinstance(many, (list, tuple)) or not all(isinstance(each, (str, int)) for each in many):
+        raise wrong(variable, "it must be a list of texts")
+    return [text for text in (str(each).strip() for each in many) if text]
+
+
+def number(value: Any) -> Any:
+    """A number that came as text, as ``-e`` and the templates of ansible-core 2.18 give it; anything else as it is."""
+    return int(value) if isinstance(value, str) and re.match(r"[0-9]{1,10}\Z", value) else value
 
 
 def _name(value: Any, variable: str) -> str:
@@ -118,7 +135,9 @@ def cron(value: Any) -> Dict[str, str]:
         for each in [jobs] if isinstance(jobs, Mapping) else jobs or []:
             given = mapping(each, "cron", (*_WHEN, "special", "user", "command", "environment"))
             for key, setting in sorted(mapping(given.get("environment") or {}, "cron").items()):
-                text += "{0}={1}\n".format(key, line(setting, "cron", str(key)))
+                if not isinstance(key, str) or not _VARIABLE.match(key):
+                    raise wrong("cron", "{0!r} is no name in an environment".format(key))
+                text += "{0}={1}\n".format(key, line(setting, "cron", key))
             if given.get("special"):
                 when = "@" + line(given["special"], "cron", "special").lstrip("@")
             else:
@@ -126,6 +145,8 @@ def cron(value: Any) -> Dict[str, str]:
                 if len(when.split()) != len(_WHEN):
                     raise wrong("cron", "{0}: a blank in {1}".format(name, when))
             user = line(given.get("user", "root"), "cron", "user")
+            if len(user.split()) != 1:
+                raise wrong("cron", "{0}: a blank in the user {1}".format(name, user))
             text += "{0} {1} {2}\n".format(when, user, line(given.get("command"), "cron", "command"))
         found["cron.d/" + _name(name, "cron")] = text
     return found

@@ -74,7 +74,7 @@ def wish(
     set_ones = {key: value for key, value in settings.items() if value not in (None, "", {}, [])}
     entries = _entries(set_ones, deploy_rc_conf, others)
     more = given(texts.mapping(set_ones.get("files", {}), "files"), "configure_files")
-    more += folders(set_ones.get("folders", []))
+    more += folders(texts.listed(set_ones.get("folders", []), "folders"))
     _refuse_twice(entries, more)
     with_keys = people.keys(set_ones.get("users", {}))
     files = merged([*more, *entries, *with_keys], "configure_files and configure_folders")
@@ -83,7 +83,7 @@ def wish(
     sshd = people.sshd(set_ones.get("sshd", {}), bool(with_keys))
     if sshd:
         laid.setdefault(overlay.SSHD, "configure_sshd")
-    out = [check_path(path, "configure_absent") for path in absent]
+    out = [check_path(path, "configure_absent") for path in texts.listed(absent, "absent")]
     _refuse_conflicts({**{each.path: each.source for each in files}, **laid}, deployed, out)
     _refuse_both_ways(files, laid)
     return Wish(
@@ -97,10 +97,10 @@ def wish(
         known=sorted(deployed),
         checks=_rows(set_ones.get("checks", []), "checks", ("path", "command"), ("path",)),
         services=_rows(set_ones.get("services", []), "services", ("path", "settings", "command"), ()),
-        trial=[str(each) for each in set_ones.get("trial", [])],
+        trial=texts.listed(set_ones.get("trial", []), "trial"),
         shown=[
             *sorted({each.path for each in (*entries, *with_keys) if not matches(each.path, _HIDDEN)} | set(laid)),
-            *(str(each) for each in set_ones.get("show", [])),
+            *texts.listed(set_ones.get("show", []), "show"),
         ],
     )
 
@@ -201,6 +201,8 @@ def _refuse_conflicts(mine: Mapping[str, str], deployed: Mapping[str, str], abse
 def _rows(value: Any, variable: str, keys: Sequence[str], needed: Sequence[str]) -> List[Dict[str, Any]]:
     """Rows of a table of the site."""
     found = []
+    if not isinstance(value, (list, tuple)):
+        raise texts.wrong(variable, "it must be a list")
     for each in value:
         row = texts.mapping(each, variable, keys)
         command = row.get("command")

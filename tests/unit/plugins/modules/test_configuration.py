@@ -13,12 +13,15 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rcconf
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import alone
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
+from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration as install_configuration
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.files import Entry
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade import lease as leases
 from ansible_collections.nanozfs.fleet.plugins.modules import configuration, host_install
@@ -63,6 +66,9 @@ class Host(Trees):
         plain = host._run_command
 
         def run_command(argv: Sequence[str], data: Optional[str] = None, **kwargs: Any) -> Tuple[int, str, str]:
+            if argv[0] == "timeout":
+                assert list(argv[1:4]) == ["--foreground", "-k", "5"], "daemons would be waited for, and ended"
+                argv = argv[5:]
             name = os.path.basename(argv[0])
             if name == "sh":
                 done = subprocess.run(argv, input=data, capture_output=True, text=True, check=False)
@@ -296,6 +302,74 @@ class TestTrial:
         assert [each for each in web.ran if each.startswith("service")] == once * 2
         assert web.get("etc", "rc.conf.local") is None
 
+    @staticmethod
+    def services(web: Host) -> List[str]:
+        return [each for each in web.ran if each.startswith("service") and "onestatus" not in each]
+
+    def test_what_it_switched_on_is_switched_off_again(self, web: Host) -> None:
+        """rc.subr(8) takes no ``restart`` of what is not enabled, and exits with 0: the rules would stay for ever."""
+        web.put("etc", "defaults/rc.conf", 'pf_enable="NO"\t# rules of nobody\n')
+        web.run(files(**{"rc.conf.local": 'pf_enable="YES"\n', "pf.conf": "block all\n"}))
+        web.live()
+        assert self.services(web) == ["service pf restart", "service pf onestop"]
+
+    def test_what_it_switched_off_is_switched_on_again(self, web: Host) -> None:
+        web.run(files(**{"rc.conf.local": 'sshd_enable="NO"\n'}))
+        web.says["service sshd onestatus"] = 1, ""
+        web.begun[-1].configuration.runner.actions.clear()
+        web.live()
+        assert self.services(web)[-1] == "service sshd restart"
+
+    def test_what_died_of_it_is_started_again(self, web: Host) -> None:
+        """Sshd takes a reload, and ends when it cannot have its ``ListenAddress``."""
+        web.run(SSHD)
+
+        def upto(now: float) -> None:
+            if now > 10:
+                web.says["service sshd onestatus"] = 1, "sshd is not running."
+
+        web.live(upto)
+        assert self.services(web) == ["service sshd reload", "service sshd onestart"]
+
+    def test_it_comes_back_where_etc_is_full(self, web: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Somebody else has filled the memory disk: there is no room for both versions of a file."""
+        web.run(Wish(files=PLAIN.files, sshd=SSHD.sshd))
+        plain = install_configuration._write
+
+        def write(file: install_configuration.File, path: str) -> None:
+            here = os.path.join(web.places.etc, file.path)
+            if self.full and os.path.lexists(here):
+                raise OSError(28, "No space left on device", path)
+            plain(file, path)
+
+        self.full = False
+        monkeypatch.setattr(install_configuration, "_write", write)
+
+        def upto(now: float) -> None:
+            self.full = now > 5
+
+        record = web.live(upto).record
+        assert (record["state"], record["left"]) == (trial.REVERTED, [])
+        assert web.get("etc", "ssh/sshd_config") == BASE["ssh/sshd_config"] and web.get("etc", "hosts") is None
+        assert web.ran.count("service sshd reload") == 2
+
+    def test_a_command_that_does_not_end(self, web: Host) -> None:
+        web.says["service sshd reload"] = 124, ""
+        web.run(SSHD)
+        process = web.live()
+        assert process.record["state"] == trial.REVERTED and "did not end within 180 s" in process.record["why"]
+
+    def test_what_did_not_run_is_not_started(self, web: Host) -> None:
+        web.says["service pf onestatus"] = 1, ""
+        web.run(files(**{"pf.conf": "pass all\n"}))
+        web.live()
+        assert self.services(web) == []
+
+    def test_one_that_the_image_may_have_enabled(self, web: Host) -> None:
+        web.run(files(**{"rc.conf.local": 'pf_flags="-O"\n'}))
+        web.live(confirming(web))
+        assert self.services(web) == ["service pf onerestart"]
+
     def test_an_old_connection_does_not_confirm(self, web: Host) -> None:
         token = web.run(SSHD)["token"]
         process = web.begun[-1]
@@ -310,8 +384,70 @@ class TestTrial:
         assert trial.confirm(runner, token, lambda: 110.0, lambda _s: process._note(next(ended, "") or trial.CONFIRMED))
         assert process._asked()
 
+    @pytest.mark.parametrize(
+        ("lines", "since"),
+        [
+            (["9 2 python", "8 3 sh", "7 900 sshd-session", "1 9000 sshd"], 900.0),
+            (["9 2 python", "1 3 sh", "0 9000 init"], 2.0),
+            (["9 2 python", ""], None),
+            ([""], None),
+            (["9 2 python"] * 99, None),
+        ],
+    )
+    def test_since_when_a_connection_is_there(self, lines: List[str], since: Optional[float]) -> None:
+        said = iter(lines)
+
+        def execute(argv: Sequence[str], _stdin: Optional[str]) -> Tuple[int, str, str]:
+            line = next(said)
+            return (0 if line else 1), line + "\n", ""
+
+        if since is None:
+            with pytest.raises(FleetError, match="cannot be told"):
+                trial.connected_since(Runner(execute))
+        else:
+            assert trial.connected_since(Runner(execute)) == since
+
     def test_a_host_that_was_restarted(self, web: Host) -> None:
         assert "restarted meanwhile" in web.host.refused("configuration", pool="tank", state="confirmed", token="x")
+
+    def test_one_whose_process_was_ended(self, web: Host) -> None:
+        token = web.run(SSHD)["token"]
+        process = web.begun[-1]
+        process._note(trial.APPLIED, applied=0.0, own=True, pid=2**22 + 1)
+        said = web.host.refused("configuration", pool="tank", state="confirmed", token=token)
+        assert "was ended by somebody" in said and "restart the host" in said
+        assert web.run(PLAIN)["state"] == "changed"
+
+    def test_a_number_of_a_process_that_is_another_one_s(self, web: Host) -> None:
+        web.run(SSHD)
+        until = float((trial.read() or {})["until"])
+        runner = web.begun[-1].configuration.runner
+        assert trial.under_way(runner, lambda: until + 60) == 0.0
+        assert trial.under_way(runner, lambda: until + 7200) is None
+
+    def test_the_keys_of_backup_hosts_stay(self, web: Host) -> None:
+        line = "ssh-ed25519 AAAA nanozfs-backup@vault\n"
+        web.host.write(ROOT + "/cfg", "rootssh/authorized_keys", "ssh-ed25519 AAAB admin\n" + line)
+        web.run(files(**{"rootssh/authorized_keys": "ssh-ed25519 AAAC new\n"}))
+        web.live(confirming(web))
+        assert web.get("cfg", "rootssh/authorized_keys") == "ssh-ed25519 AAAC new\n" + line
+
+    def test_what_no_trial_can_show_is_told(self, web: Host) -> None:
+        result = web.run(
+            files(**{"rc.conf.local": 'firewall_enable="YES"\nkld_list="x"\n', "rc.conf.d/netif": "x=1\n"})
+        )
+        assert result["pending"] == ["firewall_enable", "kld_list", "rc.conf.d/netif"]
+        (told,) = result["warnings"]
+        assert told.startswith("firewall_enable, rc.conf.d/netif: only the next start")
+
+    @pytest.mark.parametrize("text", ['if :; then\n  ifconfig_em0="x"\nfi\n', 'x=1; defaultrouter="y"\n', ":\n"])
+    def test_a_script_instead_of_settings_is_on_trial(self, web: Host, text: str) -> None:
+        assert web.run(files(**{"rc.conf.local": text}), check=True)["trial"] == ["rc.conf.local"]
+
+    def test_settings_alone_are_not(self, web: Host) -> None:
+        text = "# of ours\nkld_list=\"a b\" # two\n\nx='$y'\nz=YES\n"
+        text += rcconf.render({"motto": "it's on $trial"}, (), "x")
+        assert web.run(files(**{"rc.conf.local": text}), check=True)["trial"] == []
 
     def test_one_at_a_time(self, web: Host) -> None:
         web.run(SSHD)
@@ -319,6 +455,18 @@ class TestTrial:
 
 
 class TestRefused:
+    def test_what_is_taken_out_is_not_beyond_a_link(self, web: Host, tmp_path: Any) -> None:
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "precious").write_text("x")
+        os.symlink(str(outside), os.path.join(os.path.realpath(web.places.cfg), "out"))
+        assert "a link is in the way" in web.refused(Wish(absent=["out/precious"]))
+        assert (outside / "precious").exists()
+
+    @pytest.mark.parametrize("path", ["ssh", "ssh/ssh_host_ed25519_key"])
+    def test_what_is_not_taken_out(self, web: Host, path: str) -> None:
+        assert "cannot be taken out" in web.refused(Wish(absent=[path]))
+
     @pytest.mark.parametrize(
         ("wish", "says"),
         [
@@ -370,6 +518,66 @@ class TestPeople:
         assert any(each.startswith("pwd_mkdb -p") for each in web.ran)
         assert web.get("cfg", "spwd.db") == "of pwd_mkdb", "what pwd_mkdb made counts as unsaved else"
         assert not web.run(wish)["changed"]
+
+    def test_root_and_toor_have_one_number(self, web: Host) -> None:
+        for tree in ("base", "etc"):
+            web.put(tree, "master.passwd", BASE["master.passwd"] + "toor:*:0:0::0:0:Bourne:/root:\n", 0o600)
+        assert web.run(Wish(users={"root": {"shell": "/bin/tcsh", "uid": 0}}), check=True)["state"] == "trial"
+        assert "root has the number 0 on this host" in web.refused(Wish(users={"root": {"uid": 1001}}))
+        assert "www has the number 80 on this host" in web.refused(Wish(groups={"www": {"gid": 81}}))
+
+    def test_the_host_s_own_lines_stay_as_they_are(self, web: Host) -> None:
+        own = "# of ours\nroot:*:0:0::0:0:Charlie &:/root:/bin/csh\n\n# robots\nbot:*:500:500::0:0::/:/bin/sh\n"
+        web.host.write(ROOT + "/cfg", "master.passwd", own + "+:*::::::::\n")
+        web.run(Wish(users={"ann": {"uid": 1001, "group": "wheel"}}))
+        web.live(confirming(web))
+        added = "www:*:80:80::0:0:Web:/nonexistent:/usr/sbin/nologin\nann:*:1001:0::0:0::/nonexistent:/bin/sh\n"
+        assert web.get("cfg", "master.passwd") == own + added + "+:*::::::::\n"
+
+    def test_a_number_that_a_new_one_of_the_image_has(self, web: Host) -> None:
+        own = "root:*:0:0::0:0:Charlie &:/root:/bin/csh\nbot:*:80:80::0:0::/:/bin/sh\n"
+        web.host.write(ROOT + "/cfg", "master.passwd", own)
+        assert "has the number 80, and so has bot" in web.refused(Wish(users={"ann": {"uid": 1001, "group": "wheel"}}))
+
+    def test_where_the_image_has_keys_they_are_still_found(self, web: Host) -> None:
+        ours = ".ssh/authorized_keys /etc/ssh/authorized_keys.d/%u"
+        web.put("base", "ssh/sshd_config", "authorizedkeysfile\t.ssh/authorized_keys /etc/keys/%u # of ours\n")
+        web.run(Wish(sshd={"AuthorizedKeysFile": [ours]}))
+        web.live(confirming(web))
+        lines = str(web.get("cfg", "ssh/sshd_config")).splitlines()
+        assert lines[1] == "AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u /etc/ssh/authorized_keys.d/%u"
+
+    def test_what_is_made_of_users_comes_back_as_it_was(self, web: Host) -> None:
+        made = {name: "{0} of the image\n".format(name) for name in ("passwd", "pwd.db", "spwd.db")}
+        for name, text in made.items():
+            web.put("etc", name, text)
+        web.run(Wish(users={"ann": {"uid": 1001}}))
+
+        def upto(now: float) -> None:
+            if now > 5:
+                for name in made:
+                    web.put("etc", name, "with ann\n")
+
+        web.live(upto)
+        assert {name: web.get("etc", name) for name in made} == made
+        assert web.get("etc", "master.passwd") == BASE["master.passwd"]
+        assert sum(each.startswith("pwd_mkdb -p") for each in web.ran) == 1
+
+    def test_what_nobody_saved_is_not_lost(self, web: Host) -> None:
+        web.put("etc", "group", BASE["group"] + "ours:*:700:\n")
+        assert "`nanozfs save /etc/group`" in web.refused(Wish(groups={"new": {"gid": 1001}}))
+
+    def test_settings_of_sshd_that_are_the_host_s_own(self, web: Host) -> None:
+        own = BASE["ssh/sshd_config"].replace("Port 22\nSub", "Port 2222\npermitrootlogin  yes\nSub")
+        own += "Match User bot\n  X11Forwarding no\n"
+        web.host.write(ROOT + "/cfg", "ssh/sshd_config", own)
+        assert "does: Port 2222, permitrootlogin yes, Match User bot" in web.refused(Wish(sshd={"UseDNS": ["no"]}))
+        asked = {"Port": ["2222"], "PermitRootLogin": ["no"]}
+        wish = Wish(sshd=asked, sshd_match={"User bot": {"X11Forwarding": ["no"]}})
+        web.run(wish)
+        web.live(confirming(web))
+        assert not web.run(wish)["changed"]
+        assert web.run(Wish(sshd={"UseDNS": ["no"]}), check=True)["changed"], "what it wrote itself it may replace"
 
     def test_a_password_that_was_changed_on_the_host_and_saved_stays(self, web: Host) -> None:
         mine = BASE["master.passwd"] + "ann:$6$own$hash:1001:80::0:0::/home/ann:/bin/csh\n"

@@ -73,7 +73,7 @@ class TestNetwork:
             (of(igb0={"addresses": ["192.0.2.0/24"]}), "the net itself"),
             (of(igb0={"addresses": ["192.0.2.255/24"]}), "the net itself"),
             (of(igb0={"addresses": ["127.0.0.1/8"]}), "no address that an interface could have"),
-            (of(igb0={"addresses": "192.0.2.1/24"}), "must be a list"),
+            (of(igb0={"addresses": {"a": 1}}), "must be a list"),
             (of(igb0={"addresses": ["192.0.2.1/24"], "dhcp": True}), "dhcp and an IPv4 address"),
             (of(igb0={"address": ["192.0.2.1/24"]}), "must be a mapping with some of"),
             (of(**{"igb0; reboot": {}}), "no name for an interface"),
@@ -187,7 +187,7 @@ class TestPeople:
         ("value", "says"),
         [
             ({"a b": {"uid": 1}}, "is no name"),
-            ({"ann": {"uid": "1001"}}, "must be a number"),
+            ({"ann": {"uid": "1001x"}}, "must be a number"),
             ({"ann": {"uid": 1}, "bob": {"uid": 1}}, "have the same uid"),
             ({"ann": {"home": "/home/a:b"}}, "has a colon"),
             ({"ann": {"gecos": "a\nroot::0:0"}}, "line feed"),
@@ -241,6 +241,39 @@ class TestTogether:
             "local/doas.conf": 0o600,
             "ssh/authorized_keys.d/ann": 0o644,
         }
+
+    def test_a_pattern_that_came_as_text_is_one_pattern(self) -> None:
+        """As letters, one of them would be ``*``: every file would be shown, with what secrets it has."""
+        made = wish({"show": "local/*.conf", "trial": "local/a,local/b*", "files": {"local/x": "secret"}})
+        assert (made.shown, made.trial) == (["local/*.conf"], ["local/a", "local/b*"])
+
+    @pytest.mark.parametrize("key", ["show", "trial", "folders", "checks", "services"])
+    def test_what_is_no_list(self, key: str) -> None:
+        with pytest.raises(Refused, match="must be a"):
+            wish({key: {"local/x": 1}})
+
+    def test_numbers_lists_and_switches_that_came_as_text(self) -> None:
+        people_wish = wish({"users": {"ann": {"uid": "1001", "groups": "wheel,www"}}, "groups": {"a": {"gid": "7"}}})
+        assert people_wish.users["ann"] == {"uid": 1001, "groups": ["wheel", "www"]}
+        assert people_wish.groups == {"a": {"gid": 7}}
+        found = network.read(of(igb0={"dhcp": "false", "slaac": "no", "mtu": "9000", "addresses": "192.0.2.1/24"}))
+        assert network.settings(found) == {"ifconfig_igb0": "inet 192.0.2.1/24 mtu 9000"}
+        for wrong in ({"dhcp": "perhaps"}, {"addresses": {"a": 1}}, {"addresses": 5}):
+            with pytest.raises(Refused):
+                network.read(of(igb0=wrong))
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"users": {"ann": "text"}},
+            {"cron": {"a": [{"command": "x", "user": "root sh"}]}},
+            {"cron": {"a": [{"command": "x", "environment": {"A\n* * * * * root x": "1"}}]}},
+            {"network": {"routes": ["x"]}},
+        ],
+    )
+    def test_refused_with_a_reason(self, settings: Mapping[str, Any]) -> None:
+        with pytest.raises(Refused):
+            wish(settings)
 
     def test_nothing_is_nothing(self) -> None:
         made = wish(dict.fromkeys(wanted.NAMES))
