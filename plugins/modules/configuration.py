@@ -124,7 +124,7 @@ snapshot:
   description: The snapshot of C(/cfg) that was taken before; empty where nothing was changed.
   returned: success
   type: str
-  sample: tank/nanozfs/cfg@configure-20261201T120000Z-4f1a
+  sample: tank/nanozfs/cfg@nanozfs-configure-20261201T120000Z-4f1a
 token:
   description: What the trial is confirmed with; empty where there is none.
   returned: success
@@ -135,7 +135,7 @@ actions:
   returned: always
   type: list
   elements: str
-  sample: ["zfs snapshot tank/nanozfs/cfg@configure-20261201T120000Z-4f1a"]
+  sample: ["zfs snapshot tank/nanozfs/cfg@nanozfs-configure-20261201T120000Z-4f1a"]
 """
 
 from typing import Any, Dict

@@ -53,7 +53,7 @@ _SAFE = "nothing was changed"
 WHERE = "the variables configure_*"
 
 #: begins the names of the snapshots of /cfg that are taken before it is changed
-SNAPSHOT = "configure-"
+SNAPSHOT = "nanozfs-configure-"
 
 #: a line that is never shown, in whatever file: what it says of itself
 _SECRET = re.compile(r"pass|secret|psk|private|token|key|auth|cred|community", re.IGNORECASE)

@@ -135,7 +135,7 @@ class Host(Trees):
         return process
 
     def snapshots(self) -> List[str]:
-        return [each for each in self.host.names("snapshot") if "@configure-" in each]
+        return [each for each in self.host.names("snapshot") if "@nanozfs-configure-" in each]
 
 
 @pytest.fixture
