@@ -234,6 +234,10 @@ class Host:
             )
         with open(os.path.join(self.home, "supervisor.pid"), "w", encoding="utf-8") as file:
             file.write(str(process.pid))
+        # for an instant after its exec(2) /proc has no environment of it (environ_read in Linux's fs/proc/base.c), and
+        # it would be taken for one that is off
+        while not self.is_on and process.poll() is None:
+            time.sleep(0.01)
 
     def cut(self) -> None:
         """Cut the power."""
