@@ -604,15 +604,16 @@ class Lane(Walkthrough):
     def _host_comes_back(self) -> None:
         """The whole machine is lost; a new one with empty disks becomes it."""
         before, key = self._kept(), self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
+        version = self.host()["running"]["version"]
         self.play("backup", "-e", "backup_now=true")
         self.guest.cut()
         self.machine.buy_disks(DISK_SIZE)
-        freebsd.write_medium(self.site.medium("1.1"), self.machine.medium)
+        freebsd.write_medium(self.site.medium(version), self.machine.medium)
         self.start()
         host = self.host()
         self.shows("a new machine is up in recovery mode", host["state"] == "recovery" and not host["pool"], host)
         self.play("restore", "-l", HOST, "-e", "restore_host=true")
-        self.is_itself({"1.1": ["idle", "committed"]}, ["first", "first"])
+        self.is_itself({version: ["idle", "committed"]}, ["first", "first"])
         now = self.site.ssh(HOST, "cat /etc/ssh/ssh_host_ed25519_key.pub")
         self.shows("it has its ssh key", now == key, now)
         changed = set(self._kept().splitlines()) ^ set(before.splitlines())
