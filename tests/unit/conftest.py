@@ -17,7 +17,9 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
+from ansible_collections.nanozfs.fleet.plugins.modules import host_info
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils import _image_build as build
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._audit import look, source
 from ansible_collections.nanozfs.fleet.plugins.plugin_utils._build.layout import Identity
@@ -57,6 +59,22 @@ def once(name: str, target: str, make: Callable[[str], object]) -> None:
             make(master + ".part")
             os.rename(master + ".part", master)
     shutil.copytree(master, target)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """The trees of a configuration, with nothing in them."""
+    top = tmp_path_factory.mktemp("places")
+    found = Places(*(str(top / name) for name in ("etc", "base", "cfg")))
+    for each in (found.etc, found.base, found.cfg):
+        os.mkdir(each)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_has_drifted(bare: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``host_info`` looks at these, and not at those of the machine that the tests run on."""
+    monkeypatch.setattr(host_info, "PLACES", bare)
 
 
 class Images:
