@@ -62,7 +62,7 @@ def once(name: str, target: str, make: Callable[[str], object]) -> None:
 
 
 @pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def undrifted(tmp_path_factory: pytest.TempPathFactory) -> Places:
     """The trees of a configuration, with nothing in them."""
     top = tmp_path_factory.mktemp("places")
     found = Places(*(str(top / name) for name in ("etc", "base", "cfg")))
@@ -72,9 +72,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 
 @pytest.fixture(autouse=True)
-def nothing_has_drifted(bare: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_has_drifted(undrifted: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """``host_info`` looks at these, and not at those of the machine that the tests run on."""
-    monkeypatch.setattr(host_info, "PLACES", bare)
+    monkeypatch.setattr(host_info, "PLACES", undrifted)
 
 
 class Images:
