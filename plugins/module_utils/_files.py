@@ -2,7 +2,9 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Files that get their name when they are complete, and locks that end with their process."""
+"""Files that get their name when they are complete, errors of those that cannot be read, and locks that end with their
+process.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +47,19 @@ def arriving(path: str, mode: Optional[int] = None) -> Iterator[Tuple[str, Binar
     finally:
         with contextlib.suppress(OSError):
             os.unlink(partial)
+
+
+@contextlib.contextmanager
+def readable(safe: str = "nothing was changed") -> Iterator[None]:
+    """What is read in the block can be, or the error says which file or folder cannot.
+
+    :param safe: what is safe then.
+    :raises FleetError: for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe=safe)
 
 
 @contextlib.contextmanager

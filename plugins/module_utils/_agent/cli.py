@@ -14,7 +14,8 @@ import argparse
 import json
 import os
 import time
-from typing import Callable, List, Optional, Sequence
+from functools import partial
+from typing import Any, Callable, List, Optional, Sequence
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent import codes, metrics, pool, status, trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._agent.backups import ACTIONS, PRUNE, Backups, left_over
@@ -124,28 +125,27 @@ class Agent:
     def diff(self, given: argparse.Namespace) -> int:
         """What the next start would not bring back."""
         refuse_recovery(self.runner())
-        if given.image:
-            return self._diff_image(given)
         etc = Etc(self.places)
         wanted = [etc.relative(name) for name in given.path]
-        found = [each for each in etc.changes() if within(each.path, wanted)]
+        if given.image:
+            return self._differing(given, wanted, drift.overrides(self.places), partial(drift.text_of, self.places))
+        return self._differing(given, wanted, etc.changes(), etc.text_of)
+
+    def _differing(
+        self, given: argparse.Namespace, wanted: Sequence[str], every: Sequence[Any], text: Callable[[Any], List[str]]
+    ) -> int:
+        """Show files that differ.
+
+        :param wanted: those that are asked for; see :func:`within`.
+        :param every: all of them; *text* says the lines in which one differs.
+        """
+        found = [each for each in every if within(each.path, wanted)]
         if given.json:
             self.screen.say(json.dumps([each._asdict() for each in found], indent=1))
-            return ATTENTION if found else FINE
-        for each in found:
-            self.screen.say(each.describe(), *(etc.text_of(each) if given.text else []))
-        return ATTENTION if found else FINE
-
-    def _diff_image(self, given: argparse.Namespace) -> int:
-        """What /cfg has otherwise than the image."""
-        wanted = [Etc(self.places).relative(name) for name in given.path]
-        every = [each for each in drift.overrides(self.places) if within(each.path, wanted)]
-        if given.json:
-            self.screen.say(json.dumps([each._asdict() for each in every], indent=1))
         else:
-            for each in every:
-                self.screen.say(each.describe(), *(drift.text_of(self.places, each) if given.text else []))
-        return ATTENTION if any(each.kind != drift.SAME for each in every) else FINE
+            for each in found:
+                self.screen.say(each.describe(), *(text(each) if given.text else []))
+        return ATTENTION if any(each.kind != drift.SAME for each in found) else FINE
 
     def save(self, given: argparse.Namespace) -> int:
         """Keep it in /cfg."""

@@ -10,7 +10,6 @@ both together in numbers, for whoever looks at the host.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origins
@@ -22,9 +21,11 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
     NEW,
     Etc,
     Places,
+    differing,
     files,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import readable
 
 #: What a file of /cfg is to the image: there is none of that name; it is the same; it is another one; and one that was
 #: made against another image, which had something else in its place than the one that runs
@@ -60,11 +61,9 @@ def overrides(places: Places) -> List[Override]:
     :raises FleetError: when one of the trees cannot be read, or the notes of what the files were made against.
     """
     notes, here, base = origins.read(places.cfg), Folder(places.cfg), Folder(places.base)
-    try:
+    with readable():
         paths = [path for path in sorted(files(places.cfg)) if origins.concerns(path)]
         return [Override(path, _kind(here.entry(path), base.entry(path), notes, path)) for path in paths]
-    except OSError as error:
-        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed")
 
 
 def _kind(ours: Entry, image: Entry, notes: Notes, path: str) -> str:
@@ -87,16 +86,13 @@ def text_of(places: Places, override: Override) -> List[str]:
 
     :raises OSError: when one cannot be read.
     """
-    trees = (places.base, places.cfg)
-    sides = [Folder(tree).entry(override.path) for tree in trees]
-    if any(each.kind not in (FILE, NONE) for each in sides):
-        return ["{0} is no file on both sides".format(spelled(override.path))]
-    try:
-        before, after = (each.content.decode("utf-8").splitlines() for each in sides)
-    except UnicodeDecodeError:
-        return ["{0} is no text".format(spelled(override.path))]
-    was, now = ("{0}/{1}".format(tree, spelled(override.path)) for tree in trees)
-    return list(difflib.unified_diff(before, after, was, now, lineterm=""))
+    name = spelled(override.path)
+    (old, before), (new, after) = (
+        ("{0}/{1}".format(tree, name), Folder(tree).entry(override.path)) for tree in (places.base, places.cfg)
+    )
+    if not {before.kind, after.kind} <= {FILE, NONE}:
+        return ["{0} is no file on both sides".format(name)]
+    return differing(name, (old, before.content), (new, after.content))
 
 
 def drift(places: Places) -> Dict[str, Any]:

@@ -45,6 +45,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import
     patterns,
 )
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner, unexpected
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.medium import Slice
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge import engine
@@ -239,7 +240,7 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
     notes, found = origins.read(cfg), files(cfg)
     here = Folder(cfg)
     decisions = []
-    try:
+    with readable():
         for path in sorted(found):
             if not origins.concerns(path):
                 continue
@@ -259,8 +260,6 @@ def decide(cfg: str, running: Source, new: Source, policies: Sequence[Tuple[str,
                 veiled = [each if each.where == _WHOLE else _veiled(path, each) for each in decision.clashes]
                 decision = decision._replace(clashes=tuple(veiled))
             decisions.append(decision)
-    except OSError as error:
-        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed")
     changed = {each.path for each in decisions if each.kind != STAYS}
     derived = tuple(path for path in sorted(found) if engine.made_from(path) in changed)
     return Outcome(tuple(decisions), notes, derived)

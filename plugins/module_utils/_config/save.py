@@ -29,6 +29,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal im
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import (
     CHANGED,
     DELETED,
+    MASTER,
     NEW,
     NOTHING,
     Change,
@@ -44,12 +45,12 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_o
 from ansible_collections.nanozfs.fleet.plugins.module_utils._upgrade.preflight import NORMAL
 
 #: saved together or not at all: one without the others would not fit
-TOGETHER = (("master.passwd", "passwd", "pwd.db", "spwd.db"),)
+TOGETHER = ((MASTER, "passwd", "pwd.db", "spwd.db"),)
 
 #: commands that judge a file, which they get as their last argument. pwd_mkdb(8) -C verifies only
 CHECKS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("ssh/sshd_config", ("/usr/sbin/sshd", "-t", "-f")),
-    ("master.passwd", ("pwd_mkdb", "-C")),
+    (MASTER, ("pwd_mkdb", "-C")),
 )
 
 #: left free in the dataset besides what is written (bytes)
@@ -104,7 +105,7 @@ def verify(runner: Runner, etc: Etc, chosen: Sequence[Change]) -> None:
                 continue
             result = runner.query(list(argv) + [etc.at("etc", change.path)])
             if result.rc != 0:
-                problems.append("{0}: {1}".format(change.path, _said(result)))
+                problems.append("{0}: {1}".format(change.path, verdict(result)))
     sources = {each.path: None if each.kind == DELETED else etc.at("etc", each.path) for each in chosen}
     then = rehearse(runner, etc.places, sources)
     if then.broken:
@@ -124,7 +125,8 @@ def verify(runner: Runner, etc: Etc, chosen: Sequence[Change]) -> None:
         )
 
 
-def _said(result: Result) -> str:
+def verdict(result: Result) -> str:
+    """What a command says that has judged a file and found it wrong."""
     said = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
     return "{0} says: {1}".format(os.path.basename(result.argv[0]), said)
 
@@ -161,6 +163,24 @@ def check_fits(etc: Etc, changes: Mapping[str, Optional[int]]) -> None:
         )
 
 
+def refuse_no_room(runner: Runner, name: str, needed: int, safe: str) -> None:
+    """Refuse to write to a dataset what it has no room for.
+
+    :param needed: bytes.
+    :param safe: what is safe then.
+    :raises Refused: with the sizes.
+    """
+    dataset = Zfs(runner).dataset(name)
+    if dataset is None:
+        raise Refused("the dataset {0} cannot be found".format(name), safe=safe)
+    if dataset.available < needed:
+        raise Refused(
+            "{0} has {1} KiB available, {2} KiB are needed".format(name, dataset.available >> 10, needed >> 10),
+            safe=safe,
+            todo="make room in the pool: `zfs list -o space -r {0}`".format(name.split("/", maxsplit=1)[0]),
+        )
+
+
 class Cfg:
     """/cfg, which is mounted read-only and only open while something is written.
 
@@ -193,19 +213,10 @@ class Cfg:
 
         :raises Refused: with the sizes.
         """
-        name = self.dataset()
-        dataset = Zfs(self.runner).dataset(name)
-        if dataset is None:
-            raise Refused("the dataset {0} cannot be found".format(name), safe=NOTHING)
         sizes = [os.lstat(self.etc.at("etc", each.path)).st_size for each in chosen if each.kind != DELETED]
         sizes.append(len(self._notes(chosen) or b""))
         needed = sum(-(-size // _FRAGMENT) * _FRAGMENT for size in sizes) + SPARE
-        if dataset.available < needed:
-            raise Refused(
-                "{0} has {1} KiB available, {2} KiB are needed".format(name, dataset.available >> 10, needed >> 10),
-                safe=NOTHING,
-                todo="make room in the pool: `zfs list -o space -r {0}`".format(name.split("/")[0]),
-            )
+        refuse_no_room(self.runner, self.dataset(), needed, NOTHING)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config import rules
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._merge.engine import made_from
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import printable
 
@@ -165,12 +166,8 @@ class Etc:
                     "there is no folder {0}: this is no host that runs from an image of the collection".format(place),
                     safe="nothing was changed",
                 )
-        try:
+        with readable():
             return list(self._changes())
-        except OSError as error:
-            raise FleetError(
-                "{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed"
-            )
 
     def _changes(self) -> Iterator[Change]:
         now, base, cfg = files(self.places.etc), files(self.places.base), files(self.places.cfg)
@@ -204,16 +201,19 @@ class Etc:
 
     def text_of(self, change: Change) -> List[str]:
         """A unified diff of a changed text file, from what the next start brings to what is there."""
-        sides = []
-        for tree in (change.origin, "etc" if change.kind != DELETED else ""):
-            path = self.at(tree, change.path) if tree else os.devnull
-            try:
-                lines = content(path, os.lstat(path)).decode("utf-8").splitlines()
-            except UnicodeDecodeError:
-                return ["{0} is no text".format(change.path)]
-            sides.append((path, lines))
-        (old, before), (new, after) = sides
-        return list(difflib.unified_diff(before, after, old, new, lineterm=""))
+        trees = (change.origin, "etc" if change.kind != DELETED else "")
+        old, new = (self.at(tree, change.path) if tree else os.devnull for tree in trees)
+        sides = [(path, content(path, os.lstat(path))) for path in (old, new)]
+        return differing(change.path, sides[0], sides[1])
+
+
+def differing(name: str, before: Tuple[str, bytes], after: Tuple[str, bytes]) -> List[str]:
+    """A unified diff of two texts, each with where it is; or that *name* is no text."""
+    try:
+        old, new = (text.decode("utf-8").splitlines() for _path, text in (before, after))
+    except UnicodeDecodeError:
+        return ["{0} is no text".format(name)]
+    return list(difflib.unified_diff(old, new, before[0], after[0], lineterm=""))
 
 
 def unsaved(places: Places) -> Tuple[Optional[List[Change]], str]:

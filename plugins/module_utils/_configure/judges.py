@@ -15,6 +15,8 @@ import os
 import tempfile
 from typing import Any, List, Mapping, NamedTuple, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import CHECKS, verdict
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import File, private
@@ -35,7 +37,7 @@ class Judge(NamedTuple):
 
 
 TABLE = (
-    Judge("ssh/sshd_config", ("/usr/sbin/sshd", "-t", "-f", FILE)),
+    *(Judge(path, (*argv, FILE)) for path, argv in CHECKS if path != MASTER),
     Judge("pf.conf", ("pfctl", "-n", "-f", FILE)),
     Judge("newsyslog.conf.d/*", ("newsyslog", "-n", "-f", FILE)),
     Judge("periodic.conf", ("sh", "-n", FILE)),
@@ -77,9 +79,8 @@ def judge(runner: Runner, files: Sequence[File], judges: Sequence[Judge]) -> Non
                 if result.rc == _NOT_THERE:
                     problems.append("{0}: {1} judges it, and is not on this host".format(file.path, each.argv[0]))
                 elif result.rc != 0:
-                    said = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
-                    said = printable(said).replace(copy, file.path)
-                    problems.append("{0}: {1} says: {2}".format(file.path, os.path.basename(each.argv[0]), said))
+                    said = printable(verdict(result)).replace(copy, file.path)
+                    problems.append("{0}: {1}".format(file.path, said))
     if problems:
         raise Refused(
             "the configuration is not fit to be used: {0}".format("; ".join(problems)),

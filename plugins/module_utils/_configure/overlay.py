@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._text import first_of, printable
 
 _SAFE = "nothing was changed"
 
-MASTER, GROUP, SSHD, ALIASES = "master.passwd", "group", "ssh/sshd_config", "mail/aliases"
+GROUP, SSHD, ALIASES = "group", "ssh/sshd_config", "mail/aliases"
 
 #: fields of a line of master.passwd, passwd(5)
 _USER = ("name", "password", "uid", "gid", "class", "change", "expire", "gecos", "home", "shell")

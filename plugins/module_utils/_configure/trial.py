@@ -25,7 +25,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import effects
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.effects import Done, Effect
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
-from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import arriving, readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install.configuration import (
@@ -127,12 +127,8 @@ class Before(Dict[str, Optional[File]]):
 
         :raises FleetError: when one cannot be read.
         """
-        try:
+        with readable():
             return cls((path, as_it_is(path, root)) for path in paths)
-        except OSError as error:
-            raise FleetError(
-                "{0} cannot be read: {1}".format(error.filename, error.strerror), safe="nothing was changed"
-            )
 
     def files(self) -> List[File]:
         return [file for file in self.values() if file is not None]

@@ -27,14 +27,16 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import 
     SPARE,
     TOGETHER,
     check_fits,
+    refuse_no_room,
     refuse_recovery,
 )
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import Places
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import effects, judges, overlay, trial
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.effects import RC_LOCAL
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.trial import Change
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
-from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import HOLD_TAG, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._install import configuration
@@ -170,10 +172,8 @@ class Work:
     def _read(self, path: str, *roots: str) -> str:
         """The text of a file in the first tree that has it; empty where none has."""
         for root in roots:
-            try:
+            with readable():
                 found = as_it_is(path, root)
-            except OSError as error:
-                raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe=_SAFE)
             if found is not None and not found.link:
                 return found.content.decode("utf-8", "surrogateescape")
         return ""
@@ -183,11 +183,11 @@ class Work:
         wish, cfg, base = self.wish, self.places.cfg, self.places.base
         laid: Dict[str, Tuple[str, int]] = {}
         if wish.users or wish.groups:
-            own = self._read(overlay.MASTER, cfg), self._read(overlay.GROUP, cfg)
-            shipped = self._read(overlay.MASTER, base), self._read(overlay.GROUP, base)
+            own = self._read(MASTER, cfg), self._read(overlay.GROUP, cfg)
+            shipped = self._read(MASTER, base), self._read(overlay.GROUP, base)
             people, bands = overlay.accounts(own, shipped, wish.users, wish.groups)
             if wish.users:
-                laid[overlay.MASTER] = people, 0o600
+                laid[MASTER] = people, 0o600
             laid[overlay.GROUP] = bands, 0o644
         if wish.sshd or wish.sshd_match:
             image = self._read(overlay.SSHD, base)
@@ -270,7 +270,7 @@ class Work:
         found = [
             path
             for path in unsaved
-            if path in (overlay.MASTER, overlay.GROUP, overlay.ALIASES)
+            if path in (MASTER, overlay.GROUP, overlay.ALIASES)
             and self._read(path, self.places.etc) != self._read(path, self.places.base)
         ]
         if found:
@@ -344,16 +344,8 @@ class Work:
         sizes: Dict[str, Optional[int]] = dict.fromkeys(change.gone)
         sizes.update((each.path, len(each.content)) for each in change.files)
         check_fits(trees.Etc(self.places), sizes)
-        dataset = Zfs(self.runner).dataset(self.configuration.dataset)
         needed = sum(len(each.content) + 4096 for each in change.files) + SPARE
-        if dataset is None or dataset.available < needed:
-            raise Refused(
-                "{0} has {1} KiB available, {2} KiB are needed".format(
-                    self.configuration.dataset, 0 if dataset is None else dataset.available >> 10, needed >> 10
-                ),
-                safe=_SAFE,
-                todo="make room in the pool: `zfs list -o space -r {0}`".format(self.pool),
-            )
+        refuse_no_room(self.runner, self.configuration.dataset, needed, _SAFE)
 
     def _snapshot(self, now: float) -> str:
         """Take a snapshot of /cfg, hold it, and let the oldest of its kind go."""

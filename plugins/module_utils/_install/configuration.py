@@ -26,7 +26,7 @@ from ansible_collections.nanozfs.fleet.plugins.module_utils._config import origi
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.burst import Make, Tree, alone, writable, write_file
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rehearsal import rehearse, spelled
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.rules import HOST_KEY, PUBLIC_KEY
-from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import TOGETHER
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.save import CHECKS, TOGETHER, verdict
 from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER, Places
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
@@ -174,10 +174,9 @@ def _checked(runner: Runner, files: Sequence[File], sources: Mapping[str, Option
     problems = []
     for file in files:
         if file.path == MASTER:
-            result = runner.query(["pwd_mkdb", "-C", str(sources[file.path])])
+            result = runner.query([*dict(CHECKS)[MASTER], str(sources[file.path])])
             if result.rc != 0:
-                said = (result.err.strip() or result.out.strip() or "it printed nothing").splitlines()[0]
-                problems.append("{0}: pwd_mkdb says: {1}".format(file.path, said))
+                problems.append("{0}: {1}".format(file.path, verdict(result)))
     return problems
 
 

@@ -17,6 +17,7 @@ import stat
 from typing import List, Optional
 
 from ansible_collections.nanozfs.fleet.plugins.module_utils._errors import FleetError, Refused
+from ansible_collections.nanozfs.fleet.plugins.module_utils._files import readable
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.command import Runner
 from ansible_collections.nanozfs.fleet.plugins.module_utils._freebsd.zfs import HOLD_TAG, MADE_BY, MAKER, Zfs
 from ansible_collections.nanozfs.fleet.plugins.module_utils._image import job
@@ -79,7 +80,7 @@ def fingerprint(folder: str) -> str:
     :raises FleetError: when it cannot be read.
     """
     found = hashlib.sha256()
-    try:
+    with readable(_SAFE):
         for place, folders, names in os.walk(folder):
             for some in (folders, names):
                 some[:] = sorted(name for name in some if place != folder or name not in NOT_COPIED)
@@ -88,8 +89,6 @@ def fingerprint(folder: str) -> str:
                 info = os.lstat(path)
                 said = (os.fsencode(os.path.relpath(path, folder)), info.st_mode, info.st_uid, info.st_gid)
                 found.update(repr(said).encode("ascii") + _content(path, info.st_mode))
-    except OSError as error:
-        raise FleetError("{0} cannot be read: {1}".format(error.filename, error.strerror), safe=_SAFE)
     return found.hexdigest()
 
 

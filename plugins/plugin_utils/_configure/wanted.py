@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
+from ansible_collections.nanozfs.fleet.plugins.module_utils._config.trees import MASTER
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure import overlay
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.effects import matches
 from ansible_collections.nanozfs.fleet.plugins.module_utils._configure.wish import Wish
@@ -42,7 +43,7 @@ _HIDDEN = ("pf.conf", "local/doas.conf", "local/sudoers.d/*", "cron.d/*", "syslo
 
 #: files that are laid over the host's own, by the variable
 _LAID = {
-    "users": (overlay.MASTER, overlay.GROUP),
+    "users": (MASTER, overlay.GROUP),
     "groups": (overlay.GROUP,),
     "sshd": (overlay.SSHD,),
     "sshd_match": (overlay.SSHD,),
